@@ -1,0 +1,90 @@
+"""Starts the servers once per run, keeps the table of what was compared, lets no skip pass unseen."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hiq_servers import SERVERS, Collector, Server
+
+REPOSITORY = Path(__file__).parents[1]
+
+# A proxy or exporter setting of the caller's shell must reach neither our senders nor our children.
+for name in list(os.environ):
+    if name.startswith("OTEL_") or name.lower().endswith("_proxy"):
+        del os.environ[name]
+
+_compared: collections.Counter[tuple[str, str]] = collections.Counter()
+_failed: set[tuple[str, str]] = set()
+_ROW = pytest.StashKey[tuple[str, str]]()
+
+
+@pytest.fixture(scope="session", params=SERVERS, ids=lambda server: server.name)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Each real server in turn, started once."""
+    with request.param(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """The Collector alone, for tests whose subject is the traced program."""
+    with Collector(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture
+def compared(request: pytest.FixtureRequest) -> Callable[[str, str, int], None]:
+    """`compared(format, server, spans)` books spans that were compared for the closing table."""
+
+    def book(wire_format: str, server_name: str, spans: int) -> None:
+        request.node.stash[_ROW] = (wire_format, server_name)
+        _compared[wire_format, server_name] += spans
+
+    return book
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.skipped and skips_are_failures():
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, which is a failure here: {report.longrepr}"
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    if report.failed and _ROW in item.stash:
+        _failed.add(item.stash[_ROW])
+    return report
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if skips_are_failures() and not session.items:
+        pytest.exit("no integration test was collected", returncode=1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    if report.skipped and skips_are_failures():
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} was skipped, which is a failure here: {report.longrepr}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _compared:
+        return
+    terminalreporter.section("spans read back from real servers and compared")
+    line = "{:32} {:12} {:>14}  {}"
+    terminalreporter.write_line(line.format("format", "server", "spans compared", "ok"))
+    for row in sorted(_compared):
+        verdict = "NO" if row in _failed else "yes"
+        terminalreporter.write_line(line.format(*row, _compared[row], verdict))
+
+
+def skips_are_failures() -> bool:
+    return os.environ.get("HIQ_INTEGRATION_STRICT") == "1"

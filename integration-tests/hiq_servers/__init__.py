@@ -1,0 +1,25 @@
+"""Real tracing servers for the integration tests: start them, send to them, read back what they hold."""
+
+from hiq_servers.collector import Collector
+from hiq_servers.compare import differences
+from hiq_servers.jaeger import Jaeger
+from hiq_servers.programs import Finished, plain_environment, run_program
+from hiq_servers.server import Server, ServerError
+from hiq_servers.spans import Event, Link, Span
+
+SERVERS: tuple[type[Server], ...] = (Collector, Jaeger)
+
+__all__ = [
+    "SERVERS",
+    "Collector",
+    "Event",
+    "Finished",
+    "Jaeger",
+    "Link",
+    "Server",
+    "ServerError",
+    "Span",
+    "differences",
+    "plain_environment",
+    "run_program",
+]

@@ -1,0 +1,213 @@
+"""One real server: free ports, a config, a process, a health check, a way to read spans back."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import secrets
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from hiq_servers.marker import send_marker
+from hiq_servers.programs import plain_environment
+from hiq_servers.spans import Span
+from servers.build import server_binary
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 10.0
+READ_BACK_SECONDS = 20.0
+REQUEST_SECONDS = 10.0
+START_ATTEMPTS = 3
+
+
+class ServerError(Exception):
+    """A server did not start or did not show what was waited for; the text holds its log's end."""
+
+
+class Server(abc.ABC):
+    """A tracing server on loopback, for the length of a `with` block.
+
+    A new server is a recipe folder under `servers/` and a subclass that says which ports it needs,
+    what its config file reads, where its health is asked and how its spans are read.
+    """
+
+    name: ClassVar[str]
+    """Of the recipe folder, and of the program it builds."""
+    port_names: ClassVar[tuple[str, ...]]
+    """The listeners that get a free port each."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.folder = scratch / f"{self.name}-{secrets.token_hex(4)}"
+        self.folder.mkdir(parents=True)
+        self.ports: dict[str, int] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abc.abstractmethod
+    def config(self) -> str:
+        """Returns the text of the config file, for the ports in `self.ports`."""
+
+    @abc.abstractmethod
+    def command(self, binary: Path, config: Path) -> list[str]:
+        """Returns the command line that starts the server."""
+
+    @abc.abstractmethod
+    def is_healthy(self) -> bool:
+        """Asks the server's own health check once."""
+
+    @abc.abstractmethod
+    def spans_of_service(self, service: str) -> list[Span]:
+        """Reads every span that the server holds now for this `service.name`."""
+
+    @abc.abstractmethod
+    def spans_of_trace(self, trace_id: str) -> list[Span]:
+        """Reads every span that the server holds now for this trace."""
+
+    @property
+    def otlp_endpoint(self) -> str:
+        """The base URL for `OTEL_EXPORTER_OTLP_ENDPOINT` with an OTLP HTTP protocol."""
+        return self.url("otlp_http")
+
+    def url(self, port_name: str, path: str = "") -> str:
+        return f"http://{self.address(port_name)}{path}"
+
+    def address(self, port_name: str) -> str:
+        return f"127.0.0.1:{self.ports[port_name]}"
+
+    def __enter__(self) -> Server:
+        for attempt in range(START_ATTEMPTS):
+            try:
+                self._start()
+            except ServerError as error:
+                self.stop()
+                # Between choosing a port and the server's bind, somebody else may have taken it.
+                lost_a_port = "address already in use" in str(error)
+                if not lost_a_port or attempt == START_ATTEMPTS - 1:
+                    raise
+            else:
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the process by its pid, politely first."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+    def wait_for_service(self, service: str, at_least: int) -> list[Span]:
+        """Reads all spans of a service once `at_least` of them are there and none is under way.
+
+        Call it when the sender has had its last answer (a flush or its exit): a marker span sent
+        afterwards and seen means that whatever was accepted before it has been read as well.
+        """
+        self._wait_for(f"of service {service!r}", at_least, lambda: self.spans_of_service(service))
+        self._let_settle()
+        return self.spans_of_service(service)
+
+    def wait_for_trace(self, trace_id: str, at_least: int) -> list[Span]:
+        """As `wait_for_service`, for one trace."""
+        self._wait_for(f"of trace {trace_id}", at_least, lambda: self.spans_of_trace(trace_id))
+        self._let_settle()
+        return self.spans_of_trace(trace_id)
+
+    def log_tail(self, lines: int = 30) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "server.log"
+
+    def _start(self) -> None:
+        self.ports = dict(zip(self.port_names, free_ports(len(self.port_names)), strict=True))
+        config = self.folder / "config.yaml"
+        config.write_text(self.config())
+        binary = server_binary(self.name)
+        with open(self.log_file, "wb") as log:
+            self._process = subprocess.Popen(
+                self.command(binary, config),
+                cwd=self.folder,
+                env=plain_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        for _ in attempts_within(READY_SECONDS):
+            self._require_alive()
+            if self.is_healthy():
+                return
+        raise ServerError(f"{self.name} was not healthy in {READY_SECONDS:g} s:\n{self.log_tail()}")
+
+    def _require_alive(self) -> None:
+        if self._process is None:
+            raise ServerError(f"{self.name} is not running")
+        code = self._process.poll()
+        if code is not None:
+            raise ServerError(f"{self.name} ended with code {code}:\n{self.log_tail()}")
+
+    def _wait_for(self, whose: str, at_least: int, read: Callable[[], Sequence[Span]]) -> None:
+        seen: Sequence[Span] = []
+        for _ in attempts_within(READ_BACK_SECONDS):
+            self._require_alive()
+            seen = read()
+            if len(seen) >= at_least:
+                return
+        shown = "\n".join(f"  {span}" for span in seen[:20]) or "  none"
+        raise ServerError(
+            f"{self.name}: {len(seen)} of {at_least} spans {whose} after {READ_BACK_SECONDS:g} s."
+            f"\nfirst seen:\n{shown}\nserver log:\n{self.log_tail()}"
+        )
+
+    def _let_settle(self) -> None:
+        marker = send_marker(self.otlp_endpoint)
+        self._wait_for(f"of marker trace {marker}", 1, lambda: self.spans_of_trace(marker))
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports that are free now, all different, by letting the kernel choose them."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def attempts_within(seconds: float) -> Iterator[None]:
+    """Yields until the time is over, a little slower each time; the condition is the caller's."""
+    deadline = time.monotonic() + seconds
+    pause_seconds = 0.01
+    while True:
+        yield
+        left_seconds = deadline - time.monotonic()
+        if left_seconds <= 0:
+            return
+        time.sleep(min(pause_seconds, left_seconds))
+        pause_seconds = min(pause_seconds * 1.5, 0.25)
+
+
+def http_answer(url: str) -> tuple[int, bytes] | None:
+    """GETs a loopback URL; None when nobody answers yet."""
+    # An empty ProxyHandler: a proxy named in the environment has no business on loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=REQUEST_SECONDS) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return None
