@@ -1,0 +1,228 @@
+//! Finished trees on their way out, and the cursor that encoders walk them with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::span::Span;
+use crate::tree::SpanTree;
+
+/// What leaves the process together: trees, or metrics.
+pub trait Batch: fmt::Debug + Send + Sync + 'static {
+    /// Items in it: spans, or data points. What the ledger counts.
+    fn items(&self) -> usize;
+    /// Memory it takes.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// Finished trees, those of one resource next to each other, within that those of one trace.
+#[derive(Clone, Debug, Default)]
+pub struct TreeBatch {
+    trees: Vec<Arc<SpanTree>>,
+    spans: usize,
+    heap_bytes: usize,
+}
+
+impl TreeBatch {
+    /// A batch of `trees`; empty ones are left out.
+    pub fn new(mut trees: Vec<Arc<SpanTree>>) -> Self {
+        trees.retain(|tree| !tree.is_empty());
+        trees.sort_by_cached_key(|tree| (Arc::as_ptr(tree.resource()) as usize, tree.trace_id()));
+        let spans = trees.iter().map(|tree| tree.len()).sum();
+        let heap_bytes = trees.iter().map(|tree| tree.heap_bytes()).sum();
+        Self {
+            trees,
+            spans,
+            heap_bytes,
+        }
+    }
+
+    /// The trees, in the order of the cursor.
+    pub fn trees(&self) -> &[Arc<SpanTree>] {
+        &self.trees
+    }
+
+    /// A cursor over all spans.
+    pub fn cursor(&self) -> BatchCursor<'_> {
+        self.cursor_over(
+            Position::START,
+            Position {
+                tree: self.trees.len(),
+                span: 0,
+            },
+        )
+    }
+
+    /// A cursor over the spans from `start` up to, not including, `end`.
+    pub fn cursor_over(&self, start: Position, end: Position) -> BatchCursor<'_> {
+        BatchCursor {
+            batch: self,
+            at: start,
+            end,
+        }
+    }
+
+    /// Takes the trees out, for reuse of their memory.
+    pub fn into_trees(self) -> Vec<Arc<SpanTree>> {
+        self.trees
+    }
+}
+
+impl Batch for TreeBatch {
+    fn items(&self) -> usize {
+        self.spans
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes
+    }
+}
+
+/// A place in a batch: before span `span` of tree `tree`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    tree: usize,
+    span: usize,
+}
+
+impl Position {
+    /// Before the first span.
+    pub const START: Self = Self { tree: 0, span: 0 };
+}
+
+/// Walks a batch, span by span. What lies behind it has been encoded or left out; it never goes back.
+#[derive(Clone, Debug)]
+pub struct BatchCursor<'a> {
+    batch: &'a TreeBatch,
+    at: Position,
+    end: Position,
+}
+
+/// Spans of one tree, next to each other.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeRun<'a> {
+    /// Their tree.
+    pub tree: &'a Arc<SpanTree>,
+    /// Index of the first.
+    pub start: usize,
+    /// Index behind the last.
+    pub end: usize,
+}
+
+impl<'a> BatchCursor<'a> {
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    /// Where it ends.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// True when nothing is left.
+    pub fn is_done(&self) -> bool {
+        self.run().is_none()
+    }
+
+    /// Spans between here and the end.
+    pub fn remaining(&self) -> usize {
+        let mut rest = self.clone();
+        let mut spans = 0;
+        while let Some(run) = rest.run() {
+            spans += run.end - run.start;
+            rest.advance_to(run.end);
+        }
+        spans
+    }
+
+    /// The spans of the current tree that are still to come.
+    #[inline]
+    pub fn run(&self) -> Option<TreeRun<'a>> {
+        let mut at = self.at;
+        loop {
+            if at >= self.end {
+                return None;
+            }
+            let tree = self.batch.trees.get(at.tree)?;
+            let end = if at.tree == self.end.tree {
+                self.end.span
+            } else {
+                tree.len()
+            };
+            if at.span < end {
+                return Some(TreeRun {
+                    tree,
+                    start: at.span,
+                    end,
+                });
+            }
+            at = Position {
+                tree: at.tree + 1,
+                span: 0,
+            };
+        }
+    }
+
+    /// Moves to before span `span` of the current run's tree; past its end means the next tree.
+    #[inline]
+    pub fn advance_to(&mut self, span: usize) {
+        // Trees without spans left lie between the place and its run.
+        while self
+            .batch
+            .trees
+            .get(self.at.tree)
+            .is_some_and(|tree| self.at.span >= tree.len())
+        {
+            self.at = Position {
+                tree: self.at.tree + 1,
+                span: 0,
+            };
+        }
+        self.at.span = span;
+        if self
+            .batch
+            .trees
+            .get(self.at.tree)
+            .is_some_and(|tree| span >= tree.len())
+        {
+            self.at = Position {
+                tree: self.at.tree + 1,
+                span: 0,
+            };
+        }
+    }
+
+    /// The next span, without moving.
+    #[inline]
+    pub fn peek(&self) -> Option<Span<'a>> {
+        let run = self.run()?;
+        run.tree.span(run.start)
+    }
+
+    /// The next span, moving past it.
+    #[inline]
+    pub fn next_span(&mut self) -> Option<Span<'a>> {
+        let run = self.run()?;
+        self.advance_to(run.start + 1);
+        run.tree.span(run.start)
+    }
+
+    /// The position half-way to the end, for bisecting; `None` when fewer than two spans are left.
+    pub fn middle(&self) -> Option<Position> {
+        let remaining = self.remaining();
+        if remaining < 2 {
+            return None;
+        }
+        let mut half = self.clone();
+        let mut left = remaining / 2;
+        while let Some(run) = half.run() {
+            let step = left.min(run.end - run.start);
+            half.advance_to(run.start + step);
+            left -= step;
+            if left == 0 {
+                break;
+            }
+        }
+        Some(half.at)
+    }
+}

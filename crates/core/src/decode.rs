@@ -1,0 +1,40 @@
+//! The contract of reading a format back: bytes in, fragments out, in bounded memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::tree::SpanTree;
+
+/// Reads one format. Serves `convert` and bridges.
+pub trait Decoder: fmt::Debug + Send {
+    /// Decodes one payload, handing each fragment to `sink` as soon as it is whole. A fragment may have several roots.
+    fn decode(
+        &mut self,
+        payload: &[u8],
+        sink: &mut dyn FnMut(Arc<SpanTree>),
+    ) -> Result<(), DecodeError>;
+}
+
+/// The bytes are not of the format.
+#[derive(Debug, thiserror::Error)]
+#[error("{format}, byte {offset}: {message}")]
+#[non_exhaustive]
+pub struct DecodeError {
+    /// The format that was expected.
+    pub format: &'static str,
+    /// Where, from the payload's start.
+    pub offset: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl DecodeError {
+    /// An error at `offset` of a payload in `format`.
+    pub fn new(format: &'static str, offset: usize, message: impl Into<String>) -> Self {
+        Self {
+            format,
+            offset,
+            message: message.into(),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The clock, and the only conversions between units of time in the workspace.
+//!
+//! A span is timed in **ticks**: the processor's time-stamp counter where the kernel itself trusts it,
+//! else nanoseconds of `CLOCK_MONOTONIC`. A [`TickScale`] turns ticks into Unix time when a tree is read,
+//! so the traced program pays one counter read, and a duration can never be negative or jump with the wall clock.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+mod source;
+
+/// Nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixNanos(pub u64);
+
+impl UnixNanos {
+    /// Whole microseconds since the epoch, rounded down.
+    #[inline]
+    pub const fn micros(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// Seconds since the epoch, as HiQ and Prometheus count them.
+    #[inline]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a double holds today's time to 0.2 us, as Python's time.time()"
+    )]
+    pub fn seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+}
+
+/// Nanoseconds from `start` to `end`; zero when the clock stepped back.
+#[inline]
+pub const fn duration_nanos(start: UnixNanos, end: UnixNanos) -> u64 {
+    end.0.saturating_sub(start.0)
+}
+
+/// A duration in whole microseconds for formats that have nothing finer: rounded down, but never zero.
+#[inline]
+pub const fn duration_micros(nanos: u64) -> u64 {
+    let micros = nanos / 1_000;
+    if micros == 0 { 1 } else { micros }
+}
+
+/// Turns ticks into Unix time: `unix = unix_origin + (tick - tick_origin) * nanos_per_tick`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TickScale {
+    tick_origin: u64,
+    unix_origin: u64,
+    /// Nanoseconds per tick, 32.32 fixed point.
+    nanos_per_tick_q32: u64,
+}
+
+impl TickScale {
+    /// For trees whose ticks are Unix nanoseconds already, as those from a decoder.
+    pub const UNIX_NANOS: Self = Self {
+        tick_origin: 0,
+        unix_origin: 0,
+        nanos_per_tick_q32: 1 << 32,
+    };
+
+    /// The Unix time of `tick`, saturating at the ends of the range.
+    #[inline]
+    pub fn unix_nanos(&self, tick: u64) -> UnixNanos {
+        if tick >= self.tick_origin {
+            UnixNanos(
+                self.unix_origin
+                    .saturating_add(self.nanos(tick - self.tick_origin)),
+            )
+        } else {
+            UnixNanos(
+                self.unix_origin
+                    .saturating_sub(self.nanos(self.tick_origin - tick)),
+            )
+        }
+    }
+
+    /// The nanoseconds that `ticks` last.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "2^64 ns are 584 years")]
+    pub fn nanos(&self, ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(self.nanos_per_tick_q32)) >> 32) as u64
+    }
+}
+
+/// What counts the ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a recorder specialises on each")]
+pub enum TickSource {
+    /// The processor's time-stamp counter, invariant and trusted by the kernel.
+    Tsc,
+    /// `CLOCK_MONOTONIC`.
+    Monotonic,
+}
+
+/// The process-wide clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock;
+
+/// An anchor older than this is taken again when a root starts.
+const ANCHOR_MAX_AGE: Duration = Duration::from_secs(1);
+
+impl Clock {
+    /// Which counter [`Clock::ticks`] reads; found once.
+    #[inline]
+    pub fn source() -> TickSource {
+        match SOURCE.load(Ordering::Relaxed) {
+            SOURCE_TSC => TickSource::Tsc,
+            SOURCE_MONOTONIC => TickSource::Monotonic,
+            _ => find_source(),
+        }
+    }
+
+    /// Reads the counter: about 10 ns from the TSC, 23 ns from `CLOCK_MONOTONIC`.
+    #[inline]
+    pub fn ticks() -> u64 {
+        match Self::source() {
+            TickSource::Tsc => source::tsc(),
+            TickSource::Monotonic => source::monotonic_nanos(),
+        }
+    }
+
+    /// The scale for a tree whose root starts at `tick`.
+    pub fn scale_at(tick: u64) -> TickScale {
+        let anchors = ANCHORS.get_or_init(|| Mutex::new(Anchors::new()));
+        let mut anchors = anchors.lock().unwrap_or_else(PoisonError::into_inner);
+        anchors.scale_at(tick)
+    }
+
+    /// The wall clock.
+    pub fn unix_nanos() -> UnixNanos {
+        UnixNanos(source::realtime_nanos())
+    }
+}
+
+const SOURCE_TSC: u8 = 1;
+const SOURCE_MONOTONIC: u8 = 2;
+static SOURCE: AtomicU8 = AtomicU8::new(0);
+static ANCHORS: OnceLock<Mutex<Anchors>> = OnceLock::new();
+
+#[cold]
+fn find_source() -> TickSource {
+    let found = if source::tsc_is_trusted() {
+        TickSource::Tsc
+    } else {
+        TickSource::Monotonic
+    };
+    let code = match found {
+        TickSource::Tsc => SOURCE_TSC,
+        TickSource::Monotonic => SOURCE_MONOTONIC,
+    };
+    SOURCE.store(code, Ordering::Relaxed);
+    found
+}
+
+/// The first reading fixes the counter's speed, the latest one the wall time.
+#[derive(Debug)]
+struct Anchors {
+    first: Reading,
+    scale: TickScale,
+    max_age_ticks: u64,
+}
+
+impl Anchors {
+    fn new() -> Self {
+        let first = Reading::take();
+        let later = match Clock::source() {
+            TickSource::Tsc => first.spin_until_comparable(),
+            TickSource::Monotonic => first,
+        };
+        let mut anchors = Self {
+            first,
+            scale: TickScale::UNIX_NANOS,
+            max_age_ticks: 0,
+        };
+        anchors.set(later);
+        anchors
+    }
+
+    fn scale_at(&mut self, tick: u64) -> TickScale {
+        if tick.saturating_sub(self.scale.tick_origin) > self.max_age_ticks {
+            self.set(Reading::take());
+        }
+        self.scale
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a rate in 32.32 fixed point; a counter below 1 Hz does not exist"
+    )]
+    fn set(&mut self, now: Reading) {
+        let ticks = now.tick - self.first.tick;
+        let nanos = now.monotonic - self.first.monotonic;
+        let nanos_per_tick_q32 = match Clock::source() {
+            TickSource::Monotonic => 1 << 32,
+            TickSource::Tsc => ((u128::from(nanos) << 32) / u128::from(ticks.max(1))) as u64,
+        };
+        self.scale = TickScale {
+            tick_origin: now.tick,
+            unix_origin: now.realtime,
+            nanos_per_tick_q32,
+        };
+        let max_age = ANCHOR_MAX_AGE.as_nanos() as u64;
+        self.max_age_ticks =
+            ((u128::from(max_age) << 32) / u128::from(nanos_per_tick_q32.max(1))) as u64;
+    }
+}
+
+/// The three clocks at (nearly) one moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    tick: u64,
+    monotonic: u64,
+    realtime: u64,
+}
+
+/// Long enough that a clock read's jitter (30 ns) is 30 ppm of it; later anchors are far apart and better.
+const CALIBRATION_NANOS: u64 = 1_000_000;
+
+impl Reading {
+    /// The tightest of a few attempts, so that a preemption between the reads does not skew the scale.
+    fn take() -> Self {
+        (0..5)
+            .map(|_| {
+                let before = Clock::ticks();
+                let (monotonic, realtime) = (source::monotonic_nanos(), source::realtime_nanos());
+                let after = Clock::ticks();
+                let tick = before + (after - before) / 2;
+                (
+                    after - before,
+                    Self {
+                        tick,
+                        monotonic,
+                        realtime,
+                    },
+                )
+            })
+            .min_by_key(|(width, _)| *width)
+            .map_or_else(Self::zero, |(_, reading)| reading)
+    }
+
+    fn zero() -> Self {
+        Self {
+            tick: 0,
+            monotonic: 0,
+            realtime: 0,
+        }
+    }
+
+    fn spin_until_comparable(self) -> Self {
+        loop {
+            let later = Self::take();
+            if later.monotonic - self.monotonic >= CALIBRATION_NANOS {
+                return later;
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_become_the_time_that_the_wall_clock_shows() {
+        for _ in 0..100 {
+            let before = Clock::unix_nanos();
+            let tick = Clock::ticks();
+            let after = Clock::unix_nanos();
+            let unix = Clock::scale_at(tick).unix_nanos(tick);
+            let slack = 1_000_000;
+            assert!(
+                unix.0 + slack >= before.0 && unix.0 <= after.0 + slack,
+                "{unix:?} {before:?} {after:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_decoded_trees_ticks_are_unix_nanoseconds() {
+        for nanos in [0, 1, 1_700_000_000_000_000_000, u64::MAX] {
+            assert_eq!(TickScale::UNIX_NANOS.unix_nanos(nanos), UnixNanos(nanos));
+        }
+    }
+
+    #[test]
+    fn a_tick_before_the_anchor_lies_before_its_time() {
+        let scale = TickScale {
+            tick_origin: 1_000,
+            unix_origin: 500_000,
+            nanos_per_tick_q32: 2 << 32,
+        };
+        assert_eq!(scale.unix_nanos(900), UnixNanos(499_800));
+        assert_eq!(scale.unix_nanos(1_100), UnixNanos(500_200));
+    }
+
+    #[test]
+    fn durations_are_never_negative_and_micros_never_zero() {
+        assert_eq!(duration_nanos(UnixNanos(9), UnixNanos(5)), 0);
+        assert_eq!(duration_micros(999), 1);
+        assert_eq!(duration_micros(2_500), 2);
+    }
+}

@@ -1,0 +1,881 @@
+//! Filling a tree: what recorders and decoders do, and what happens once when it is finished.
+
+use std::sync::Arc;
+
+use super::{
+    Column, ColumnSpec, Entry, EventNode, Explicit, Grouped, LinkNode, MAX_SPANS, NONE, Node,
+    Owned, Range, SpanTree, Tag,
+};
+use crate::id::{SpanId, SpanIds, TraceId};
+use crate::intern::{SiteId, Symbol, symbol};
+use crate::resource::{Resource, Scope};
+use crate::span::{Dropped, Kind, Status};
+use crate::time::TickScale;
+use crate::value::{Value, ValueRef};
+use crate::wire::{TextAt, TextBuf};
+
+/// What a tree is begun with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TreeStart {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span that the roots hang under; [`SpanId::INVALID`] when they are roots of the trace.
+    pub parent: SpanId,
+    /// True when that span is in another process.
+    pub parent_is_remote: bool,
+    /// W3C trace flags.
+    pub trace_flags: u8,
+    /// W3C `tracestate`, empty for none.
+    pub trace_state: String,
+    /// Who produces the spans.
+    pub resource: Arc<Resource>,
+    /// The library that records them.
+    pub scope: Arc<Scope>,
+    /// What its ticks mean.
+    pub scale: TickScale,
+}
+
+impl TreeStart {
+    /// A sampled root of `trace_id`, with times in Unix nanoseconds.
+    pub fn new(trace_id: TraceId, resource: Arc<Resource>, scope: Arc<Scope>) -> Self {
+        Self {
+            trace_id,
+            parent: SpanId::INVALID,
+            parent_is_remote: false,
+            trace_flags: 1,
+            trace_state: String::new(),
+            resource,
+            scope,
+            scale: TickScale::UNIX_NANOS,
+        }
+    }
+}
+
+/// How much one span may carry; `OTEL_SPAN_*_LIMIT` and `OTEL_ATTRIBUTE_*_LIMIT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpanLimits {
+    /// Attributes of a span.
+    pub attributes: u32,
+    /// Events of a span.
+    pub events: u32,
+    /// Links of a span.
+    pub links: u32,
+    /// Attributes of an event.
+    pub attributes_per_event: u32,
+    /// Attributes of a link.
+    pub attributes_per_link: u32,
+    /// Characters of a text value; `None`: no limit.
+    pub value_chars: Option<u32>,
+}
+
+impl SpanLimits {
+    /// Nothing is dropped or cut: for decoders.
+    pub const UNLIMITED: Self = Self {
+        attributes: u32::MAX,
+        events: u32::MAX,
+        links: u32::MAX,
+        attributes_per_event: u32::MAX,
+        attributes_per_link: u32::MAX,
+        value_chars: None,
+    };
+}
+
+impl Default for SpanLimits {
+    fn default() -> Self {
+        Self {
+            attributes: 128,
+            events: 128,
+            links: 128,
+            attributes_per_event: 128,
+            attributes_per_link: 128,
+            value_chars: None,
+        }
+    }
+}
+
+/// A tree that is being filled.
+#[derive(Debug)]
+pub struct TreeBuilder {
+    tree: SpanTree,
+    ids: SpanIds,
+    limits: SpanLimits,
+    open: u32,
+}
+
+impl TreeBuilder {
+    /// An empty tree.
+    pub fn new(start: TreeStart, limits: SpanLimits) -> Self {
+        Self::reusing(SpanTree::empty(), start, limits)
+    }
+
+    /// An empty tree in the memory of a used one.
+    pub fn reusing(mut used: SpanTree, start: TreeStart, limits: SpanLimits) -> Self {
+        used.clear();
+        used.trace_id = start.trace_id;
+        used.parent = start.parent;
+        used.parent_is_remote = start.parent_is_remote;
+        used.trace_flags = start.trace_flags;
+        used.resource = start.resource;
+        used.scope = start.scope;
+        used.scale = start.scale;
+        let mut builder = Self {
+            tree: used,
+            ids: SpanIds::new(),
+            limits,
+            open: 0,
+        };
+        builder.tree.trace_state = builder.symbol(&start.trace_state);
+        builder
+    }
+
+    /// How many spans it holds.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.tree.nodes.len()
+    }
+
+    /// True before the first span.
+    pub fn is_empty(&self) -> bool {
+        self.tree.nodes.is_empty()
+    }
+
+    /// How many of its spans are open.
+    #[inline]
+    pub fn open_spans(&self) -> u32 {
+        self.open
+    }
+
+    /// The trace.
+    pub fn trace_id(&self) -> TraceId {
+        self.tree.trace_id
+    }
+
+    /// W3C trace flags of the tree.
+    pub fn trace_flags(&self) -> u8 {
+        self.tree.trace_flags
+    }
+
+    /// W3C `tracestate` of the tree, empty for none.
+    pub fn trace_state(&self) -> &str {
+        self.tree.text(self.tree.trace_state).as_str()
+    }
+
+    /// The span that the tree hangs under.
+    pub fn parent(&self) -> Option<SpanId> {
+        Some(self.tree.parent).filter(|parent| parent.is_valid())
+    }
+
+    /// The id of `span`.
+    pub fn span_id(&self, span: u32) -> SpanId {
+        self.tree
+            .nodes
+            .get(span as usize)
+            .map_or(SpanId::INVALID, |node| node.id)
+    }
+
+    /// The parent of `span` in this tree.
+    #[inline]
+    pub fn parent_index(&self, span: u32) -> Option<u32> {
+        self.tree.nodes.get(span as usize)?.parent_index()
+    }
+
+    /// Opens a span under `parent`. Returns its index, which stays valid until [`TreeBuilder::split_finished`].
+    #[inline]
+    pub fn start(&mut self, name: Symbol, site: SiteId, parent: Option<u32>, tick: u64) -> u32 {
+        let id = self.ids.take();
+        self.start_with_id(id, name, site, parent, tick)
+    }
+
+    /// Opens a span whose id is given, as decoders do.
+    ///
+    /// # Panics
+    /// At 2^28 spans.
+    #[inline]
+    pub fn start_with_id(
+        &mut self,
+        id: SpanId,
+        name: Symbol,
+        site: SiteId,
+        parent: Option<u32>,
+        tick: u64,
+    ) -> u32 {
+        let index = self.tree.nodes.len();
+        assert!(index < MAX_SPANS, "a tree holds at most 2^28 spans");
+        self.tree.nodes.push(Node {
+            id,
+            start: tick,
+            end: 0,
+            name,
+            parent: parent.unwrap_or(NONE),
+            site,
+            drivers: 0,
+            kind: Kind::Internal,
+            status: Status::Unset,
+        });
+        self.open += 1;
+        #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+        {
+            index as u32
+        }
+    }
+
+    /// Closes a span. A tick before the start counts as the start; a span that is closed already stays as it was.
+    #[inline]
+    pub fn end(&mut self, span: u32, tick: u64) {
+        if let Some(node) = self.open_node(span) {
+            node.end = tick.max(node.start).max(1);
+            self.open -= 1;
+        }
+    }
+
+    #[inline]
+    fn open_node(&mut self, span: u32) -> Option<&mut Node> {
+        self.tree
+            .nodes
+            .get_mut(span as usize)
+            .filter(|node| node.is_open())
+    }
+
+    /// Replaces the name.
+    pub fn set_name(&mut self, span: u32, name: Symbol) {
+        if let Some(node) = self.tree.nodes.get_mut(span as usize) {
+            node.name = name;
+        }
+    }
+
+    /// Sets the kind.
+    #[inline]
+    pub fn set_kind(&mut self, span: u32, kind: Kind) {
+        if let Some(node) = self.tree.nodes.get_mut(span as usize) {
+            node.kind = kind;
+        }
+    }
+
+    /// Sets which drivers asked for the span.
+    #[inline]
+    pub fn set_drivers(&mut self, span: u32, drivers: u16) {
+        if let Some(node) = self.tree.nodes.get_mut(span as usize) {
+            node.drivers = drivers;
+        }
+    }
+
+    /// Sets the status. As OpenTelemetry has it: [`Status::Ok`] is final, and only an error keeps its message.
+    pub fn set_status(&mut self, span: u32, status: Status, message: &str) {
+        let Some(node) = self.tree.nodes.get_mut(span as usize) else {
+            return;
+        };
+        if node.status == Status::Ok || status == Status::Unset {
+            return;
+        }
+        node.status = status;
+        self.tree.messages.retain(|entry| entry.owner() != span);
+        if status == Status::Error && !message.is_empty() {
+            let (tag, value) = self.store(ValueRef::Str(message));
+            self.tree
+                .messages
+                .push(Entry::new(span, Symbol::EMPTY, tag, value));
+        }
+    }
+
+    /// Sets an attribute; the last value of a key counts.
+    #[inline]
+    pub fn set_attribute(&mut self, span: u32, key: Symbol, value: ValueRef<'_>) {
+        if (span as usize) < self.tree.nodes.len() {
+            let (tag, value) = self.store(value);
+            self.tree
+                .attributes
+                .items
+                .push(Entry::new(span, key, tag, value));
+        }
+    }
+
+    /// Adds an event that happened at `tick`.
+    pub fn add_event<'v>(
+        &mut self,
+        span: u32,
+        name: Symbol,
+        tick: u64,
+        attributes: impl IntoIterator<Item = (Symbol, ValueRef<'v>)>,
+    ) {
+        if (span as usize) < self.tree.nodes.len() {
+            let (attributes, dropped_attributes) =
+                self.store_part(attributes, self.limits.attributes_per_event);
+            self.tree.events.items.push(EventNode {
+                tick,
+                owner: span,
+                name,
+                attributes,
+                dropped_attributes,
+            });
+        }
+    }
+
+    /// Adds a link. `flags` as in [`crate::span::Link::flags`].
+    pub fn add_link<'v>(
+        &mut self,
+        span: u32,
+        (trace_id, span_id): (TraceId, SpanId),
+        trace_state: &str,
+        flags: u32,
+        attributes: impl IntoIterator<Item = (Symbol, ValueRef<'v>)>,
+    ) {
+        if (span as usize) < self.tree.nodes.len() {
+            let trace_state = self.symbol(trace_state);
+            let (attributes, dropped_attributes) =
+                self.store_part(attributes, self.limits.attributes_per_link);
+            let owner = span;
+            let link = LinkNode {
+                trace_id,
+                span_id,
+                owner,
+                trace_state,
+                flags,
+                attributes,
+                dropped_attributes,
+            };
+            self.tree.links.items.push(link);
+        }
+    }
+
+    /// Sets the value of an extra metric at the start and end of a span.
+    pub fn set_metric(&mut self, span: u32, metric: &Arc<ColumnSpec>, start: f64, end: f64) {
+        let known = self
+            .tree
+            .columns
+            .iter_mut()
+            .position(|column| column.metric == *metric);
+        let at = known.unwrap_or_else(|| {
+            self.tree.columns.push(Column::new(Arc::clone(metric)));
+            self.tree.columns.len() - 1
+        });
+        let values = &mut self.tree.columns[at].values;
+        if values.len() <= span as usize {
+            values.resize(span as usize + 1, (f64::NAN, f64::NAN));
+        }
+        values[span as usize] = (start, end);
+    }
+
+    /// The parent of `span`, when that is neither in this tree nor the tree's own parent.
+    pub fn set_outer_parent(&mut self, span: u32, parent: SpanId) {
+        let fill = self.tree.parent;
+        put(&mut self.explicit().parent, span, parent, fill);
+    }
+
+    /// `tracestate` of one span, when that differs from the tree's.
+    pub fn set_trace_state(&mut self, span: u32, trace_state: &str) {
+        let symbol = self.symbol(trace_state);
+        let fill = self.tree.trace_state;
+        put(&mut self.explicit().trace_state, span, symbol, fill);
+    }
+
+    /// W3C flags of one span, when they differ from the tree's.
+    pub fn set_trace_flags(&mut self, span: u32, flags: u8) {
+        let fill = self.tree.trace_flags;
+        put(&mut self.explicit().trace_flags, span, flags, fill);
+    }
+
+    /// The scope of one span, when that differs from the tree's.
+    pub fn set_scope(&mut self, span: u32, scope: &Arc<Scope>) {
+        let default = Arc::clone(&self.tree.scope);
+        let explicit = self.explicit();
+        if explicit.scopes.is_empty() {
+            explicit.scopes.push(default);
+        }
+        let known = explicit
+            .scopes
+            .iter()
+            .position(|known| Arc::ptr_eq(known, scope));
+        let index = known.unwrap_or_else(|| {
+            explicit.scopes.push(Arc::clone(scope));
+            explicit.scopes.len() - 1
+        });
+        let index = u16::try_from(index).unwrap_or(0);
+        put(&mut explicit.scope, span, index, 0);
+    }
+
+    /// What had been dropped from a span before it came here.
+    pub fn set_dropped(&mut self, span: u32, dropped: Dropped) {
+        put(
+            &mut self.explicit().dropped,
+            span,
+            dropped,
+            Dropped::default(),
+        );
+    }
+
+    fn explicit(&mut self) -> &mut Explicit {
+        self.tree.explicit.get_or_insert_default()
+    }
+
+    /// The symbol of a name or key, in the process-wide table or, when that is full, in this tree.
+    pub fn symbol(&mut self, name: &str) -> Symbol {
+        symbol(name).unwrap_or_else(|| {
+            let Some(place) = self.tree.texts.push(name) else {
+                return Symbol::EMPTY;
+            };
+            self.tree.local_symbols.push(place);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the text buffer is full long before"
+            )]
+            Symbol::local(self.tree.local_symbols.len() as u32 - 1)
+        })
+    }
+
+    #[inline]
+    fn store(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
+        match value {
+            ValueRef::Int(i) => (Tag::Int, i.cast_unsigned()),
+            ValueRef::Bool(b) => (Tag::Bool, u64::from(b)),
+            ValueRef::F64(f) => (Tag::F64, f.to_bits()),
+            ValueRef::Str(text) => self.store_text(text),
+            ValueRef::Text(text) => self.store_text(text.as_str()),
+            rich => self.store_rich(rich.to_value()),
+        }
+    }
+
+    #[inline]
+    fn store_text(&mut self, text: &str) -> (Tag, u64) {
+        let text = self
+            .limits
+            .value_chars
+            .map_or(text, |limit| first_chars(text, limit));
+        match self.tree.texts.push(text) {
+            Some(place) => (Tag::Text, place.to_bits()),
+            None => (Tag::Symbol, u64::from(Symbol::EMPTY.0)),
+        }
+    }
+
+    /// Stores a text of the process-wide table by its symbol: for values that repeat.
+    #[inline]
+    pub fn set_symbol_attribute(&mut self, span: u32, key: Symbol, value: Symbol) {
+        if (span as usize) < self.tree.nodes.len() {
+            let entry = Entry::new(span, key, Tag::Symbol, u64::from(value.0));
+            self.tree.attributes.items.push(entry);
+        }
+    }
+
+    #[cold]
+    fn store_rich(&mut self, mut value: Value) -> (Tag, u64) {
+        if let Some(limit) = self.limits.value_chars {
+            cut_texts(&mut value, limit);
+        }
+        self.tree.rich.push(value);
+        (Tag::Rich, self.tree.rich.len() as u64 - 1)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a tree of 2^32 attributes does not fit into memory"
+    )]
+    fn store_part<'v>(
+        &mut self,
+        attributes: impl IntoIterator<Item = (Symbol, ValueRef<'v>)>,
+        limit: u32,
+    ) -> (Range, u32) {
+        let start = self.tree.part_attributes.len();
+        for (key, value) in attributes {
+            let (tag, value) = self.store(value);
+            self.tree
+                .part_attributes
+                .push(Entry::new(0, key, tag, value));
+        }
+        let dropped = keep_last_of_each_key(&mut self.tree.part_attributes, start, limit);
+        (
+            Range {
+                start: start as u32,
+                end: self.tree.part_attributes.len() as u32,
+            },
+            dropped,
+        )
+    }
+
+    /// Closes what is still open at `tick`, marking it `hiq.unfinished`, and finishes the tree.
+    pub fn finish_unfinished(mut self, tick: u64) -> SpanTree {
+        let key = self.symbol("hiq.unfinished");
+        for span in 0..self.tree.nodes.len() {
+            #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+            let span = span as u32;
+            if self.tree.nodes[span as usize].is_open() {
+                self.set_attribute(span, key, ValueRef::Bool(true));
+                self.end(span, tick);
+            }
+        }
+        self.finish()
+    }
+
+    /// Groups everything by span and applies the limits.
+    pub fn finish(mut self) -> SpanTree {
+        let spans = self.tree.nodes.len();
+        self.tree.messages.sort_by_key(Owned::owner);
+        self.tree.attributes.group(spans);
+        self.tree.events.group(spans);
+        self.tree.links.group(spans);
+        self.apply_limits();
+        self.tree
+    }
+
+    fn apply_limits(&mut self) {
+        let spans = self.tree.nodes.len();
+        if self
+            .tree
+            .attributes
+            .needs_trimming(spans, self.limits.attributes, |a, b| a.key == b.key)
+        {
+            self.trim_attributes(spans);
+        }
+        if self
+            .tree
+            .events
+            .needs_trimming(spans, self.limits.events, |_, _| false)
+        {
+            let limit = self.limits.events;
+            self.trim(
+                spans,
+                |tree| &mut tree.events,
+                limit,
+                |dropped| &mut dropped.events,
+            );
+        }
+        if self
+            .tree
+            .links
+            .needs_trimming(spans, self.limits.links, |_, _| false)
+        {
+            let limit = self.limits.links;
+            self.trim(
+                spans,
+                |tree| &mut tree.links,
+                limit,
+                |dropped| &mut dropped.links,
+            );
+        }
+    }
+
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn trim_attributes(&mut self, spans: usize) {
+        let limit = self.limits.attributes;
+        let groups = std::mem::take(&mut self.tree.attributes);
+        let mut kept = Vec::with_capacity(groups.items.len());
+        for span in 0..spans as u32 {
+            let start = kept.len();
+            kept.extend_from_slice(groups.of(span));
+            let dropped = keep_last_of_each_key(&mut kept, start, limit);
+            self.count_dropped(span, dropped, |counts| &mut counts.attributes);
+        }
+        self.tree.attributes.items = kept;
+        self.tree.attributes.group(spans);
+    }
+
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn trim<T: Owned>(
+        &mut self,
+        spans: usize,
+        groups: fn(&mut SpanTree) -> &mut Grouped<T>,
+        limit: u32,
+        count: fn(&mut Dropped) -> &mut u32,
+    ) {
+        let all = std::mem::take(groups(&mut self.tree));
+        let mut kept = Vec::with_capacity(all.items.len());
+        for span in 0..spans as u32 {
+            let own = all.of(span);
+            let keep = own.len().min(limit as usize);
+            kept.extend_from_slice(&own[..keep]);
+            self.count_dropped(span, (own.len() - keep) as u32, count);
+        }
+        let groups = groups(&mut self.tree);
+        groups.items = kept;
+        groups.group(spans);
+    }
+
+    fn count_dropped(&mut self, span: u32, more: u32, count: fn(&mut Dropped) -> &mut u32) {
+        if more > 0 {
+            let mut dropped = self.tree.dropped_of(span);
+            *count(&mut dropped) += more;
+            self.set_dropped(span, dropped);
+        }
+    }
+
+    /// Takes the finished spans out as a tree of their own; open spans stay and are numbered anew.
+    ///
+    /// Returns the new index of each span that stays, by old index (`None`: it left), or nothing when no span is finished.
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    pub fn split_finished(&mut self) -> Option<(SpanTree, Vec<Option<u32>>)> {
+        if self.open as usize == self.tree.nodes.len() {
+            return None;
+        }
+        let mut rest = self.tree.empty_sibling();
+        let nodes = std::mem::take(&mut self.tree.nodes);
+        let (mut stays, mut leaves) = (vec![None; nodes.len()], vec![None; nodes.len()]);
+        let mut leaving = self.tree.empty_sibling();
+        for (index, node) in nodes.iter().enumerate() {
+            let (tree, places) = if node.is_open() {
+                (&mut rest, &mut stays)
+            } else {
+                (&mut leaving, &mut leaves)
+            };
+            places[index] = Some(tree.nodes.len() as u32);
+            tree.nodes.push(*node);
+        }
+        let parents = Parents {
+            nodes: &nodes,
+            old: &self.tree,
+        };
+        parents.relink(&mut rest, &stays);
+        parents.relink(&mut leaving, &leaves);
+        self.tree.hand_out(&mut rest, &stays);
+        self.tree.hand_out(&mut leaving, &leaves);
+        // Texts and values are shared by index: the finished part takes them along, the open part copies its own.
+        rest.copy_texts_from(&self.tree);
+        leaving.texts = std::mem::take(&mut self.tree.texts);
+        leaving.local_symbols.clone_from(&self.tree.local_symbols);
+        leaving.rich = std::mem::take(&mut self.tree.rich);
+        self.tree = rest;
+        let finished = Self {
+            tree: leaving,
+            ids: self.ids.clone(),
+            limits: self.limits,
+            open: 0,
+        };
+        Some((finished.finish(), stays))
+    }
+}
+
+struct Parents<'a> {
+    nodes: &'a [Node],
+    old: &'a SpanTree,
+}
+
+impl Parents<'_> {
+    /// Points the nodes of `part` at their parents inside it, or names the parent by its id.
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn relink(&self, part: &mut SpanTree, places: &[Option<u32>]) {
+        for (old_index, place) in places.iter().enumerate() {
+            let Some(place) = *place else { continue };
+            let old_parent = self.nodes[old_index].parent_index();
+            let inside = old_parent.and_then(|parent| places[parent as usize]);
+            part.nodes[place as usize].parent = inside.unwrap_or(NONE);
+            if inside.is_none() {
+                let outer = match old_parent {
+                    Some(parent) => self.nodes[parent as usize].id,
+                    None => self
+                        .old
+                        .outer_parent(old_index as u32)
+                        .unwrap_or(SpanId::INVALID),
+                };
+                if outer != part.parent {
+                    let fill = part.parent;
+                    let column = &mut part.explicit.get_or_insert_default().parent;
+                    put(column, place, outer, fill);
+                }
+            }
+        }
+    }
+}
+
+impl SpanTree {
+    pub(crate) fn empty() -> Self {
+        Self {
+            trace_id: TraceId::INVALID,
+            parent: SpanId::INVALID,
+            parent_is_remote: false,
+            trace_flags: 0,
+            trace_state: Symbol::EMPTY,
+            resource: Arc::default(),
+            scope: Arc::default(),
+            scale: TickScale::UNIX_NANOS,
+            nodes: Vec::new(),
+            attributes: Grouped::default(),
+            events: Grouped::default(),
+            links: Grouped::default(),
+            part_attributes: Vec::new(),
+            messages: Vec::new(),
+            texts: TextBuf::new(),
+            local_symbols: Vec::new(),
+            rich: Vec::new(),
+            columns: Vec::new(),
+            explicit: None,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.attributes.clear();
+        self.events.clear();
+        self.links.clear();
+        self.part_attributes.clear();
+        self.messages.clear();
+        self.texts.clear();
+        self.local_symbols.clear();
+        self.rich.clear();
+        self.columns.clear();
+        self.explicit = None;
+    }
+
+    fn empty_sibling(&self) -> Self {
+        Self {
+            trace_id: self.trace_id,
+            parent: self.parent,
+            parent_is_remote: self.parent_is_remote,
+            trace_flags: self.trace_flags,
+            trace_state: self.trace_state,
+            resource: Arc::clone(&self.resource),
+            scope: Arc::clone(&self.scope),
+            scale: self.scale,
+            ..Self::empty()
+        }
+    }
+
+    /// Gives `part` what belongs to the spans that have a place in it.
+    fn hand_out(&self, part: &mut Self, places: &[Option<u32>]) {
+        hand_out(&self.attributes.items, &mut part.attributes.items, places);
+        hand_out(&self.events.items, &mut part.events.items, places);
+        hand_out(&self.links.items, &mut part.links.items, places);
+        hand_out(&self.messages, &mut part.messages, places);
+        part.part_attributes.clone_from(&self.part_attributes);
+        for column in &self.columns {
+            let mut values = vec![(f64::NAN, f64::NAN); part.nodes.len()];
+            for (old, value) in column.values.iter().enumerate() {
+                if let Some(place) = places[old] {
+                    values[place as usize] = *value;
+                }
+            }
+            part.columns.push(Column {
+                metric: Arc::clone(&column.metric),
+                values,
+            });
+        }
+    }
+
+    /// Copies texts and values that this part's entries refer to, so that the rest can go.
+    fn copy_texts_from(&mut self, old: &Self) {
+        self.local_symbols = Vec::with_capacity(old.local_symbols.len());
+        for place in &old.local_symbols {
+            self.local_symbols
+                .extend(self.texts.push(old.texts.text(*place).as_str()));
+        }
+        let compact = compact_parts(self, old);
+        self.part_attributes = compact;
+        let mut entries = std::mem::take(&mut self.attributes.items);
+        let mut parts = std::mem::take(&mut self.part_attributes);
+        let mut messages = std::mem::take(&mut self.messages);
+        for entry in entries.iter_mut().chain(&mut parts).chain(&mut messages) {
+            self.adopt(entry, old);
+        }
+        (self.attributes.items, self.part_attributes, self.messages) = (entries, parts, messages);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "an index was stored")]
+    fn adopt(&mut self, entry: &mut Entry, old: &Self) {
+        match entry.tag() {
+            Tag::Text => {
+                let text = old.texts.text(TextAt::from_bits(entry.value));
+                if let Some(place) = self.texts.push(text.as_str()) {
+                    entry.value = place.to_bits();
+                }
+            }
+            Tag::Rich => {
+                self.rich
+                    .extend(old.rich.get(entry.value as usize).cloned());
+                entry.value = self.rich.len() as u64 - 1;
+            }
+            Tag::Symbol | Tag::Int | Tag::Bool | Tag::F64 => {}
+        }
+    }
+}
+
+/// Keeps of the parts' attributes only those that events and links of `part` use, and moves their ranges.
+#[expect(clippy::cast_possible_truncation, reason = "fewer than before")]
+fn compact_parts(part: &mut SpanTree, old: &SpanTree) -> Vec<Entry> {
+    let mut kept = Vec::new();
+    let events = part
+        .events
+        .items
+        .iter_mut()
+        .map(|event| &mut event.attributes);
+    let links = part.links.items.iter_mut().map(|link| &mut link.attributes);
+    for range in events.chain(links) {
+        let start = kept.len() as u32;
+        kept.extend_from_slice(old.part_attributes(range));
+        *range = Range {
+            start,
+            end: kept.len() as u32,
+        };
+    }
+    kept
+}
+
+fn hand_out<T: Owned>(from: &[T], to: &mut Vec<T>, places: &[Option<u32>]) {
+    for item in from {
+        if let Some(place) = places[item.owner() as usize] {
+            let mut item = *item;
+            item.set_owner(place);
+            to.push(item);
+        }
+    }
+}
+
+fn put<T: Clone>(column: &mut Vec<T>, span: u32, value: T, fill: T) {
+    let at = span as usize;
+    if column.len() <= at {
+        column.resize(at + 1, fill);
+    }
+    column[at] = value;
+}
+
+/// Of the entries from `start` on: the last value of each key at the place of its first, no more than `limit` keys.
+/// Returns how many keys were dropped.
+fn keep_last_of_each_key(entries: &mut Vec<Entry>, start: usize, limit: u32) -> u32 {
+    let mut kept = start;
+    let mut dropped = 0;
+    for at in start..entries.len() {
+        let entry = entries[at];
+        match entries[start..kept]
+            .iter()
+            .position(|earlier| earlier.key == entry.key)
+        {
+            Some(place) => entries[start + place] = entry,
+            None if kept - start >= limit as usize => dropped += 1,
+            None => {
+                entries[kept] = entry;
+                kept += 1;
+            }
+        }
+    }
+    entries.truncate(kept);
+    dropped
+}
+
+fn first_chars(text: &str, limit: u32) -> &str {
+    match text.char_indices().nth(limit as usize) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
+fn cut_texts(value: &mut Value, limit: u32) {
+    match value {
+        Value::Str(text) => text.truncate(first_chars(text, limit).len()),
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_texts(item, limit)),
+        _ => {}
+    }
+}
+
+impl<T: Owned> Grouped<T> {
+    /// True when a group is over the limit or holds two items that clash.
+    fn needs_trimming(&self, owners: usize, limit: u32, clash: impl Fn(&T, &T) -> bool) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+        (0..owners as u32).any(|owner| {
+            let own = self.of(owner);
+            own.len() > limit as usize
+                || own
+                    .iter()
+                    .enumerate()
+                    .any(|(i, a)| own[..i].iter().any(|b| clash(a, b)))
+        })
+    }
+}

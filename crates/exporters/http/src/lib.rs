@@ -1,0 +1,1 @@
+//! One HTTP request: compression, proxies, TLS. Returns the raw reply.

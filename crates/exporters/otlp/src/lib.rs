@@ -1,0 +1,1 @@
+//! OTLP encoders, decoder and exporters.

@@ -1,0 +1,1 @@
+//! The Python module `hiq._hiq`.
