@@ -1,0 +1,301 @@
+"""The native half of hiq. Private: import from `hiq` instead.
+
+Times are seconds as `float` where HiQ had them so, else integers with the unit in the name. Nothing here raises into a
+traced program: a recorder that meets an error of its own drops the span and counts it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal, SupportsIndex, TypeVar, final
+
+__all__ = [
+    "ConfigError",
+    "Context",
+    "Driver",
+    "ExportError",
+    "HiqError",
+    "Span",
+    "Suppress",
+    "Trace",
+    "Traced",
+    "Tree",
+    "attach",
+    "capture",
+    "clock_source",
+    "current_context",
+    "current_span",
+    "current_trace_ids",
+    "detach",
+    "extract",
+    "flush",
+    "init",
+    "inject",
+    "is_traced",
+    "load_conf",
+    "original",
+    "overhead_ns",
+    "parse_conf",
+    "record",
+    "set_type_attribute",
+    "shutdown",
+    "stats",
+    "status_get",
+    "status_set",
+    "subscribe",
+    "suppress",
+    "trace",
+    "traced",
+    "unsubscribe",
+    "version",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+version: Final[str]
+
+class HiqError(Exception):
+    """Base of hiq's errors."""
+
+class ConfigError(HiqError, ValueError):
+    """A setting or conf row is wrong. The message names the value, the place and the fix."""
+
+class ExportError(HiqError):
+    """`flush` or `shutdown` could not deliver everything in time."""
+
+# --- wrapping -----------------------------------------------------------------------------------
+
+@final
+class Traced:
+    """Stands in for a callable: calls, binds, compares, hashes, pickles and answers every attribute like the original.
+
+    Without subscribers it passes calls through.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+def traced(
+    func: Callable[..., Any],
+    name: str,
+    kind: Literal["function", "coroutine", "generator", "async_generator"] = "function",
+    attributes: Mapping[str, Any] | None = None,
+) -> Traced:
+    """A wrapper that records a span `name` for each call while it has subscribers.
+
+    `attributes` (`code.*`, those of a conf row) are stored once for all spans. `kind` says what a call returns:
+    a coroutine's or generator's span covers its first step to its end.
+    """
+
+def is_traced(obj: object) -> bool:
+    """True for a `Traced` (which hides its type from `isinstance`)."""
+
+def original(traced: Traced) -> Callable[..., Any]:
+    """The callable that was wrapped."""
+
+def subscribe(traced: Traced, driver: Driver | None, *, min_duration_ns: int = 0) -> None:
+    """Turns the wrapper on for `driver`; `None` stands for the pipeline alone. Repeating it changes nothing."""
+
+def unsubscribe(traced: Traced, driver: Driver | None) -> int:
+    """Takes the subscription back. Returns how many are left; at 0 the wrapper passes calls through."""
+
+def set_type_attribute(type_: type, name: str, value: object) -> None:
+    """Puts `value` into the dict of a type, also of one written in C, and invalidates the caches. A value of
+    `_hiq.original(...)` restores. Raises TypeError for slot dunders, which C code does not look up in the dict."""
+
+# --- drivers ------------------------------------------------------------------------------------
+
+@final
+class Driver:
+    """What a HiQ driver holds: fragments by key, at most a million spans; trees are projections of them."""
+
+    def __init__(
+        self,
+        *,
+        metrics: Sequence[tuple[str, str, Literal["time", "level", "delta", "counter"], Callable[[], float] | None]] = ...,
+        id_func: Callable[[], object] | None = None,
+        args_handler: Callable[..., Any] | None = None,
+        fast_fail: bool = True,
+        verbose: bool = False,
+        max_keys: int = 30,
+    ) -> None:
+        """`metrics`: (name, unit, kind, function); the kind `time` needs no function and costs nothing extra. Kinds:
+        `level` a gauge, `delta` may shrink, `counter` never shrinks. `id_func` gives the key (k0) of a root call; `None`: key None.
+        `args_handler(args, func_name=None)` makes texts of arguments when `record_args` is on."""
+
+    record_args: bool
+    """Adds `args` and `kwargs` to each span (HiQ `ExtraMetrics.ARGS`)."""
+    record_file: bool
+    """Adds `file`, the caller's file and line (HiQ `ExtraMetrics.FILE`)."""
+    record_func: bool
+    """Adds `function`, the caller's name (HiQ `ExtraMetrics.FUNC`)."""
+    attach_timestamp: bool
+    """Nodes of trees other than `time` carry their start and end time."""
+    fast_fail: bool
+    """False: exceptions of traced calls are swallowed and the call returns None."""
+    verbose: bool
+    """True: exceptions add `exception_trace` too."""
+
+    @property
+    def spans(self) -> int:
+        """Spans held."""
+    @property
+    def dropped(self) -> int:
+        """Spans given up because of the cap or of `max_keys`."""
+    def keys(self) -> list[object]:
+        """The keys (k0), oldest first."""
+    def tree(self, key: object, metric: str = "time") -> Tree | None:
+        """A new tree of all finished calls under `key`, None for an unknown key. KeyError for an unknown metric."""
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in order."""
+    def add_metric(self, name: str, unit: str, kind: str, func: Callable[[], float]) -> None: ...
+    def overhead_ns(self) -> int:
+        """Calibrated cost of a span times the spans, plus the measured cost of extra metrics and arguments."""
+    def reset(self) -> None:
+        """Forgets all fragments."""
+
+# --- HiQ trees ----------------------------------------------------------------------------------
+
+class Tree:
+    """HiQ's `Tree`: see section 2 of HiQ's contract. Values are floats, whatever the metric."""
+
+    def __init__(
+        self, s: str = "", tid: str = "", extra: dict[str, Any] | None = None, monotonic: bool = True, capacity: int = 1024, queue_lmk: Any = None
+    ) -> None: ...
+    # start, end, add_node, show, get_graph, repr, recover, consolidate, get_root, is_valid, ... as HiQ has them.
+    def __getattr__(self, name: str) -> Any: ...
+
+# --- spans by hand ------------------------------------------------------------------------------
+
+@final
+class Trace:
+    """One use of `hiq.trace(...)`: a context manager (sync and async) and a decorator. Re-entrant."""
+
+    def __enter__(self) -> Span: ...
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> Literal[False]: ...
+    async def __aenter__(self) -> Span: ...
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> Literal[False]: ...
+    def __call__(self, func: _F) -> _F: ...
+
+def trace(name: str | Callable[..., Any] | None = None, /, *, kind: str = "internal", **attributes: Any) -> Any:
+    """`with trace("name", key=value) as span:`, `@trace`, `@trace("name", key=value)`."""
+
+def record(name: str, /, **attributes: Any) -> None:
+    """Records a span that starts and ends now, with attributes, in one call."""
+
+@final
+class Span:
+    """An open span. All methods are harmless after its end, and outside any span."""
+
+    @property
+    def is_recording(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits; zeros outside any span."""
+    @property
+    def span_id(self) -> str:
+        """16 hex digits; zeros outside any span."""
+    def set_attribute(self, key: str, value: Any) -> Span: ...
+    def set_attributes(self, attributes: Mapping[str, Any]) -> Span: ...
+    def add_event(self, name: str, attributes: Mapping[str, Any] | None = None) -> Span: ...
+    def record_exception(self, exception: BaseException, attributes: Mapping[str, Any] | None = None) -> Span: ...
+    def set_status(self, status: Literal["unset", "ok", "error"], message: str = "") -> Span: ...
+    def update_name(self, name: str) -> Span: ...
+    def add_link(self, context: Context, attributes: Mapping[str, Any] | None = None) -> Span: ...
+
+def current_span() -> Span:
+    """The innermost open span of this thread or task; one that records nothing when there is none."""
+
+def current_trace_ids() -> tuple[str, str] | None:
+    """(trace id, span id) in hex of the innermost open span."""
+
+# --- context ------------------------------------------------------------------------------------
+
+@final
+class Context:
+    """A place in a trace. Immutable."""
+
+    @property
+    def trace_id(self) -> str: ...
+    @property
+    def span_id(self) -> str: ...
+    @property
+    def trace_flags(self) -> int: ...
+    @property
+    def trace_state(self) -> str: ...
+    @property
+    def baggage(self) -> dict[str, str]: ...
+    @property
+    def is_remote(self) -> bool: ...
+
+def extract(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Context | None:
+    """The context in W3C headers (names in any case); None when there is none."""
+
+def inject(carrier: Any = None) -> Any:
+    """Writes W3C headers of the current span into `carrier` (a dict by default), which is returned."""
+
+def capture() -> Context | None:
+    """The place where the next span would be recorded: what to hand to another thread."""
+
+def current_context() -> Context | None: ...
+def attach(context: Context | None) -> object:
+    """Makes spans that have no parent in this thread or task children of `context`. Returns a token for `detach`."""
+
+def detach(token: object) -> None: ...
+
+@final
+class Suppress:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> Literal[False]: ...
+
+def suppress() -> Suppress:
+    """Nothing is recorded in this thread (or task step) inside the block."""
+
+# --- pipeline -----------------------------------------------------------------------------------
+
+def init(settings: Mapping[str, Any]) -> list[str]:
+    """Builds the pipeline of this process. Returns warnings about environment variables. A second call with equal settings
+    does nothing, with others it raises ConfigError. Keys (all optional): `service_name`, `resource` (dict), `exporters` (list of
+    dicts: {"type": "otlp", "protocol": "http/protobuf"|"http/json", "endpoint", "headers", "timeout_s", "compression", "certificate",
+    "client_certificate", "client_key"}, {"type": "file", "path"}, {"type": "memory"}, {"type": "console"}), `sampler`, `sampler_arg`, `traceparent`,
+    `schedule_delay_s`, `max_queue_spans`, `max_batch_spans`, `keep_errors`, `keep_slower_than_s`, `log_level`. What is missing comes from
+    the environment, then from the defaults."""
+
+def add_exporter(settings: Mapping[str, Any]) -> int:
+    """Adds an exporter to the running pipeline (or starts one with it); returns its handle."""
+
+def remove_exporter(handle: int, timeout_s: float = 5.0) -> None:
+    """Flushes and removes it."""
+
+def memory_spans(clear: bool = False) -> list[dict[str, Any]]:
+    """The spans of the `memory` exporter: dicts with trace_id, span_id, parent_span_id, name, kind, start_unix_nanos, end_unix_nanos,
+    attributes, events, links, status, status_message, scope, resource."""
+
+def flush(timeout_s: float = 5.0) -> bool:
+    """True when everything that was finished before has left. The GIL is released while waiting."""
+
+def shutdown(timeout_s: float = 5.0) -> bool:
+    """Flush and end. Called at interpreter exit by itself."""
+
+def stats() -> dict[str, dict[str, Any]]:
+    """The loss ledger, by exporter: offered, recovered, exported, sent_unconfirmed, rejected, dropped (dict by reason), queued, in_flight,
+    spooled, possible_repeats, sampled_out."""
+
+# --- conf, status, clock ------------------------------------------------------------------------
+
+def load_conf(path: str) -> list[dict[str, Any]]:
+    """Rows of a conf file (JSON, CSV, YAML): dicts with module, class, function, name, min_duration_ns, attributes, place."""
+
+def parse_conf(rows: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The same from HiQ's list of rows."""
+
+def status_set(name: str, on: bool) -> bool:
+    """Switches the global status `name` for all processes of this user. False when the file cannot be written."""
+
+def status_get(name: str, default: bool) -> bool:
+    """The global status; `default` while nobody has set it."""
+
+def overhead_ns() -> float:
+    """Calibrated cost of one recorded call, in nanoseconds."""
+
+def clock_source() -> Literal["tsc", "monotonic"]: ...
