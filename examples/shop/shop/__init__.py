@@ -1,0 +1,1 @@
+"""A small shop: a threaded WSGI server over SQLite, and a crowd of customers to visit it."""
