@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +37,13 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     """The Collector alone, for tests whose subject is the traced program."""
     with Collector(tmp_path_factory.mktemp("servers")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def hiq_installed() -> None:
+    """For tests whose subject is hiq: they need its wheel in the environment that runs them."""
+    if importlib.util.find_spec("hiq") is None:
+        pytest.skip(f"hiq is not installed for {sys.executable}: run.py installs the wheel it is given")
 
 
 @pytest.fixture
