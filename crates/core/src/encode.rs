@@ -1,10 +1,12 @@
 //! The contract of a format: spans or metrics in, one payload out, and what a server's reply means.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{Batch, BatchCursor, TreeBatch};
 use crate::transport::Reply;
+use crate::tree::SpanTree;
 
 /// A batch that encoders can walk.
 pub trait Encodable: Batch {
@@ -55,7 +57,7 @@ impl Encoding {
 pub struct Limits {
     /// Bytes of a payload, uncompressed.
     pub max_bytes: usize,
-    /// Items of a payload.
+    /// Items of a payload; one where [`Cut::Span`] is asked for, whatever this says.
     pub max_items: usize,
     /// Where a payload must end even if there is room.
     pub cut: Cut,
@@ -68,6 +70,14 @@ impl Limits {
             max_bytes,
             max_items: usize::MAX,
             cut: Cut::Batch,
+        }
+    }
+
+    /// Items of a payload, the cut considered.
+    pub const fn items(&self) -> usize {
+        match self.cut {
+            Cut::Span => 1,
+            _ => self.max_items,
         }
     }
 
@@ -94,6 +104,28 @@ pub enum Cut {
     Trace,
     /// One span a payload.
     Span,
+}
+
+impl Cut {
+    /// True when spans of `last` and of `next` may not be in one payload.
+    pub fn parts(self, last: &SpanTree, next: &SpanTree) -> bool {
+        match self {
+            Self::Batch => false,
+            Self::Resource => !Arc::ptr_eq(last.resource(), next.resource()),
+            Self::Service => last.resource().service_name() != next.resource().service_name(),
+            Self::Trace => last.trace_id() != next.trace_id(),
+            Self::Span => true,
+        }
+    }
+
+    /// What [`Encoded::key`] is for a payload that begins with `tree`.
+    pub fn key(self, tree: &SpanTree) -> Option<String> {
+        match self {
+            Self::Batch => None,
+            Self::Resource | Self::Service => Some(tree.resource().service_name().to_owned()),
+            Self::Trace | Self::Span => Some(tree.trace_id().to_string()),
+        }
+    }
 }
 
 /// What one call of [`Encoder::encode`] did.

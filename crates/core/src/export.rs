@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
@@ -51,8 +52,16 @@ pub struct Deadline {
 
 #[derive(Debug, Default)]
 struct Shared {
-    stop_at: Mutex<Option<Instant>>,
+    stop: Mutex<Stop>,
     pulled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Stop {
+    at: Option<Instant>,
+    /// Futures that wait, each under the number of its guard.
+    wakers: Vec<(u64, Waker)>,
+    next_guard: u64,
 }
 
 impl Deadline {
@@ -80,19 +89,22 @@ impl Deadline {
 
     /// Makes all handles of this family end at the latest at `at`, and wakes those that wait.
     pub fn pull_forward(&self, at: Instant) {
-        let mut stop_at = self.lock();
-        *stop_at = Some(stop_at.map_or(at, |before| before.min(at)));
+        let mut stop = self.lock();
+        stop.at = Some(stop.at.map_or(at, |before| before.min(at)));
+        for (_, waker) in &stop.wakers {
+            waker.wake_by_ref();
+        }
         self.shared.pulled.notify_all();
     }
 
     /// True once somebody has called [`Deadline::pull_forward`].
     pub fn is_pulled(&self) -> bool {
-        self.lock().is_some()
+        self.lock().at.is_some()
     }
 
     /// When it ends; `None`: never, as things stand.
     pub fn at(&self) -> Option<Instant> {
-        match (self.own, *self.lock()) {
+        match (self.own, self.lock().at) {
             (Some(own), Some(stop)) => Some(own.min(stop)),
             (own, stop) => own.or(stop),
         }
@@ -113,9 +125,9 @@ impl Deadline {
     /// Returns false when the deadline came first.
     pub fn sleep(&self, wish: Duration) -> bool {
         let wake = Instant::now() + wish;
-        let mut stop_at = self.lock();
+        let mut stop = self.lock();
         loop {
-            let end = match (self.own, *stop_at) {
+            let end = match (self.own, stop.at) {
                 (Some(own), Some(stop)) => Some(own.min(stop)),
                 (own, stop) => own.or(stop),
             };
@@ -127,22 +139,71 @@ impl Deadline {
                 return true;
             }
             let until = end.map_or(wake, |end| end.min(wake));
-            let waited = self.shared.pulled.wait_timeout(stop_at, until - now);
-            stop_at = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.shared.pulled.wait_timeout(stop, until - now);
+            stop = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+    /// Has `waker` called by each [`Deadline::pull_forward`] until the guard is dropped: for waits that are futures.
+    pub fn wake_when_pulled(&self, waker: &Waker) -> WakeGuard {
+        let mut stop = self.lock();
+        let number = stop.next_guard;
+        stop.next_guard += 1;
+        stop.wakers.push((number, waker.clone()));
+        WakeGuard {
+            deadline: self.clone(),
+            number,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stop> {
         self.shared
-            .stop_at
+            .stop
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Keeps a waker with its [`Deadline`], see [`Deadline::wake_when_pulled`].
+#[derive(Debug)]
+#[must_use = "the waker is forgotten when the guard is dropped"]
+pub struct WakeGuard {
+    deadline: Deadline,
+    number: u64,
+}
+
+impl Drop for WakeGuard {
+    fn drop(&mut self) {
+        let mut stop = self.deadline.lock();
+        stop.wakers.retain(|(number, _)| *number != self.number);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
+
+    #[test]
+    fn a_future_is_woken_by_a_pull_as_long_as_its_guard_lives() {
+        #[derive(Default)]
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(Count::default());
+        let deadline = Deadline::never().within(Duration::from_secs(600));
+        let guard = deadline.wake_when_pulled(&Waker::from(Arc::clone(&count)));
+        deadline.clone().pull_forward(Instant::now());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        drop(guard);
+        deadline.pull_forward(Instant::now());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn shutdown_ends_a_wait_that_has_begun() {

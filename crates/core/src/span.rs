@@ -1,5 +1,7 @@
 //! One span as encoders read it: a view into its tree, nothing copied.
 
+use std::sync::Arc;
+
 use crate::id::{SpanId, TraceId};
 use crate::intern::SiteId;
 use crate::resource::Scope;
@@ -129,7 +131,10 @@ impl<'a> Span<'a> {
     /// True when the parent is a span of another process.
     #[inline]
     pub fn has_remote_parent(&self) -> bool {
-        self.node.parent_index().is_none() && self.tree.parent_is_remote
+        // Of a fragment that was split, spans may also hang under one that stayed behind in this process.
+        self.tree.parent_is_remote
+            && self.node.parent_index().is_none()
+            && self.tree.outer_parent(self.index) == Some(self.tree.parent)
     }
 
     /// Its name.
@@ -229,7 +234,7 @@ impl<'a> Span<'a> {
 
     /// The library that recorded it.
     #[inline]
-    pub fn scope(&self) -> &'a Scope {
+    pub fn scope(&self) -> &'a Arc<Scope> {
         self.tree.scope_of(self.index)
     }
 

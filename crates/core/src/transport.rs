@@ -1,6 +1,7 @@
 //! The contract of a wire: payloads in, raw replies out. A transport knows no format and never tries again.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::export::Deadline;
@@ -122,6 +123,8 @@ pub struct HttpReply {
     pub retry_after: Option<Duration>,
     /// The body, decompressed, at most 4 MiB.
     pub body: Vec<u8>,
+    /// What was asked, for messages: without user, password and query.
+    pub url: Arc<str>,
 }
 
 impl HttpReply {
@@ -185,6 +188,8 @@ pub enum TransportErrorKind {
     Reset,
     /// What came back is not the protocol.
     Protocol,
+    /// A file or device did not take it.
+    Io,
     /// The answer was larger than we read.
     ReplyTooLarge,
     /// We were told to stop.

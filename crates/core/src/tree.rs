@@ -184,7 +184,7 @@ impl SpanTree {
     }
 
     #[inline]
-    pub(crate) fn scope_of(&self, span: u32) -> &Scope {
+    pub(crate) fn scope_of(&self, span: u32) -> &Arc<Scope> {
         let explicit = self.explicit.as_ref();
         let own = explicit.and_then(|explicit| {
             let index = *explicit.scope.get(span as usize)?;

@@ -1,0 +1,209 @@
+//! The writer: one capacity check for many pieces, and lengths that are filled in afterwards.
+
+use std::fmt;
+use std::ptr;
+
+use super::piece::{Piece, Varint};
+use super::{MAX_VARINT_BYTES, SLACK, varint_len};
+
+/// Appends [`Piece`]s to a `Vec<u8>`.
+///
+/// What was written becomes part of the vector when the writer is dropped.
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    base: *mut u8,
+    len: usize,
+    capacity: usize,
+}
+
+/// The place of a length that is not known yet.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "an open length must be closed"]
+pub struct OpenLength {
+    at: usize,
+    width: usize,
+}
+
+impl OpenLength {
+    /// Where the bytes begin that the length counts.
+    #[inline]
+    pub fn body(&self) -> usize {
+        self.at + self.width
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to `out`, behind what it holds.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        let (base, len, capacity) = (out.as_mut_ptr(), out.len(), out.capacity());
+        Self {
+            out,
+            base,
+            len,
+            capacity,
+        }
+    }
+
+    /// Bytes in the vector so far, those from before included.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.len
+    }
+
+    /// Takes back all that was written after `position`.
+    #[inline]
+    pub fn rewind(&mut self, position: usize) {
+        self.len = self.len.min(position);
+    }
+
+    /// Appends `piece`; a tuple of pieces is one piece.
+    #[inline(always)]
+    pub fn put(&mut self, piece: impl Piece) {
+        self.reserve(piece.max_len());
+        // SAFETY: room for the longest form of the piece and its slack was made, and what a piece borrows
+        // cannot overlap the vector, which is borrowed mutably.
+        let end = unsafe { piece.write(self.base.add(self.len)) };
+        self.len = end.addr() - self.base.addr();
+    }
+
+    /// Leaves room for the length of what comes next, which is expected to be `expected` bytes.
+    #[inline(always)]
+    pub fn open(&mut self, expected: usize) -> OpenLength {
+        self.reserve(MAX_VARINT_BYTES);
+        let open = OpenLength {
+            at: self.len,
+            width: varint_len(expected as u64),
+        };
+        self.len += open.width;
+        open
+    }
+
+    /// Writes the length of all that came after `open` into its place, moving that when its width was guessed wrong.
+    #[inline(always)]
+    pub fn close(&mut self, open: OpenLength) {
+        let length = self.len - open.body();
+        if varint_len(length as u64) == open.width {
+            // SAFETY: `open` left exactly so many bytes free, inside the written part.
+            unsafe { Varint(length as u64).write(self.base.add(open.at)) };
+        } else {
+            self.move_and_close(open, length);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn move_and_close(&mut self, open: OpenLength, length: usize) {
+        let width = varint_len(length as u64);
+        self.reserve(MAX_VARINT_BYTES);
+        // SAFETY: source and target lie inside the reserved part, and `copy` allows them to overlap;
+        // the varint takes exactly the `width` bytes before the moved ones.
+        unsafe {
+            let at = self.base.add(open.at);
+            ptr::copy(self.base.add(open.body()), at.add(width), length);
+            Varint(length as u64).write(at);
+        }
+        self.len = open.at + width + length;
+    }
+
+    /// Makes sure that `bytes` more fit, with slack.
+    #[inline(always)]
+    fn reserve(&mut self, bytes: usize) {
+        if self.capacity - self.len < bytes.saturating_add(SLACK) {
+            self.grow(bytes);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, bytes: usize) {
+        // SAFETY: the first `len` bytes have been written, through this writer or before it.
+        unsafe { self.out.set_len(self.len) };
+        self.out.reserve(bytes.saturating_add(SLACK));
+        self.base = self.out.as_mut_ptr();
+        self.capacity = self.out.capacity();
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        // SAFETY: exactly the first `len` bytes have been written.
+        unsafe { self.out.set_len(self.len) };
+    }
+}
+
+impl fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Writer({} of {} bytes)", self.len, self.capacity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Prefixed;
+    use super::super::text::TextBuf;
+    use super::*;
+
+    fn leb128(mut value: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(u8::try_from(value).unwrap());
+        bytes
+    }
+
+    #[test]
+    fn texts_of_every_length_are_copied_whole() {
+        let mut buffer = TextBuf::new();
+        let source: String = ('a'..='z').cycle().take(300).collect();
+        let places: Vec<_> = (0..300)
+            .map(|n| buffer.push(&source[..n]).unwrap())
+            .collect();
+        for (n, place) in places.into_iter().enumerate() {
+            let text = buffer.text(place);
+            let mut out = vec![b'>'];
+            Writer::new(&mut out).put((0x0a, Prefixed(text), b'|', text));
+            let mut expected = vec![b'>', 0x0a];
+            expected.extend(leb128(n));
+            expected.extend_from_slice(&source.as_bytes()[..n]);
+            expected.push(b'|');
+            expected.extend_from_slice(&source.as_bytes()[..n]);
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn lengths_are_patched_whatever_was_expected() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
+            for expected_length in [0, 200, 20_000, 3_000_000] {
+                let mut out = Vec::new();
+                {
+                    let mut writer = Writer::new(&mut out);
+                    writer.put(0x0a);
+                    let open = writer.open(expected_length);
+                    writer.put(&vec![7; length][..]);
+                    writer.close(open);
+                    writer.put(0xff);
+                }
+                let mut expected = vec![0x0a];
+                expected.extend(leb128(length));
+                expected.resize(expected.len() + length, 7);
+                expected.push(0xff);
+                assert!(out == expected, "length {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rewound_writer_forgets_what_came_after() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        writer.put(b"kept");
+        let here = writer.position();
+        writer.put(b"not kept");
+        writer.rewind(here);
+        drop(writer);
+        assert_eq!(out, b"kept");
+    }
+}
