@@ -1,0 +1,79 @@
+//! Propagators, the parent of the process, and the list of exporters.
+
+use super::reader::Reader;
+use crate::context::Context;
+
+/// What is read from and written to headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Propagator {
+    /// W3C `traceparent` and `tracestate`.
+    TraceContext,
+    /// W3C `baggage`.
+    Baggage,
+}
+
+impl Propagator {
+    /// OpenTelemetry's default set.
+    pub const DEFAULT: [Self; 2] = [Self::TraceContext, Self::Baggage];
+}
+
+pub(super) fn propagators(reader: &mut Reader<'_>) -> Vec<Propagator> {
+    const NAME: &str = "OTEL_PROPAGATORS";
+    let Some(words) = reader.words(NAME) else {
+        return Propagator::DEFAULT.to_vec();
+    };
+    if words.iter().any(|word| word == "none") {
+        return Vec::new();
+    }
+    let mut known = Vec::new();
+    for word in words {
+        match word.as_str() {
+            "tracecontext" => known.push(Propagator::TraceContext),
+            "baggage" => known.push(Propagator::Baggage),
+            _ => reader.warn(
+                NAME,
+                format!(
+                    "`{word}` is not known here and is left out; known: tracecontext, baggage, none"
+                ),
+            ),
+        }
+    }
+    if known.is_empty() {
+        return Propagator::DEFAULT.to_vec();
+    }
+    known
+}
+
+pub(super) fn parent(reader: &mut Reader<'_>, propagators: &[Propagator]) -> Option<Context> {
+    const NAME: &str = "TRACEPARENT";
+    let traceparent = reader.text(NAME);
+    let (trace_state, baggage) = (reader.text("TRACESTATE"), reader.text("BAGGAGE"));
+    let reads = |propagator| propagators.contains(&propagator);
+    let context = Context::extract(|header| match header {
+        "traceparent" if reads(Propagator::TraceContext) => traceparent,
+        "tracestate" if reads(Propagator::TraceContext) => trace_state,
+        "baggage" if reads(Propagator::Baggage) => baggage,
+        _ => None,
+    });
+    let is_valid = context.as_ref().is_some_and(Context::is_valid);
+    if let Some(text) = traceparent
+        && reads(Propagator::TraceContext)
+        && !is_valid
+    {
+        let shown: String = text.chars().take(64).collect();
+        reader.warn(
+            NAME,
+            format!("`{shown}` is not a W3C traceparent; a new trace begins"),
+        );
+    }
+    context
+}
+
+pub(super) fn exporters(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let words = reader.words("OTEL_TRACES_EXPORTER")?;
+    if words.iter().any(|word| word == "none") {
+        return Some(Vec::new());
+    }
+    Some(words)
+}

@@ -1,0 +1,295 @@
+//! Every variable that is read, as data for documentation and `doctor`.
+
+/// A variable of the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What counts when it is unset; empty when that is nothing.
+    pub default: &'static str,
+    /// What it means, with the unit.
+    pub meaning: &'static str,
+    /// True when its value must not be printed.
+    pub is_secret: bool,
+}
+
+const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable {
+        name,
+        default,
+        meaning,
+        is_secret: false,
+    }
+}
+
+const fn secret(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable {
+        name,
+        default,
+        meaning,
+        is_secret: true,
+    }
+}
+
+/// All variables that [`crate::config`] reads.
+pub const VARIABLES: &[Variable] = &[
+    variable(
+        "OTEL_SDK_DISABLED",
+        "false",
+        "true: record and export nothing; headers are still propagated",
+    ),
+    variable(
+        "OTEL_LOG_LEVEL",
+        "info",
+        "what is said on stderr: none, error, warn, info, debug",
+    ),
+    variable(
+        "OTEL_CONFIG_FILE",
+        "",
+        "not supported: a warning, and the other variables are used",
+    ),
+    variable(
+        "OTEL_SERVICE_NAME",
+        "",
+        "service.name; wins over OTEL_RESOURCE_ATTRIBUTES",
+    ),
+    variable(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "",
+        "key=value,key=value, percent-encoded",
+    ),
+    variable(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "always_on, always_off, traceidratio, or parentbased_ and one of these",
+    ),
+    variable(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "1.0",
+        "the share of traces for traceidratio, 0 to 1",
+    ),
+    variable(
+        "OTEL_TRACES_EXPORTER",
+        "",
+        "names of exporters between commas, or none",
+    ),
+    variable(
+        "OTEL_PROPAGATORS",
+        "tracecontext,baggage",
+        "headers that are read and written, or none",
+    ),
+    variable(
+        "OTEL_ATTRIBUTE_COUNT_LIMIT",
+        "128",
+        "attributes of a span, event or link",
+    ),
+    variable(
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+        "128",
+        "attributes of a span",
+    ),
+    variable("OTEL_SPAN_EVENT_COUNT_LIMIT", "128", "events of a span"),
+    variable("OTEL_SPAN_LINK_COUNT_LIMIT", "128", "links of a span"),
+    variable(
+        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+        "128",
+        "attributes of an event",
+    ),
+    variable(
+        "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+        "128",
+        "attributes of a link",
+    ),
+    variable(
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "",
+        "characters of a text value",
+    ),
+    variable(
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "",
+        "characters of a text value; wins over the general one",
+    ),
+    variable(
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "5000",
+        "milliseconds that a batch which is not full waits",
+    ),
+    variable(
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        "30000",
+        "milliseconds of one series of attempts; 0: no limit",
+    ),
+    variable(
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "65536",
+        "spans that wait at most",
+    ),
+    variable(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "512",
+        "spans that leave together; at most the queue",
+    ),
+    variable(
+        "HIQ_QUEUE_BYTES",
+        "67108864",
+        "bytes that waiting spans take at most",
+    ),
+    variable(
+        "HIQ_QUEUE_MAX_AGE",
+        "300000",
+        "milliseconds that spans wait for a backend without a spool",
+    ),
+    variable(
+        "HIQ_SHUTDOWN_TIMEOUT",
+        "5000",
+        "milliseconds that flush and shutdown take together at exit",
+    ),
+    variable(
+        "HIQ_SPOOL_DIR",
+        "",
+        "directory where unsent spans are kept on disk; unset: in memory only",
+    ),
+    variable(
+        "HIQ_SPOOL_MAX_BYTES",
+        "536870912",
+        "bytes of the spool, for each exporter",
+    ),
+    variable(
+        "HIQ_SPOOL_MAX_AGE",
+        "604800000",
+        "milliseconds that a record stays in the spool",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://localhost:4318",
+        "base address (gRPC: http://localhost:4317); v1/traces is added",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "",
+        "address for traces, used as it is",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "http/protobuf",
+        "grpc, http/protobuf or http/json",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "",
+        "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_INSECURE",
+        "false",
+        "true: no TLS for a gRPC address without a scheme",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+        "",
+        "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_SPAN_INSECURE",
+        "",
+        "obsolete name of OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+    ),
+    secret(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        "key=value,key=value; values percent-encoded",
+    ),
+    secret(
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "",
+        "the same for traces, instead of the general ones",
+    ),
+    variable("OTEL_EXPORTER_OTLP_COMPRESSION", "none", "gzip or none"),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "",
+        "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "10000",
+        "milliseconds of an export with all its attempts; 0: no limit",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "",
+        "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "",
+        "PEM file of the authorities to trust",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "",
+        "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "",
+        "PEM file of the client's key",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+        "",
+        "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "",
+        "PEM file of the client's certificate",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+        "",
+        "the same for traces",
+    ),
+    secret(
+        "HTTPS_PROXY",
+        "",
+        "proxy for https targets; https_proxy is stronger",
+    ),
+    secret("https_proxy", "", "proxy for https targets"),
+    secret(
+        "HTTP_PROXY",
+        "",
+        "proxy for http targets; ignored in CGI programs; http_proxy is stronger",
+    ),
+    secret("http_proxy", "", "proxy for http targets"),
+    secret(
+        "ALL_PROXY",
+        "",
+        "proxy for targets that have none of their own; all_proxy is stronger",
+    ),
+    secret(
+        "all_proxy",
+        "",
+        "proxy for targets that have none of their own",
+    ),
+    variable(
+        "NO_PROXY",
+        "",
+        "hosts, addresses and networks that are reached directly, or *",
+    ),
+    variable("no_proxy", "", "the same, stronger"),
+    variable(
+        "REQUEST_METHOD",
+        "",
+        "set in CGI programs, where HTTP_PROXY comes from the client and is ignored",
+    ),
+    variable(
+        "TRACEPARENT",
+        "",
+        "the span that started this process (W3C)",
+    ),
+    variable("TRACESTATE", "", "its trace state (W3C)"),
+    variable("BAGGAGE", "", "baggage of that request (W3C)"),
+];
