@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::pool;
 use crate::span::Span;
 use crate::tree::SpanTree;
 
@@ -61,9 +62,12 @@ impl TreeBatch {
         }
     }
 
-    /// Takes the trees out, for reuse of their memory.
-    pub fn into_trees(self) -> Vec<Arc<SpanTree>> {
-        self.trees
+}
+
+/// Trees that nobody else holds go back to the recorder.
+impl Drop for TreeBatch {
+    fn drop(&mut self) {
+        self.trees.drain(..).for_each(pool::recycle_shared);
     }
 }
 

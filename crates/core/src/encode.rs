@@ -1,21 +1,56 @@
 //! The contract of a format: spans or metrics in, one payload out, and what a server's reply means.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::{Batch, BatchCursor, TreeBatch};
+use crate::batch::{Batch, BatchCursor, Position, TreeBatch};
 use crate::transport::Reply;
 use crate::tree::SpanTree;
 
-/// A batch that encoders can walk.
+/// A batch that encoders can walk, and the delivery loop can cut.
 pub trait Encodable: Batch {
     /// Walks the batch; what lies behind it is done.
     type Cursor<'a>: fmt::Debug;
+    /// A place between two items.
+    type Position: Copy + PartialEq + fmt::Debug + Send;
+
+    /// From the first item to behind the last.
+    fn whole(&self) -> Range<Self::Position>;
+    /// A cursor over the items of `range`.
+    fn cursor_over(&self, range: Range<Self::Position>) -> Self::Cursor<'_>;
+    /// Where `cursor` stands.
+    fn position(cursor: &Self::Cursor<'_>) -> Self::Position;
+    /// Items between where `cursor` stands and its end.
+    fn remaining(cursor: &Self::Cursor<'_>) -> usize;
+    /// The place half-way to the end of `cursor`; `None` when fewer than two items are left.
+    fn middle(cursor: &Self::Cursor<'_>) -> Option<Self::Position>;
 }
 
 impl Encodable for TreeBatch {
     type Cursor<'a> = BatchCursor<'a>;
+    type Position = Position;
+
+    fn whole(&self) -> Range<Position> {
+        Position::START..self.cursor().end()
+    }
+
+    fn cursor_over(&self, range: Range<Position>) -> BatchCursor<'_> {
+        self.cursor_over(range.start, range.end)
+    }
+
+    fn position(cursor: &BatchCursor<'_>) -> Position {
+        cursor.position()
+    }
+
+    fn remaining(cursor: &BatchCursor<'_>) -> usize {
+        cursor.remaining()
+    }
+
+    fn middle(cursor: &BatchCursor<'_>) -> Option<Position> {
+        cursor.middle()
+    }
 }
 
 /// Knows one format and the meaning of its protocol. Does no I/O.

@@ -6,41 +6,78 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::ledger::Custody;
 
-/// Takes batches out of the process.
+/// Takes batches out of the process. Those made of an encoder and a transport are [`crate::deliver::EncodedExporter`]s.
 ///
-/// Blocking, owned by one worker thread, which settles every item in the exporter's ledger: nothing is returned
-/// and forgotten. Exporters that have an encoder and a transport are made by [`crate::deliver`].
+/// Blocking, owned by one worker thread. Items come with their [`Custody`], which the exporter settles: at once, or after
+/// keeping them for a while. It waits for nothing but its wire: what is to be tried again later is left to
+/// the worker, which sleeps until [`Progress::Waiting`] says so and listens to the queue meanwhile.
 pub trait Exporter<B: Batch>: fmt::Debug + Send {
-    /// Takes a batch, up to `deadline`. Returns what became of its items; items neither settled nor kept by
-    /// the exporter are to be offered again.
-    fn export(&mut self, batch: &Arc<B>, deadline: &Deadline) -> Exported;
+    /// Takes a batch over. Called only when the last [`Progress`] had room.
+    fn export(&mut self, batch: Arc<B>, custody: Custody, deadline: &Deadline) -> Progress;
 
-    /// Settles what is under way, waiting up to `deadline`.
-    fn poll(&mut self, deadline: &Deadline) -> Exported;
+    /// Goes on with what is under way: collects answers, waiting for the first up to `deadline`, and sends again what is due.
+    fn poll(&mut self, _deadline: &Deadline) -> Progress {
+        Progress::Done
+    }
 
-    /// Ends: settles or gives up what is under way. Called once.
-    fn shutdown(&mut self, deadline: &Deadline) -> Exported {
+    /// Somebody waits (a flush; the exit, if the deadline [is pulled](Deadline::is_pulled)): what waits for a better moment is due
+    /// now. As [`Exporter::poll`] otherwise.
+    fn flush(&mut self, deadline: &Deadline) -> Progress {
         self.poll(deadline)
+    }
+
+    /// Ends: closes the wire and drops what is left, for [`DropReason::Shutdown`](crate::encode::DropReason). Called once.
+    fn shutdown(&mut self, _deadline: &Deadline) {}
+
+    /// How it fares, for the status line.
+    fn health(&self) -> Health {
+        Health::Fine
     }
 }
 
-/// What became of items: each is counted exactly once.
+/// What an exporter has left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Nothing is under way, apart from what is spooled. Takes the next batch.
+    Done,
+    /// Answers are on their way: [`Exporter::poll`] waits for them.
+    Sending {
+        /// Takes another batch meanwhile.
+        room: bool,
+    },
+    /// Nothing is on the wire; [`Exporter::poll`] has nothing to do before this moment.
+    Waiting {
+        /// When the next attempt is due.
+        until: Instant,
+        /// Takes another batch meanwhile.
+        room: bool,
+    },
+}
+
+impl Progress {
+    /// True when another batch may be handed over.
+    pub const fn has_room(self) -> bool {
+        matches!(
+            self,
+            Self::Done | Self::Sending { room: true } | Self::Waiting { room: true, .. }
+        )
+    }
+}
+
+/// How an exporter fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Exported {
-    /// Confirmed by the far side.
-    pub delivered: usize,
-    /// Sent on a wire that never confirms.
-    pub sent_unconfirmed: usize,
-    /// Refused by the far side.
-    pub rejected: usize,
-    /// Dropped by us.
-    pub dropped: Vec<(crate::encode::DropReason, usize)>,
-    /// Kept by the exporter and still to be settled.
-    pub pending: usize,
-    /// Of the delivered ones: those that may have arrived more than once.
-    pub possible_repeats: usize,
+pub enum Health {
+    /// All went well with the last payload.
+    #[default]
+    Fine,
+    /// The last attempt failed and is going to be repeated; why, in one sentence without a secret.
+    Waiting(String),
+    /// Items of the last payload were refused or given up for good; why, in one sentence without a secret.
+    Losing(String),
 }
 
 /// A moment by which work must be done; a shared handle, so that shutdown can pull it forward.

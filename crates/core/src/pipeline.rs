@@ -1,1 +1,342 @@
-//! (being written)
+//! The pipeline: from finished trees to every exporter, each with its own queue, ledger and worker thread.
+//!
+//! ```text
+//! offer ─► lane: queue ─► worker: exporter
+//!     └──► lane: queue ─► worker: exporter
+//! ```
+//!
+//! It owns **builders** of exporters, not exporters: nothing starts before the first finished tree, and a forked child
+//! starts its own. One deadline covers flush and shutdown; a dead backend delays neither another backend nor the exit.
+//!
+//! ```
+//! use std::time::Duration;
+//! use hiq_core::pipeline::Pipeline;
+//!
+//! let pipeline = Pipeline::builder().build();
+//! assert!(pipeline.flush(Duration::from_secs(1)).is_complete());
+//! assert!(pipeline.shutdown(Pipeline::SHUTDOWN_TIMEOUT).is_complete());
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::batch::TreeBatch;
+use crate::export::Exporter;
+use crate::fork;
+use crate::pool;
+use crate::queue::QueueLimits;
+use crate::resource::Resource;
+use crate::sample::Sampler;
+use crate::status::StatusSink;
+use crate::tree::SpanTree;
+
+mod lane;
+mod report;
+mod worker;
+
+pub use report::{ExporterReport, ExporterStats, PipelineReport, PipelineStats};
+
+use lane::{Lane, LaneSettings, LaneSpec, erase};
+
+/// Carries finished trees to its exporters. A cheap handle: clones are the same pipeline, which is
+/// [shut down](Pipeline::shutdown) when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    inner: Arc<Inner>,
+}
+
+/// Names an exporter that was attached to a running pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExporterId(u64);
+
+impl Pipeline {
+    /// How long [`Pipeline::shutdown`] takes at most unless told otherwise.
+    pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// A pipeline to be described.
+    pub fn builder() -> PipelineBuilder {
+        PipelineBuilder::default()
+    }
+
+    /// Who produces the spans; trees are begun with it.
+    pub fn resource(&self) -> &Arc<Resource> {
+        &self.inner.settings.resource
+    }
+
+    /// Which traces are recorded; asked when a root starts.
+    pub fn sampler(&self) -> &Sampler {
+        &self.inner.settings.sampler
+    }
+
+    /// Hands a finished tree to every exporter's queue. Never fails and never waits for an exporter; after
+    /// [`Pipeline::shutdown`] the tree counts as dropped.
+    #[inline]
+    pub fn offer(&self, tree: impl Into<Arc<SpanTree>>) {
+        self.inner.offer(tree.into());
+    }
+
+    /// Counts spans that were not recorded because of sampling.
+    #[inline]
+    pub fn sample_out(&self, spans: u64) {
+        self.inner.lanes().sampled_out.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    /// Starts every exporter's worker now instead of with the first tree: for exporters that have something to deliver
+    /// from an earlier process.
+    pub fn start(&self) {
+        self.inner.lanes().list.iter().for_each(Lane::start);
+    }
+
+    /// Adds an exporter. Trees offered from now on go there as well.
+    pub fn attach<E: fmt::Display>(
+        &self,
+        name: impl Into<Arc<str>>,
+        builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
+    ) -> ExporterId {
+        self.inner.attach(LaneSpec::new(name.into(), erase(builder)))
+    }
+
+    /// Takes an exporter out and shuts it down, in at most `timeout`. `None` when there is no such exporter (any more).
+    pub fn detach(&self, id: ExporterId, timeout: Duration) -> Option<ExporterReport> {
+        self.inner.detach(id, timeout)
+    }
+
+    /// Has everything that was offered before delivered, or written to the spool, in at most `timeout`.
+    pub fn flush(&self, timeout: Duration) -> PipelineReport {
+        let deadline = after(timeout);
+        let lanes = self.inner.lanes();
+        let marks: Vec<_> = lanes.list.iter().map(|lane| lane.queue.request_flush()).collect();
+        let report = |(lane, mark): (&Arc<Lane>, u64)| lane.report(lane.queue.wait_for_flush(mark, deadline));
+        PipelineReport::new(lanes.list.iter().zip(marks).map(report))
+    }
+
+    /// Flushes and ends every exporter, all within `timeout`: one that has not ended by then is left behind, and what it
+    /// holds counts as dropped. Trees offered later are dropped.
+    pub fn shutdown(&self, timeout: Duration) -> PipelineReport {
+        self.inner.shutdown(timeout)
+    }
+
+    /// The ledgers, by exporter.
+    pub fn stats(&self) -> PipelineStats {
+        let lanes = self.inner.lanes();
+        let sampled_out = lanes.sampled_out.load(Ordering::Relaxed);
+        PipelineStats::new(lanes.list.iter().map(|lane| {
+            let mut ledger = lane.ledger.snapshot();
+            ledger.sampled_out = sampled_out;
+            ExporterStats::new(Arc::clone(&lane.spec.name), ledger)
+        }))
+    }
+}
+
+/// Describes a [`Pipeline`].
+#[derive(Debug, Default)]
+pub struct PipelineBuilder {
+    settings: Settings,
+    exporters: Vec<LaneSpec>,
+}
+
+impl PipelineBuilder {
+    /// Who produces the spans. Default: nobody in particular.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Into<Arc<Resource>>) -> Self {
+        self.settings.resource = resource.into();
+        self
+    }
+
+    /// Adds an exporter. `builder` makes it on its worker thread, when there is something to export, once in each process;
+    /// an error is said on the status line, and it is asked again for the next batch.
+    #[must_use]
+    pub fn exporter<E: fmt::Display>(
+        mut self,
+        name: impl Into<Arc<str>>,
+        builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.exporters.push(LaneSpec::new(name.into(), erase(builder)));
+        self
+    }
+
+    /// Which traces are recorded. Default: as the parent, else all.
+    #[must_use]
+    pub fn sampler(mut self, sampler: Sampler) -> Self {
+        self.settings.sampler = sampler;
+        self
+    }
+
+    /// How much each exporter's queue holds, and when a batch leaves it.
+    #[must_use]
+    pub fn queue(mut self, limits: QueueLimits) -> Self {
+        self.settings.lane.queue = limits;
+        self
+    }
+
+    /// How long an exporter may take for one call (`OTEL_BSP_EXPORT_TIMEOUT`). Default: 30 s.
+    #[must_use]
+    pub fn export_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.lane.export_timeout = timeout;
+        self
+    }
+
+    /// Where status lines go. Default: standard error.
+    #[must_use]
+    pub fn status(mut self, sink: StatusSink) -> Self {
+        self.settings.lane.status = sink;
+        self
+    }
+
+    /// The pipeline. Starts nothing.
+    pub fn build(self) -> Pipeline {
+        let specs = self.exporters.into_iter().map(Arc::new);
+        let inner = Inner {
+            lanes: ArcSwap::from_pointee(Lanes::new(specs, &self.settings)),
+            settings: self.settings,
+            closed: AtomicBool::new(false),
+        };
+        Pipeline { inner: Arc::new(inner) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Settings {
+    resource: Arc<Resource>,
+    sampler: Sampler,
+    lane: LaneSettings,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    /// Those of this process, or of the one that it was forked from.
+    lanes: ArcSwap<Lanes>,
+    closed: AtomicBool,
+}
+
+/// The exporters of one process, and what was counted for all of them.
+#[derive(Debug)]
+struct Lanes {
+    generation: u32,
+    list: Vec<Arc<Lane>>,
+    sampled_out: Arc<AtomicU64>,
+}
+
+impl Lanes {
+    fn new(specs: impl Iterator<Item = Arc<LaneSpec>>, settings: &Settings) -> Self {
+        Self {
+            generation: fork::generation(),
+            list: specs.map(|spec| Lane::new(spec, &settings.lane)).collect(),
+            sampled_out: Arc::default(),
+        }
+    }
+
+    fn with(&self, list: Vec<Arc<Lane>>) -> Self {
+        Self {
+            generation: self.generation,
+            list,
+            sampled_out: Arc::clone(&self.sampled_out),
+        }
+    }
+}
+
+impl Inner {
+    /// The lanes of this process.
+    #[inline]
+    fn lanes(&self) -> Guard<Arc<Lanes>> {
+        let lanes = self.lanes.load();
+        if lanes.generation == fork::generation() {
+            return lanes;
+        }
+        drop(lanes);
+        self.start_over_after_fork();
+        self.lanes.load()
+    }
+
+    /// Puts fresh lanes in the place of the parent's. Those are leaked: their locks may be held and their threads do not
+    /// exist here.
+    #[cold]
+    fn start_over_after_fork(&self) {
+        let generation = fork::generation();
+        let parents = self.lanes.rcu(|lanes| {
+            if lanes.generation == generation {
+                return Arc::clone(lanes);
+            }
+            let fresh = Lanes::new(lanes.list.iter().map(|lane| Arc::clone(&lane.spec)), &self.settings);
+            if self.closed.load(Ordering::Acquire) {
+                fresh.list.iter().for_each(|lane| lane.close());
+            }
+            Arc::new(fresh)
+        });
+        if parents.generation != generation {
+            std::mem::forget(parents);
+        }
+    }
+
+    #[inline]
+    fn offer(&self, tree: Arc<SpanTree>) {
+        let lanes = self.lanes();
+        if let Some((last, others)) = lanes.list.split_last() {
+            let (bytes, now) = (tree.heap_bytes(), Instant::now());
+            for lane in others {
+                lane.offer(Arc::clone(&tree), bytes, now);
+            }
+            last.offer(tree, bytes, now);
+        } else {
+            pool::recycle_shared(tree);
+        }
+    }
+
+    fn attach(&self, spec: LaneSpec) -> ExporterId {
+        let id = spec.id;
+        let lane = Lane::new(Arc::new(spec), &self.settings.lane);
+        drop(self.lanes());
+        self.lanes.rcu(|lanes| {
+            let mut list = lanes.list.clone();
+            list.push(Arc::clone(&lane));
+            lanes.with(list)
+        });
+        if self.closed.load(Ordering::Acquire) {
+            lane.close();
+        }
+        id
+    }
+
+    fn detach(&self, id: ExporterId, timeout: Duration) -> Option<ExporterReport> {
+        let lanes = self.lanes();
+        let lane = lanes.list.iter().find(|lane| lane.spec.id == id)?;
+        self.lanes.rcu(|lanes| {
+            let others = lanes.list.iter().filter(|lane| lane.spec.id != id);
+            lanes.with(others.cloned().collect())
+        });
+        let deadline = after(timeout);
+        lane.begin_shutdown(deadline);
+        Some(lane.end_shutdown(deadline))
+    }
+
+    fn shutdown(&self, timeout: Duration) -> PipelineReport {
+        self.closed.store(true, Ordering::Release);
+        let deadline = after(timeout);
+        let lanes = self.lanes();
+        lanes.list.iter().for_each(|lane| lane.begin_shutdown(deadline));
+        PipelineReport::new(lanes.list.iter().map(|lane| lane.end_shutdown(deadline)))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let lanes = self.lanes.load_full();
+        if lanes.generation != fork::generation() {
+            // The parent's: see `start_over_after_fork`.
+            std::mem::forget(lanes);
+        } else if !self.closed.load(Ordering::Acquire) {
+            self.shutdown(Pipeline::SHUTDOWN_TIMEOUT);
+        }
+    }
+}
+
+fn after(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    // A century is as good as forever.
+    now.checked_add(timeout).unwrap_or(now + Duration::from_secs(100 * 365 * 86_400))
+}

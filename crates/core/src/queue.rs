@@ -1,1 +1,366 @@
-//! (being written)
+//! The bounded queue between the traced program and one exporter's worker, and where the worker sleeps.
+//!
+//! Offering takes one short lock and never fails: pressure drops the oldest fragments. The worker is woken when it has
+//! something to do, not for every fragment.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::encode::DropReason;
+use crate::export::{Deadline, Progress};
+use crate::ledger::{Custody, Ledger};
+use crate::pool;
+use crate::tree::SpanTree;
+
+/// How much a queue holds and when a batch leaves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueLimits {
+    /// Spans in the queue (`OTEL_BSP_MAX_QUEUE_SIZE`). Default: 65,536.
+    pub max_spans: usize,
+    /// Memory of the fragments in the queue. Default: 64 MiB.
+    pub max_bytes: usize,
+    /// Spans at which a batch leaves at once (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`). A fragment is never divided, so one that is
+    /// larger leaves as a batch of its own. Default: 512.
+    pub max_batch_spans: usize,
+    /// How long a fragment waits for company (`OTEL_BSP_SCHEDULE_DELAY`). Default: 5 s.
+    pub schedule_delay: Duration,
+    /// How long a fragment waits at most before it is given up. Default: 5 min.
+    pub max_age: Duration,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            max_spans: 65_536,
+            max_bytes: 64 << 20,
+            max_batch_spans: 512,
+            schedule_delay: Duration::from_secs(5),
+            max_age: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Fragments that wait for one exporter.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    limits: QueueLimits,
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+    /// The worker sleeps on it.
+    work: Condvar,
+    /// Those that wait for a flush or for the worker's end sleep on it.
+    done: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fragments: VecDeque<Fragment>,
+    spans: usize,
+    bytes: usize,
+    /// Fragments that ever entered. Those up to `entered - fragments.len()` have left.
+    entered: u64,
+    /// Fragments up to here are settled, or on disk.
+    settled: u64,
+    /// Somebody waits until fragments up to here are settled.
+    wanted: u64,
+    /// The exporter has been told that somebody waits for fragments up to here.
+    urged: u64,
+    /// Spans at which the sleeping worker is to be woken; out of reach while it does not sleep or has no room.
+    wake_at_spans: Option<usize>,
+    wake_ups: u64,
+    stopping: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Fragment {
+    tree: Arc<SpanTree>,
+    bytes: usize,
+    since: Instant,
+}
+
+/// What the worker does next.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Hand these to the exporter.
+    Export(Vec<Arc<SpanTree>>, Custody),
+    /// Let the exporter go on.
+    Poll,
+    /// Tell the exporter that somebody waits.
+    Flush,
+    /// End.
+    Stop,
+}
+
+impl Queue {
+    pub(crate) fn new(limits: QueueLimits, ledger: Arc<Ledger>) -> Self {
+        Self {
+            limits,
+            ledger,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        }
+    }
+
+    /// Takes a finished fragment in, dropping the oldest ones when there is no room.
+    #[inline]
+    pub(crate) fn offer(&self, tree: Arc<SpanTree>, bytes: usize, now: Instant) {
+        let spans = tree.len();
+        let mut state = self.lock();
+        if state.stopping {
+            self.ledger.refuse(spans, DropReason::Shutdown);
+            return;
+        }
+        let displaced = self.make_room(&mut state, spans, bytes);
+        self.ledger.offer(spans);
+        state.push(Fragment { tree, bytes, since: now }, spans);
+        let wake = state.wake_at_spans.is_some_and(|limit| state.spans >= limit);
+        if wake {
+            state.wake_at_spans = None;
+        }
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        displaced.into_iter().for_each(pool::recycle_shared);
+    }
+
+    fn make_room(&self, state: &mut State, spans: usize, bytes: usize) -> Vec<Arc<SpanTree>> {
+        let mut displaced = Vec::new();
+        let mut displaced_spans = 0;
+        while state.spans + spans > self.limits.max_spans || state.bytes + bytes > self.limits.max_bytes {
+            let Some(oldest) = state.pop() else { break };
+            displaced_spans += oldest.tree.len();
+            displaced.push(oldest.tree);
+        }
+        if displaced_spans > 0 {
+            self.ledger.drop_queued(displaced_spans, DropReason::QueueFull);
+        }
+        displaced
+    }
+
+    /// Waits until there is something to do for a worker whose exporter made this `progress`.
+    pub(crate) fn next_task(&self, progress: Progress, deadline: &Deadline) -> Task {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let expired = self.drop_expired(&mut state, now);
+            if !expired.is_empty() {
+                drop(state);
+                expired.into_iter().for_each(pool::recycle_shared);
+                state = self.lock();
+                continue;
+            }
+            self.note_settled(&mut state);
+            match self.decide(&mut state, progress, deadline, now) {
+                Next::Do(task) => return task,
+                Next::WaitUntil(moment) => state = self.sleep(state, progress, moment, now),
+            }
+        }
+    }
+
+    fn decide(&self, state: &mut State, progress: Progress, deadline: &Deadline, now: Instant) -> Next {
+        if state.stopping && deadline.is_over() {
+            return Next::Do(Task::Stop);
+        }
+        if state.wanted > state.urged {
+            state.urged = state.wanted;
+            if progress != Progress::Done {
+                return Next::Do(Task::Flush);
+            }
+        }
+        let batch_due = self.batch_due(state).filter(|_| progress.has_room());
+        if batch_due.is_some_and(|due| due <= now) {
+            return Next::Do(self.take(state));
+        }
+        match progress {
+            Progress::Done if state.stopping => Next::Do(Task::Stop),
+            Progress::Done => Next::WaitUntil(batch_due),
+            Progress::Sending { .. } => Next::Do(Task::Poll),
+            Progress::Waiting { until, .. } if until <= now => Next::Do(Task::Poll),
+            // Nothing more would happen before time is up.
+            Progress::Waiting { until, .. } if state.stopping && ends_before(deadline, until) => {
+                Next::Do(Task::Stop)
+            }
+            Progress::Waiting { until, .. } => {
+                Next::WaitUntil(Some(batch_due.map_or(until, |due| due.min(until))))
+            }
+        }
+    }
+
+    /// When the next batch leaves, as things stand.
+    fn batch_due(&self, state: &State) -> Option<Instant> {
+        let oldest = state.fragments.front()?;
+        if state.wanted > state.settled && !state.stopping {
+            // A flush goes first, and is not made to wait for what came after it.
+            return (state.left() < state.wanted).then_some(oldest.since);
+        }
+        if state.stopping || state.spans >= self.limits.max_batch_spans {
+            return Some(oldest.since);
+        }
+        oldest.since.checked_add(self.limits.schedule_delay)
+    }
+
+    fn take(&self, state: &mut State) -> Task {
+        let mut trees = Vec::with_capacity(state.fragments.len().min(self.limits.max_batch_spans));
+        let mut spans = 0;
+        let mut since = None;
+        while let Some(next) = state.fragments.front() {
+            if !trees.is_empty() && spans + next.tree.len() > self.limits.max_batch_spans {
+                break;
+            }
+            since.get_or_insert(next.since);
+            spans += next.tree.len();
+            trees.extend(state.pop().map(|fragment| fragment.tree));
+        }
+        let since = since.unwrap_or_else(Instant::now);
+        Task::Export(trees, self.ledger.take(spans, since))
+    }
+
+    fn drop_expired(&self, state: &mut State, now: Instant) -> Vec<Arc<SpanTree>> {
+        let mut expired = Vec::new();
+        while state.fragments.front().is_some_and(|oldest| now.duration_since(oldest.since) > self.limits.max_age) {
+            expired.extend(state.pop().map(|fragment| fragment.tree));
+        }
+        let spans = expired.iter().map(|tree| tree.len()).sum();
+        if spans > 0 {
+            self.ledger.drop_queued(spans, DropReason::Expired);
+        }
+        expired
+    }
+
+    /// Answers a flush once nothing of what it waits for is with the exporter.
+    fn note_settled(&self, state: &mut State) {
+        if state.wanted > state.settled && self.ledger.in_flight() == 0 {
+            state.settled = state.left();
+            self.done.notify_all();
+        }
+    }
+
+    fn sleep<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        progress: Progress,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> MutexGuard<'s, State> {
+        state.wake_at_spans = match (progress.has_room(), state.spans) {
+            (false, _) => None,
+            (true, 0) => Some(1),
+            (true, _) => Some(self.limits.max_batch_spans),
+        };
+        let mut state = match until {
+            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let wait = until.saturating_duration_since(now);
+                let woken = self.work.wait_timeout(state, wait);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.wake_at_spans = None;
+        state.wake_ups += 1;
+        state
+    }
+
+    /// Asks for everything that was offered before. Returns the mark to [wait for](Queue::wait_for_flush).
+    pub(crate) fn request_flush(&self) -> u64 {
+        let mut state = self.lock();
+        let mark = state.entered;
+        if state.settled < mark {
+            state.wanted = state.wanted.max(mark);
+            // Others may wait for the same already; this one is a reason of its own to try again now.
+            state.urged = state.urged.min(mark - 1);
+            self.work.notify_one();
+        }
+        mark
+    }
+
+    /// Waits, up to `deadline`, until all up to `mark` is settled or on disk.
+    pub(crate) fn wait_for_flush(&self, mark: u64, deadline: Instant) -> bool {
+        let state = self.wait_until(deadline, |state| state.settled >= mark || state.ended);
+        state.settled >= mark
+    }
+
+    /// Takes nothing in any more, and has the worker drain the queue and end.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        state.wanted = u64::MAX;
+        self.work.notify_one();
+    }
+
+    /// Waits for the worker's end; false when that did not come in time.
+    pub(crate) fn wait_for_end(&self, deadline: Instant) -> bool {
+        self.wait_until(deadline, |state| state.ended).ended
+    }
+
+    /// The worker has ended.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.done.notify_all();
+    }
+
+    /// Lets go of what is left; the ledger is told by its close.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        let left = std::mem::take(&mut state.fragments);
+        (state.spans, state.bytes) = (0, 0);
+        drop(state);
+        left.into_iter().for_each(|fragment| pool::recycle_shared(fragment.tree));
+    }
+
+    /// How often the worker has been woken, or has woken by itself.
+    pub(crate) fn wake_ups(&self) -> u64 {
+        self.lock().wake_ups
+    }
+
+    fn wait_until(&self, deadline: Instant, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if done(&state) || left.is_zero() {
+                return state;
+            }
+            let woken = self.done.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Next {
+    Do(Task),
+    WaitUntil(Option<Instant>),
+}
+
+fn ends_before(deadline: &Deadline, moment: Instant) -> bool {
+    deadline.at().is_some_and(|end| end <= moment)
+}
+
+impl State {
+    fn push(&mut self, fragment: Fragment, spans: usize) {
+        self.entered += 1;
+        self.spans += spans;
+        self.bytes += fragment.bytes;
+        self.fragments.push_back(fragment);
+    }
+
+    fn pop(&mut self) -> Option<Fragment> {
+        let oldest = self.fragments.pop_front()?;
+        self.spans -= oldest.tree.len();
+        self.bytes -= oldest.bytes;
+        Some(oldest)
+    }
+
+    /// Fragments that have left the queue so far, whichever way.
+    fn left(&self) -> u64 {
+        self.entered - self.fragments.len() as u64
+    }
+}

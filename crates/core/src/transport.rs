@@ -20,6 +20,11 @@ pub trait Transport: fmt::Debug + Send {
     /// when nothing is in flight.
     fn poll(&mut self, deadline: &Deadline, outcomes: &mut Vec<Outcome>);
 
+    /// The far side did not accept our credentials: fetches new ones for the next attempt. False when there are none to fetch.
+    fn renew_credentials(&mut self, _deadline: &Deadline) -> bool {
+        false
+    }
+
     /// Lets go of what is still in flight and closes the wire.
     fn shutdown(&mut self, _deadline: &Deadline) {}
 }

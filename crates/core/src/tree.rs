@@ -127,6 +127,18 @@ impl SpanTree {
             + self.rich.iter().map(Value::heap_bytes).sum::<usize>()
     }
 
+    /// Memory that it keeps when it is cleared.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.nodes.capacity() * size_of::<Node>()
+            + self.attributes.items.capacity() * size_of::<Entry>()
+            + self.events.items.capacity() * size_of::<EventNode>()
+            + self.links.items.capacity() * size_of::<LinkNode>()
+            + self.part_attributes.capacity() * size_of::<Entry>()
+            + self.texts.capacity()
+            + self.rich.capacity() * size_of::<Value>()
+    }
+
     #[inline]
     pub(crate) fn text(&self, symbol: Symbol) -> Text<'_> {
         match symbol.local_index() {

@@ -702,7 +702,7 @@ impl SpanTree {
         }
     }
 
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.nodes.clear();
         self.attributes.clear();
         self.events.clear();

@@ -176,6 +176,11 @@ impl TextBuf {
         }
     }
 
+    /// Bytes that it can hold without growing.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Bytes in use.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - SLACK

@@ -1,0 +1,93 @@
+//! How payloads are delivered.
+
+use std::time::Duration;
+
+/// How an [`EncodedExporter`](super::EncodedExporter) delivers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeliveryOptions {
+    /// Compression of payloads, once, before the first attempt. Default: none.
+    pub compression: Compression,
+    /// How long one series of attempts may last; zero: without limit. A series that ends does not give up its payload:
+    /// it stays and a new series follows. Default: 10 s (`OTEL_EXPORTER_OTLP_TIMEOUT`).
+    pub timeout: Duration,
+    /// When an attempt is repeated.
+    pub retry: RetryPolicy,
+    /// How long an item is kept, counted from when it was offered. Default: 5 min. What is spooled follows the spool's limit.
+    pub max_age: Duration,
+    /// Bytes of one payload, uncompressed, where the transport's own limit is not lower. Default: 4 MiB less a margin, which is
+    /// what gRPC servers take unless told otherwise.
+    pub max_payload_bytes: usize,
+    /// Items of one payload. Default: no limit.
+    pub max_payload_items: usize,
+    /// Where a payload must end even if there is room. Default: only where the batch ends.
+    pub cut: crate::encode::Cut,
+}
+
+impl Default for DeliveryOptions {
+    fn default() -> Self {
+        Self {
+            compression: Compression::None,
+            timeout: Duration::from_secs(10),
+            retry: RetryPolicy::default(),
+            max_age: Duration::from_secs(300),
+            max_payload_bytes: (4 << 20) - (64 << 10),
+            max_payload_items: usize::MAX,
+            cut: crate::encode::Cut::Batch,
+        }
+    }
+}
+
+/// Compression of payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// As encoded.
+    #[default]
+    None,
+    /// gzip, level 1.
+    Gzip,
+}
+
+/// Exponential backoff with full jitter: before attempt n + 1 a wait between zero and `initial * 2^n`, at most `max`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// Upper bound of the first wait. Default: 1 s.
+    pub initial: Duration,
+    /// Upper bound of any wait that we choose. Default: 30 s.
+    pub max: Duration,
+    /// Upper bound of a wait that the server asks for; longer wishes are cut to it. Default: 2 min.
+    pub max_server_wish: Duration,
+    /// Draws from 0 to 1: what part of the upper bound is waited. Default: at random.
+    pub jitter: fn() -> f64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(30),
+            max_server_wish: Duration::from_secs(120),
+            jitter: random_fraction,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait after `failures` failed attempts in a row, when the server wishes for `server_wish`: the longer of both.
+    pub fn wait(&self, failures: u32, server_wish: Option<Duration>) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let bound = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let own = bound.mul_f64((self.jitter)().clamp(0.0, 1.0));
+        let wish = server_wish.unwrap_or_default().min(self.max_server_wish);
+        own.max(wish)
+    }
+}
+
+/// Where the operating system has no randomness to give, the full wait is the polite one.
+#[expect(clippy::cast_precision_loss, reason = "a fraction of 24 bits is exact")]
+fn random_fraction() -> f64 {
+    let bits = getrandom::u32().unwrap_or(u32::MAX) >> 8;
+    f64::from(bits) / f64::from(u32::MAX >> 8)
+}
