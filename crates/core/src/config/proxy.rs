@@ -87,17 +87,13 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
     if entry_port.is_some_and(|entry_port| entry_port != port) {
         return false;
     }
-    match host.parse::<IpAddr>() {
-        Ok(address) => covers_address(name, address),
-        Err(_) => {
-            let name = name
-                .trim_start_matches("*.")
-                .trim_start_matches('.')
-                .trim_end_matches('.');
-            let above = host.strip_suffix(name);
-            !name.is_empty() && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
-        }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return covers_address(name, address);
     }
+    let name = name.trim_start_matches("*.").trim_start_matches('.');
+    let name = name.trim_end_matches('.');
+    let above = host.strip_suffix(name);
+    !name.is_empty() && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
 /// Name and port of `host:port`, `[v6]:port` or `v6`.

@@ -96,7 +96,7 @@ impl<'e> Reader<'e> {
     /// A whole number of at least `min`.
     pub(super) fn number<T>(&mut self, names: &[&str], min: T) -> Option<T>
     where
-        T: std::str::FromStr + PartialOrd + fmt::Display,
+        T: std::str::FromStr + PartialOrd + fmt::Display + Copy,
     {
         let wanted = format!("a whole number of at least {min}");
         self.parsed(names, &wanted, |text| {

@@ -293,3 +293,67 @@ pub const VARIABLES: &[Variable] = &[
     variable("TRACESTATE", "", "its trace state (W3C)"),
     variable("BAGGAGE", "", "baggage of that request (W3C)"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::{Env, OtlpOptions, OtlpSettings, Protocol, ProxySettings, Settings};
+
+    /// All names that the parsers ask for, over the branches that ask for different ones.
+    fn asked() -> BTreeSet<String> {
+        let env = Env::from_pairs([
+            ("HIQ_SPOOL_DIR", "d"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ]);
+        let mut warnings = Vec::new();
+        Settings::from_env(&env);
+        ProxySettings::from_env(&env, &mut warnings);
+        for protocol in [None, Some(Protocol::Grpc)] {
+            let options = OtlpOptions {
+                protocol,
+                ..OtlpOptions::default()
+            };
+            OtlpSettings::for_traces(&options, &env, &mut warnings).unwrap();
+        }
+        let asked = env.asked.lock().unwrap();
+        asked.clone()
+    }
+
+    #[test]
+    fn the_table_has_each_variable_that_is_read_once_and_no_other() {
+        let listed: BTreeSet<String> = VARIABLES.iter().map(|v| v.name.to_owned()).collect();
+        assert_eq!(listed.len(), VARIABLES.len(), "a name is listed twice");
+        assert_eq!(asked(), listed);
+    }
+
+    #[test]
+    fn the_defaults_in_the_table_are_those_in_force() {
+        let numbers_and_words = VARIABLES.iter().filter(|v| !v.default.is_empty());
+        let env = Env::from_pairs(numbers_and_words.map(|v| (v.name, v.default)));
+        let mut warnings = Vec::new();
+        let (unset, set) = (
+            Settings::from_env(&Env::default()),
+            Settings::from_env(&env),
+        );
+        assert!(set.warnings.is_empty(), "{:?}", set.warnings);
+        assert_eq!(set.pipeline, unset.pipeline);
+        assert_eq!(set.limits, unset.limits);
+        assert_eq!(set.sampler, unset.sampler);
+        assert_eq!(
+            (set.log_level, set.disabled),
+            (unset.log_level, unset.disabled)
+        );
+        assert_eq!(set.propagators, unset.propagators);
+        let mut otlp = |env| OtlpSettings::for_traces(&OtlpOptions::default(), env, &mut warnings);
+        assert_eq!(otlp(&env), otlp(&Env::default()));
+        let spool = |dir: &'static str| [("HIQ_SPOOL_DIR", dir)].into_iter();
+        let listed = VARIABLES
+            .iter()
+            .filter(|v| v.name.starts_with("HIQ_SPOOL_MAX"));
+        let with_limits = Env::from_pairs(spool("d").chain(listed.map(|v| (v.name, v.default))));
+        let without = Settings::from_env(&Env::from_pairs(spool("d")));
+        assert_eq!(Settings::from_env(&with_limits).pipeline, without.pipeline);
+    }
+}
