@@ -178,6 +178,11 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Items that were passed over, whatever the reason.
+    pub fn items_left_out(&self) -> usize {
+        self.left_out.iter().map(|(_, items)| items).sum()
+    }
+
     /// Counts `items` more as left out.
     pub fn leave_out(&mut self, reason: DropReason, items: usize) {
         match self.left_out.iter_mut().find(|(r, _)| *r == reason) {

@@ -74,6 +74,8 @@ pub enum Health {
     /// All went well with the last payload.
     #[default]
     Fine,
+    /// All arrived, and the far side had something to say about it.
+    Warned(String),
     /// The last attempt failed and is going to be repeated; why, in one sentence without a secret.
     Waiting(String),
     /// Items of the last payload were refused or given up for good; why, in one sentence without a secret.

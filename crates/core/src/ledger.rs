@@ -274,7 +274,11 @@ impl fmt::Display for LedgerSnapshot {
         ];
         for (place, value) in columns.into_iter().enumerate() {
             let gap = if place == 0 { "" } else { " " };
-            write!(f, "{gap}{value:>width$}", width = if place == 0 { 10 } else { 9 })?;
+            write!(
+                f,
+                "{gap}{value:>width$}",
+                width = if place == 0 { 10 } else { 9 }
+            )?;
         }
         let reasons = self.dropped.iter().filter(|(_, items)| *items > 0);
         let dropped = reasons.map(|(reason, items)| (reason.name(), items));

@@ -14,7 +14,7 @@
 //!
 //! let pipeline = Pipeline::builder().build();
 //! assert!(pipeline.flush(Duration::from_secs(1)).is_complete());
-//! assert!(pipeline.shutdown(Pipeline::SHUTDOWN_TIMEOUT).is_complete());
+//! assert!(pipeline.shutdown(pipeline.shutdown_timeout()).is_complete());
 //! ```
 
 use std::fmt;
@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::batch::TreeBatch;
+use crate::config::PipelineSettings;
 use crate::export::Exporter;
 use crate::fork;
 use crate::pool;
-use crate::queue::QueueLimits;
 use crate::resource::Resource;
 use crate::sample::Sampler;
 use crate::status::StatusSink;
@@ -54,9 +54,6 @@ pub struct Pipeline {
 pub struct ExporterId(u64);
 
 impl Pipeline {
-    /// How long [`Pipeline::shutdown`] takes at most unless told otherwise.
-    pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-
     /// A pipeline to be described.
     pub fn builder() -> PipelineBuilder {
         PipelineBuilder::default()
@@ -114,6 +111,11 @@ impl Pipeline {
         PipelineReport::new(lanes.list.iter().zip(marks).map(report))
     }
 
+    /// How long a shutdown takes at most unless told otherwise; also that of the last handle's drop.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.inner.settings.lane.pipeline.shutdown_timeout
+    }
+
     /// Flushes and ends every exporter, all within `timeout`: one that has not ended by then is left behind, and what it
     /// holds counts as dropped. Trees offered later are dropped.
     pub fn shutdown(&self, timeout: Duration) -> PipelineReport {
@@ -166,17 +168,10 @@ impl PipelineBuilder {
         self
     }
 
-    /// How much each exporter's queue holds, and when a batch leaves it.
+    /// Queues, batches and deadlines. Default: OpenTelemetry's, with a longer queue.
     #[must_use]
-    pub fn queue(mut self, limits: QueueLimits) -> Self {
-        self.settings.lane.queue = limits;
-        self
-    }
-
-    /// How long an exporter may take for one call (`OTEL_BSP_EXPORT_TIMEOUT`). Default: 30 s.
-    #[must_use]
-    pub fn export_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.lane.export_timeout = timeout;
+    pub fn settings(mut self, settings: PipelineSettings) -> Self {
+        self.settings.lane.pipeline = settings;
         self
     }
 
@@ -330,7 +325,7 @@ impl Drop for Inner {
             // The parent's: see `start_over_after_fork`.
             std::mem::forget(lanes);
         } else if !self.closed.load(Ordering::Acquire) {
-            self.shutdown(Pipeline::SHUTDOWN_TIMEOUT);
+            self.shutdown(self.settings.lane.pipeline.shutdown_timeout);
         }
     }
 }

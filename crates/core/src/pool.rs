@@ -49,7 +49,10 @@ pub fn recycle_shared(tree: Arc<SpanTree>) {
 
 impl Pool {
     const fn new() -> Self {
-        Self { trees: Vec::new(), bytes: 0 }
+        Self {
+            trees: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn take(&mut self) -> Option<SpanTree> {

@@ -5,47 +5,19 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::config::PipelineSettings;
 use crate::encode::DropReason;
 use crate::export::{Deadline, Progress};
 use crate::ledger::{Custody, Ledger};
 use crate::pool;
 use crate::tree::SpanTree;
 
-/// How much a queue holds and when a batch leaves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QueueLimits {
-    /// Spans in the queue (`OTEL_BSP_MAX_QUEUE_SIZE`). Default: 65,536.
-    pub max_spans: usize,
-    /// Memory of the fragments in the queue. Default: 64 MiB.
-    pub max_bytes: usize,
-    /// Spans at which a batch leaves at once (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`). A fragment is never divided, so one that is
-    /// larger leaves as a batch of its own. Default: 512.
-    pub max_batch_spans: usize,
-    /// How long a fragment waits for company (`OTEL_BSP_SCHEDULE_DELAY`). Default: 5 s.
-    pub schedule_delay: Duration,
-    /// How long a fragment waits at most before it is given up. Default: 5 min.
-    pub max_age: Duration,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self {
-            max_spans: 65_536,
-            max_bytes: 64 << 20,
-            max_batch_spans: 512,
-            schedule_delay: Duration::from_secs(5),
-            max_age: Duration::from_secs(300),
-        }
-    }
-}
-
 /// Fragments that wait for one exporter.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    limits: QueueLimits,
+    settings: PipelineSettings,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
     /// The worker sleeps on it.
@@ -95,9 +67,9 @@ pub(crate) enum Task {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: QueueLimits, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(settings: PipelineSettings, ledger: Arc<Ledger>) -> Self {
         Self {
-            limits,
+            settings,
             ledger,
             state: Mutex::default(),
             work: Condvar::new(),
@@ -116,8 +88,17 @@ impl Queue {
         }
         let displaced = self.make_room(&mut state, spans, bytes);
         self.ledger.offer(spans);
-        state.push(Fragment { tree, bytes, since: now }, spans);
-        let wake = state.wake_at_spans.is_some_and(|limit| state.spans >= limit);
+        state.push(
+            Fragment {
+                tree,
+                bytes,
+                since: now,
+            },
+            spans,
+        );
+        let wake = state
+            .wake_at_spans
+            .is_some_and(|limit| state.spans >= limit);
         if wake {
             state.wake_at_spans = None;
         }
@@ -131,13 +112,16 @@ impl Queue {
     fn make_room(&self, state: &mut State, spans: usize, bytes: usize) -> Vec<Arc<SpanTree>> {
         let mut displaced = Vec::new();
         let mut displaced_spans = 0;
-        while state.spans + spans > self.limits.max_spans || state.bytes + bytes > self.limits.max_bytes {
+        while state.spans + spans > self.settings.max_queue_spans
+            || state.bytes + bytes > self.settings.max_queue_bytes
+        {
             let Some(oldest) = state.pop() else { break };
             displaced_spans += oldest.tree.len();
             displaced.push(oldest.tree);
         }
         if displaced_spans > 0 {
-            self.ledger.drop_queued(displaced_spans, DropReason::QueueFull);
+            self.ledger
+                .drop_queued(displaced_spans, DropReason::QueueFull);
         }
         displaced
     }
@@ -162,7 +146,13 @@ impl Queue {
         }
     }
 
-    fn decide(&self, state: &mut State, progress: Progress, deadline: &Deadline, now: Instant) -> Next {
+    fn decide(
+        &self,
+        state: &mut State,
+        progress: Progress,
+        deadline: &Deadline,
+        now: Instant,
+    ) -> Next {
         if state.stopping && deadline.is_over() {
             return Next::Do(Task::Stop);
         }
@@ -198,18 +188,19 @@ impl Queue {
             // A flush goes first, and is not made to wait for what came after it.
             return (state.left() < state.wanted).then_some(oldest.since);
         }
-        if state.stopping || state.spans >= self.limits.max_batch_spans {
+        if state.stopping || state.spans >= self.settings.max_batch_spans {
             return Some(oldest.since);
         }
-        oldest.since.checked_add(self.limits.schedule_delay)
+        oldest.since.checked_add(self.settings.schedule_delay)
     }
 
     fn take(&self, state: &mut State) -> Task {
-        let mut trees = Vec::with_capacity(state.fragments.len().min(self.limits.max_batch_spans));
+        let mut trees =
+            Vec::with_capacity(state.fragments.len().min(self.settings.max_batch_spans));
         let mut spans = 0;
         let mut since = None;
         while let Some(next) = state.fragments.front() {
-            if !trees.is_empty() && spans + next.tree.len() > self.limits.max_batch_spans {
+            if !trees.is_empty() && spans + next.tree.len() > self.settings.max_batch_spans {
                 break;
             }
             since.get_or_insert(next.since);
@@ -222,7 +213,11 @@ impl Queue {
 
     fn drop_expired(&self, state: &mut State, now: Instant) -> Vec<Arc<SpanTree>> {
         let mut expired = Vec::new();
-        while state.fragments.front().is_some_and(|oldest| now.duration_since(oldest.since) > self.limits.max_age) {
+        while state
+            .fragments
+            .front()
+            .is_some_and(|oldest| now.duration_since(oldest.since) > self.settings.max_age)
+        {
             expired.extend(state.pop().map(|fragment| fragment.tree));
         }
         let spans = expired.iter().map(|tree| tree.len()).sum();
@@ -250,10 +245,13 @@ impl Queue {
         state.wake_at_spans = match (progress.has_room(), state.spans) {
             (false, _) => None,
             (true, 0) => Some(1),
-            (true, _) => Some(self.limits.max_batch_spans),
+            (true, _) => Some(self.settings.max_batch_spans),
         };
         let mut state = match until {
-            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => self
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
             Some(until) => {
                 let wait = until.saturating_duration_since(now);
                 let woken = self.work.wait_timeout(state, wait);
@@ -310,7 +308,8 @@ impl Queue {
         let left = std::mem::take(&mut state.fragments);
         (state.spans, state.bytes) = (0, 0);
         drop(state);
-        left.into_iter().for_each(|fragment| pool::recycle_shared(fragment.tree));
+        left.into_iter()
+            .for_each(|fragment| pool::recycle_shared(fragment.tree));
     }
 
     /// How often the worker has been woken, or has woken by itself.
@@ -318,7 +317,11 @@ impl Queue {
         self.lock().wake_ups
     }
 
-    fn wait_until(&self, deadline: Instant, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait_until(
+        &self,
+        deadline: Instant,
+        done: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -49,7 +49,11 @@ impl Default for StatusSink {
 
 impl fmt::Debug for StatusSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "StatusSink(on)" } else { "StatusSink(silent)" })
+        f.write_str(if self.0.is_some() {
+            "StatusSink(on)"
+        } else {
+            "StatusSink(silent)"
+        })
     }
 }
 
@@ -65,20 +69,28 @@ pub(crate) struct StatusLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fine,
+    Warned,
     Waiting,
     Losing,
 }
 
 impl StatusLine {
     pub(crate) fn new(exporter: Arc<str>, sink: StatusSink) -> Self {
-        Self { exporter, sink, said: State::Fine, said_at: None }
+        Self {
+            exporter,
+            sink,
+            said: State::Fine,
+            said_at: None,
+        }
     }
 
     /// Says how the exporter fares, if that is not what was said last and the last line is old enough. What is held
     /// back is said by a later call, if it is still so then.
     pub(crate) fn update(&mut self, health: &Health, ledger: &Ledger, now: Instant) {
         let state = State::of(health);
-        let too_early = self.said_at.is_some_and(|at| now.duration_since(at) < MIN_GAP);
+        let too_early = self
+            .said_at
+            .is_some_and(|at| now.duration_since(at) < MIN_GAP);
         if state == self.said || too_early {
             return;
         }
@@ -92,6 +104,7 @@ impl StatusLine {
         let news = match health {
             Health::Waiting(why) => format!("{} spans wait: {why}", ledger.unsettled()),
             Health::Losing(why) => format!("{lost} spans lost: {why}"),
+            Health::Warned(words) => format!("delivered, but {words}"),
             Health::Fine => format!("delivering again; {lost} spans were lost"),
         };
         one_line(&format!("hiq: {} exporter: {news}", self.exporter))
@@ -108,6 +121,7 @@ impl State {
     fn of(health: &Health) -> Self {
         match health {
             Health::Fine => Self::Fine,
+            Health::Warned(_) => Self::Warned,
             Health::Waiting(_) => Self::Waiting,
             Health::Losing(_) => Self::Losing,
         }

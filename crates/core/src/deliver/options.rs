@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use super::Compression;
+use crate::encode::Cut;
+
 /// How an [`EncodedExporter`](super::EncodedExporter) delivers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeliveryOptions {
     /// Compression of payloads, once, before the first attempt. Default: none.
     pub compression: Compression,
-    /// How long one series of attempts may last; zero: without limit. A series that ends does not give up its payload:
+    /// How long one series of attempts may last; `None`: without limit. A series that ends does not give up its payload:
     /// it stays and a new series follows. Default: 10 s (`OTEL_EXPORTER_OTLP_TIMEOUT`).
-    pub timeout: Duration,
+    pub timeout: Option<Duration>,
     /// When an attempt is repeated.
     pub retry: RetryPolicy,
     /// How long an item is kept, counted from when it was offered. Default: 5 min. What is spooled follows the spool's limit.
@@ -21,32 +24,21 @@ pub struct DeliveryOptions {
     /// Items of one payload. Default: no limit.
     pub max_payload_items: usize,
     /// Where a payload must end even if there is room. Default: only where the batch ends.
-    pub cut: crate::encode::Cut,
+    pub cut: Cut,
 }
 
 impl Default for DeliveryOptions {
     fn default() -> Self {
         Self {
             compression: Compression::None,
-            timeout: Duration::from_secs(10),
+            timeout: Some(Duration::from_secs(10)),
             retry: RetryPolicy::default(),
             max_age: Duration::from_secs(300),
             max_payload_bytes: (4 << 20) - (64 << 10),
             max_payload_items: usize::MAX,
-            cut: crate::encode::Cut::Batch,
+            cut: Cut::Batch,
         }
     }
-}
-
-/// Compression of payloads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Compression {
-    /// As encoded.
-    #[default]
-    None,
-    /// gzip, level 1.
-    Gzip,
 }
 
 /// Exponential backoff with full jitter: before attempt n + 1 a wait between zero and `initial * 2^n`, at most `max`.
@@ -75,18 +67,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after `failures` failed attempts in a row, when the server wishes for `server_wish`: the longer of both.
-    pub fn wait(&self, failures: u32, server_wish: Option<Duration>) -> Duration {
+    /// The wait that we choose after `failures` failed attempts in a row.
+    pub fn backoff(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let bound = self.initial.saturating_mul(1 << doublings).min(self.max);
-        let own = bound.mul_f64((self.jitter)().clamp(0.0, 1.0));
-        let wish = server_wish.unwrap_or_default().min(self.max_server_wish);
-        own.max(wish)
+        bound.mul_f64((self.jitter)().clamp(0.0, 1.0))
+    }
+
+    /// The part of a server's wish that is granted.
+    pub fn honoured(&self, server_wish: Duration) -> Duration {
+        server_wish.min(self.max_server_wish)
     }
 }
 
 /// Where the operating system has no randomness to give, the full wait is the polite one.
-#[expect(clippy::cast_precision_loss, reason = "a fraction of 24 bits is exact")]
 fn random_fraction() -> f64 {
     let bits = getrandom::u32().unwrap_or(u32::MAX) >> 8;
     f64::from(bits) / f64::from(u32::MAX >> 8)

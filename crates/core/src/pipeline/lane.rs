@@ -2,17 +2,19 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
 use super::{ExporterId, ExporterReport};
 use crate::batch::TreeBatch;
+use crate::config::PipelineSettings;
+use crate::encode::DropReason;
 use crate::export::{Deadline, Exporter, Health};
 use crate::ledger::Ledger;
 use crate::os;
-use crate::queue::{Queue, QueueLimits};
+use crate::queue::Queue;
 use crate::status::{StatusLine, StatusSink};
 use crate::tree::SpanTree;
 
@@ -49,21 +51,11 @@ impl fmt::Debug for LaneSpec {
     }
 }
 
-#[derive(Clone, Debug)]
+/// What holds for every lane of a pipeline.
+#[derive(Clone, Debug, Default)]
 pub(super) struct LaneSettings {
-    pub(super) queue: QueueLimits,
-    pub(super) export_timeout: Duration,
+    pub(super) pipeline: PipelineSettings,
     pub(super) status: StatusSink,
-}
-
-impl Default for LaneSettings {
-    fn default() -> Self {
-        Self {
-            queue: QueueLimits::default(),
-            export_timeout: Duration::from_secs(30),
-            status: StatusSink::default(),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -84,7 +76,7 @@ impl Lane {
         Arc::new(Self {
             spec,
             settings: settings.clone(),
-            queue: Queue::new(settings.queue, Arc::clone(&ledger)),
+            queue: Queue::new(settings.pipeline.clone(), Arc::clone(&ledger)),
             ledger,
             deadline: Deadline::never(),
             started: AtomicBool::new(false),
@@ -119,7 +111,8 @@ impl Lane {
 
     fn say_not_started(&self, error: &std::io::Error) {
         let health = Health::Waiting(format!("no thread could be started: {error}"));
-        self.status_line().update(&health, &self.ledger, Instant::now());
+        self.status_line()
+            .update(&health, &self.ledger, Instant::now());
     }
 
     pub(super) fn status_line(&self) -> StatusLine {
@@ -142,7 +135,7 @@ impl Lane {
         }
         self.close();
         let ledger = self.ledger.snapshot();
-        let lost = ledger.dropped[crate::encode::DropReason::Shutdown] > 0;
+        let lost = ledger.dropped[DropReason::Shutdown] > 0;
         ExporterReport::new(Arc::clone(&self.spec.name), ended && !lost, ledger)
     }
 
@@ -153,10 +146,14 @@ impl Lane {
     }
 
     pub(super) fn report(&self, complete: bool) -> ExporterReport {
-        ExporterReport::new(Arc::clone(&self.spec.name), complete, self.ledger.snapshot())
+        ExporterReport::new(
+            Arc::clone(&self.spec.name),
+            complete,
+            self.ledger.snapshot(),
+        )
     }
 
-    fn thread(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,9 @@ pub struct PipelineReport {
 
 impl PipelineReport {
     pub(super) fn new(exporters: impl Iterator<Item = ExporterReport>) -> Self {
-        Self { exporters: exporters.collect() }
+        Self {
+            exporters: exporters.collect(),
+        }
     }
 
     /// True when every exporter was done in time: all that was offered is settled, or on disk.
@@ -41,7 +43,11 @@ pub struct ExporterReport {
 
 impl ExporterReport {
     pub(super) fn new(name: Arc<str>, complete: bool, ledger: LedgerSnapshot) -> Self {
-        Self { name, complete, ledger }
+        Self {
+            name,
+            complete,
+            ledger,
+        }
     }
 }
 
@@ -53,7 +59,9 @@ pub struct PipelineStats {
 
 impl PipelineStats {
     pub(super) fn new(exporters: impl Iterator<Item = ExporterStats>) -> Self {
-        Self { exporters: exporters.collect() }
+        Self {
+            exporters: exporters.collect(),
+        }
     }
 
     /// The exporters, in the order in which they were added.
@@ -63,14 +71,20 @@ impl PipelineStats {
 
     /// The ledger of the first exporter named `name`.
     pub fn ledger(&self, name: &str) -> Option<&LedgerSnapshot> {
-        let exporter = self.exporters.iter().find(|exporter| &*exporter.name == name);
+        let exporter = self
+            .exporters
+            .iter()
+            .find(|exporter| &*exporter.name == name);
         exporter.map(|exporter| &exporter.ledger)
     }
 }
 
 impl fmt::Display for PipelineStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.exporters.iter().map(|exporter| exporter.name.chars().count());
+        let names = self
+            .exporters
+            .iter()
+            .map(|exporter| exporter.name.chars().count());
         let width = names.max().unwrap_or(0).max("exporter".len());
         write!(f, "{:width$} {}", "exporter", LedgerSnapshot::HEADER)?;
         for exporter in &self.exporters {

@@ -28,7 +28,12 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(lane: Arc<Lane>) -> Self {
         let status = lane.status_line();
-        Self { lane, exporter: None, trouble: None, status }
+        Self {
+            lane,
+            exporter: None,
+            trouble: None,
+            status,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -80,7 +85,9 @@ impl Worker {
         let Some(exporter) = self.exporter.as_deref_mut() else {
             return Progress::Done;
         };
-        let deadline = self.lane.deadline.within(self.lane.settings.export_timeout);
+        let life = &self.lane.deadline;
+        let timeout = self.lane.settings.pipeline.export_timeout;
+        let deadline = timeout.map_or_else(|| life.clone(), |timeout| life.within(timeout));
         let called = catch_unwind(AssertUnwindSafe(|| call(exporter, &deadline)));
         called.unwrap_or_else(|panic| {
             self.trouble = Some(format!("stopped by a defect: {}", panic_text(&*panic)));
@@ -96,7 +103,8 @@ impl Worker {
             (None, Some(exporter)) => exporter.health(),
             (None, None) => Health::Fine,
         };
-        self.status.update(&health, &self.lane.ledger, Instant::now());
+        self.status
+            .update(&health, &self.lane.ledger, Instant::now());
     }
 }
 
@@ -111,5 +119,7 @@ impl Drop for EndOnDrop<'_> {
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panic")
+        .to_owned()
 }

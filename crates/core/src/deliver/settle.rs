@@ -1,0 +1,171 @@
+//! What becomes of a payload that came back.
+
+use std::time::{Duration, Instant};
+
+use super::EncodedExporter;
+use super::parcel::Parcel;
+use crate::encode::{DropReason, Encodable, Encoder, Verdict};
+use crate::export::{Deadline, Health};
+use crate::ledger::Custody;
+use crate::transport::{Reply, Transport, TransportError};
+
+/// A server's limit is never taken to be lower than this: below, its 413 means the items themselves.
+const MIN_PAYLOAD_BYTES: usize = 1 << 10;
+
+/// Halves that may be refused in a row before the rest is taken to be as bad. One bad item among 2^20 takes 21.
+const MAX_REFUSED_HALVES: u32 = 32;
+
+impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
+    pub(super) fn settle(
+        &mut self,
+        mut parcel: Parcel<B>,
+        result: Result<Reply, TransportError>,
+        deadline: &Deadline,
+    ) {
+        let verdict = match result {
+            Ok(reply) => self.encoder.judge(&reply, parcel.items),
+            Err(error) => return self.settle_unanswered(parcel, error),
+        };
+        match verdict {
+            Verdict::Delivered { rejected, message } => self.delivered(parcel, rejected, message),
+            Verdict::SentUnconfirmed => self.sent_unconfirmed(parcel),
+            Verdict::Rejected { message } => self.rejected(parcel, message),
+            Verdict::Retry { after, message } => self.retry_later(parcel, after, message),
+            Verdict::TooLarge { message } => self.divide_by_size(parcel, message),
+            Verdict::Split { message } => self.divide_in_halves(parcel, message),
+            Verdict::Unauthorized { message } => {
+                let renewed = !std::mem::replace(&mut parcel.attempts.credentials_renewed, true)
+                    && self.transport.renew_credentials(deadline);
+                if renewed {
+                    self.ready.push_front(parcel);
+                } else {
+                    self.rejected(parcel, message);
+                }
+            }
+        }
+    }
+
+    fn settle_unanswered(&mut self, mut parcel: Parcel<B>, error: TransportError) {
+        parcel.attempts.may_have_arrived |= error.kind.may_have_arrived();
+        if error.kind.is_temporary() {
+            self.retry_later(parcel, None, error.message);
+        } else {
+            self.health = Health::Losing(error.message);
+            self.finish(parcel, |custody| custody.dropped(DropReason::Refused));
+        }
+    }
+
+    fn delivered(&mut self, parcel: Parcel<B>, rejected: usize, message: Option<String>) {
+        self.wire_works();
+        self.health = match message {
+            _ if rejected > 0 => {
+                let words = message.unwrap_or_default();
+                Health::Losing(format!(
+                    "the server rejected {rejected} of {}: {words}",
+                    parcel.items
+                ))
+            }
+            Some(words) => Health::Warned(words),
+            None => Health::Fine,
+        };
+        self.finish(parcel, |mut custody| {
+            custody.split_off(rejected).rejected();
+            custody.delivered();
+        });
+    }
+
+    fn sent_unconfirmed(&mut self, parcel: Parcel<B>) {
+        self.wire_works();
+        self.health = Health::Fine;
+        self.finish(parcel, Custody::sent_unconfirmed);
+    }
+
+    fn rejected(&mut self, parcel: Parcel<B>, message: String) {
+        // It answers: nothing is gained by making the next payload wait.
+        self.gate.reset();
+        self.health = Health::Losing(message);
+        self.finish(parcel, Custody::rejected);
+    }
+
+    fn wire_works(&mut self) {
+        self.gate.reset();
+        self.refused_halves = 0;
+    }
+
+    /// Keeps the payload for another attempt, unless its items have become too old.
+    fn retry_later(&mut self, parcel: Parcel<B>, server_wish: Option<Duration>, why: String) {
+        let now = Instant::now();
+        let expires = parcel
+            .piece
+            .custody
+            .since()
+            .checked_add(self.options.max_age);
+        if expires.is_some_and(|expires| expires <= now) {
+            self.health =
+                Health::Losing(format!("given up after {:?}: {why}", self.options.max_age));
+            return self.finish(parcel, |custody| custody.dropped(DropReason::Expired));
+        }
+        self.health = Health::Waiting(why);
+        self.gate
+            .close(now, parcel.attempts.last_began(), server_wish, expires);
+        let place = self.ready.partition_point(|other| other.id < parcel.id);
+        self.ready.insert(place, parcel);
+    }
+
+    /// The server takes less than we thought: from now on payloads are half as large.
+    fn divide_by_size(&mut self, parcel: Parcel<B>, message: String) {
+        self.gate.reset();
+        if parcel.items < 2 || parcel.encoded_bytes <= MIN_PAYLOAD_BYTES {
+            self.health = Health::Losing(message);
+            return self.finish(parcel, |custody| custody.dropped(DropReason::TooLarge));
+        }
+        let half = (parcel.encoded_bytes / 2).max(MIN_PAYLOAD_BYTES);
+        self.max_payload_bytes = self.max_payload_bytes.min(half);
+        self.buffers.give(parcel.body);
+        self.pieces.push_front(parcel.piece);
+    }
+
+    /// One item is bad: each half is tried by itself, so that the others get through.
+    fn divide_in_halves(&mut self, parcel: Parcel<B>, message: String) {
+        self.gate.reset();
+        self.refused_halves += 1;
+        let middle = B::middle(&parcel.piece.cursor());
+        let (Some(middle), true) = (middle, self.refused_halves <= MAX_REFUSED_HALVES) else {
+            return self.rejected(parcel, message);
+        };
+        self.buffers.give(parcel.body);
+        let mut second = parcel.piece;
+        let first_items = B::remaining(&second.batch.cursor_over(second.range.start..middle));
+        let first = second.split_off(middle, first_items);
+        self.pieces.push_front(second);
+        self.pieces.push_front(first);
+    }
+
+    /// Settles what was sent as `settle` says, and drops what the encoder had left out.
+    fn finish(&mut self, parcel: Parcel<B>, settle: impl FnOnce(Custody)) {
+        self.buffers.give(parcel.body);
+        let mut custody = parcel.piece.custody;
+        let sent = custody.split_off(parcel.items);
+        settle(sent);
+        self.leave_out(custody, &parcel.left_out);
+    }
+
+    /// Drops what the encoder left out.
+    pub(super) fn leave_out(&mut self, mut custody: Custody, left_out: &[(DropReason, usize)]) {
+        for (reason, items) in left_out {
+            let name = self.encoder.encoding().name;
+            self.health = Health::Losing(format!("{items} left out of {name}: {}", reason.name()));
+            custody.split_off(*items).dropped(*reason);
+        }
+        self.abandon(custody);
+    }
+
+    /// Drops what the encoder has not accounted for.
+    pub(super) fn abandon(&mut self, custody: Custody) {
+        if custody.items() > 0 {
+            let name = self.encoder.encoding().name;
+            self.health = Health::Losing(format!("the {name} encoder left items behind"));
+            custody.dropped(DropReason::Encode);
+        }
+    }
+}
