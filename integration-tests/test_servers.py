@@ -54,7 +54,7 @@ def test_spans_of_the_otel_sdk_read_back_equal(
     service = f"oracle-{secrets.token_hex(8)}"
     sent = send(spans_of_every_shape(service), SENDERS[sender](server.otlp_endpoint))
 
-    read = server.wait_for_service(service, at_least=len(sent))
+    read = server.settled_spans_of_service(service)
 
     compared(f"{sender} (OTel SDK)", server.name, len(read))
     assert_same_spans(sent, read)
@@ -72,17 +72,24 @@ def test_a_trace_reads_back_whole_by_its_id(server: Server) -> None:
     assert_same_spans(of_trace, read)
 
 
+def test_everything_accepted_is_visible_after_settling(server: Server) -> None:
+    for _ in range(20):
+        service = f"oracle-{secrets.token_hex(8)}"
+        sent = send(spans_of_every_shape(service), OTLPSpanExporter(f"{server.otlp_endpoint}/v1/traces"))
+        assert_same_spans(sent, server.settled_spans_of_service(service))
+
+
 def test_a_span_that_never_comes_is_reported_with_what_came(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hiq_servers.server.READ_BACK_SECONDS", 0.5)
-    service = f"oracle-{secrets.token_hex(8)}"
-    sent = send(spans_of_every_shape(service), SENDERS["OTLP HTTP/protobuf"](server.otlp_endpoint))
+    spans = spans_of_every_shape(f"oracle-{secrets.token_hex(8)}")
+    sent = send(spans[:1], OTLPSpanExporter(f"{server.otlp_endpoint}/v1/traces"))[0]
 
-    with pytest.raises(ServerError, match=rf"{len(sent)} of {len(sent) + 1} spans of service") as error:
-        server.wait_for_service(service, at_least=len(sent) + 1)
+    with pytest.raises(ServerError, match=f"1 of 2 spans of trace {sent.trace_id}") as error:
+        server.wait_for_trace(sent.trace_id, at_least=2)
 
-    assert sent[0].span_id in str(error.value)
+    assert sent.span_id in str(error.value)
 
 
 def test_a_server_that_cannot_start_shows_its_log(

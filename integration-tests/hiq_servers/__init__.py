@@ -3,7 +3,7 @@
 from hiq_servers.collector import Collector
 from hiq_servers.compare import differences
 from hiq_servers.jaeger import Jaeger
-from hiq_servers.programs import Finished, plain_environment, run_program
+from hiq_servers.programs import BackgroundProgram, Finished, plain_environment, run_program
 from hiq_servers.server import Server, ServerError
 from hiq_servers.spans import Event, Link, Span
 
@@ -11,6 +11,7 @@ SERVERS: tuple[type[Server], ...] = (Collector, Jaeger)
 
 __all__ = [
     "SERVERS",
+    "BackgroundProgram",
     "Collector",
     "Event",
     "Finished",

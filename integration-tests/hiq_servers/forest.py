@@ -21,7 +21,7 @@ class Node(Generic[T]):
     name: str
     start_unix_nanos: int
     end_unix_nanos: int
-    children: list[Node[T]] = dataclasses.field(default_factory=list)
+    children: list[Node[T]] = dataclasses.field(default_factory=list, repr=False)
 
     @functools.cached_property
     def shape(self) -> str:
@@ -45,9 +45,23 @@ def span_forest(spans: Iterable[Span]) -> list[Node[Span]]:
     return roots
 
 
-def edges(roots: Iterable[Node[T]]) -> collections.Counter[tuple[str, str | None]]:
-    """Counts (name, name of the parent or None)."""
-    counted: collections.Counter[tuple[str, str | None]] = collections.Counter()
+Edges = collections.Counter[tuple[str, "str | None"]]
+"""How often a name was called from another, or from none."""
+
+
+def assert_same_edges(called: Edges, recorded: Edges) -> None:
+    """Fails with one line per caller and callee whose numbers differ."""
+    found = [
+        f"{name} called from {caller}: {called[name, caller]} calls, {recorded[name, caller]} spans"
+        for name, caller in sorted(called.keys() | recorded.keys(), key=str)
+        if called[name, caller] != recorded[name, caller]
+    ]
+    if found:
+        raise AssertionError("\n".join(found))
+
+
+def edges(roots: Iterable[Node[T]]) -> Edges:
+    counted: Edges = collections.Counter()
     for parent, node in pairs_with_parents(roots):
         counted[node.name, parent.name if parent else None] += 1
     return counted

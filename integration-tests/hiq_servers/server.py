@@ -7,16 +7,15 @@ import contextlib
 import secrets
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from hiq_servers.marker import send_marker
 from hiq_servers.programs import plain_environment
 from hiq_servers.spans import Span
+from hiq_servers.waiting import attempts_within
 from servers.build import server_binary
 
 READY_SECONDS = 30.0
@@ -108,21 +107,32 @@ class Server(abc.ABC):
             process.kill()
             process.wait(STOP_SECONDS)
 
-    def wait_for_service(self, service: str, at_least: int) -> list[Span]:
-        """Reads all spans of a service once `at_least` of them are there and none is under way.
+    def settled_spans_of_service(self, service: str) -> list[Span]:
+        """Reads all spans of a service, none under way, once the sender has had its last answer.
 
-        Call it when the sender has had its last answer (a flush or its exit): a marker span sent
-        afterwards and seen means that whatever was accepted before it has been read as well.
+        What was accepted is not visible at once. A marker span sent now is accepted after them all,
+        so when it is seen, they are.
         """
-        self._wait_for(f"of service {service!r}", at_least, lambda: self.spans_of_service(service))
-        self._let_settle()
+        self.settle()
         return self.spans_of_service(service)
 
     def wait_for_trace(self, trace_id: str, at_least: int) -> list[Span]:
-        """As `wait_for_service`, for one trace."""
-        self._wait_for(f"of trace {trace_id}", at_least, lambda: self.spans_of_trace(trace_id))
-        self._let_settle()
-        return self.spans_of_trace(trace_id)
+        """Polls until a trace has `at_least` so many spans, for senders that are still at work."""
+        seen: list[Span] = []
+        for _ in attempts_within(READ_BACK_SECONDS):
+            self._require_alive()
+            seen = self.spans_of_trace(trace_id)
+            if len(seen) >= at_least:
+                return seen
+        shown = "\n".join(f"  {span}" for span in seen[:20]) or "  none"
+        raise ServerError(
+            f"{self.name}: {len(seen)} of {at_least} spans of trace {trace_id} after "
+            f"{READ_BACK_SECONDS:g} s, first seen:\n{shown}\nserver log:\n{self.log_tail()}"
+        )
+
+    def settle(self) -> None:
+        """Returns when everything that the server has accepted until now can be read."""
+        self.wait_for_trace(send_marker(self.otlp_endpoint), at_least=1)
 
     def log_tail(self, lines: int = 30) -> str:
         with contextlib.suppress(FileNotFoundError):
@@ -160,23 +170,6 @@ class Server(abc.ABC):
         if code is not None:
             raise ServerError(f"{self.name} ended with code {code}:\n{self.log_tail()}")
 
-    def _wait_for(self, whose: str, at_least: int, read: Callable[[], Sequence[Span]]) -> None:
-        seen: Sequence[Span] = []
-        for _ in attempts_within(READ_BACK_SECONDS):
-            self._require_alive()
-            seen = read()
-            if len(seen) >= at_least:
-                return
-        shown = "\n".join(f"  {span}" for span in seen[:20]) or "  none"
-        raise ServerError(
-            f"{self.name}: {len(seen)} of {at_least} spans {whose} after {READ_BACK_SECONDS:g} s."
-            f"\nfirst seen:\n{shown}\nserver log:\n{self.log_tail()}"
-        )
-
-    def _let_settle(self) -> None:
-        marker = send_marker(self.otlp_endpoint)
-        self._wait_for(f"of marker trace {marker}", 1, lambda: self.spans_of_trace(marker))
-
 
 def free_ports(count: int) -> list[int]:
     """Returns ports that are free now, all different, by letting the kernel choose them."""
@@ -185,19 +178,6 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
-
-
-def attempts_within(seconds: float) -> Iterator[None]:
-    """Yields until the time is over, a little slower each time; the condition is the caller's."""
-    deadline = time.monotonic() + seconds
-    pause_seconds = 0.01
-    while True:
-        yield
-        left_seconds = deadline - time.monotonic()
-        if left_seconds <= 0:
-            return
-        time.sleep(min(pause_seconds, left_seconds))
-        pause_seconds = min(pause_seconds * 1.5, 0.25)
 
 
 def http_answer(url: str) -> tuple[int, bytes] | None:
