@@ -1,5 +1,7 @@
 //! Numbers, times and log lines, as CPython 3.11 and HiQ 1.1.14 print them.
 
+#![allow(clippy::unwrap_used, reason = "what fails here, fails the test")]
+
 mod hiq_golden;
 
 use hiq_core::render::{Extras, LocalZone, LogLine, float_fixed, float_repr};
@@ -38,7 +40,8 @@ struct Line {
     is_start: bool,
     tz: String,
     pid: u32,
-    line: String,
+    #[serde(rename = "line")]
+    written: String,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +65,7 @@ fn log_lines_are_hiqs() {
         };
         assert_eq!(
             written.text(&LocalZone::named(&line.tz).unwrap()),
-            line.line
+            line.written
         );
     }
 }

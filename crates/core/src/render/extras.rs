@@ -171,7 +171,7 @@ fn split_dict(text: &str) -> Option<Vec<(&str, &str)>> {
     loop {
         let key_end = end_of_item(rest, b':')?;
         let value = rest[key_end..].strip_prefix(": ")?;
-        let value_end = end_of_item(value, b',').unwrap_or(value.len());
+        let value_end = end_of_item(value, b',')?;
         pairs.push((&rest[..key_end], &value[..value_end]));
         match &value[value_end..] {
             "" => return Some(pairs),
@@ -180,7 +180,7 @@ fn split_dict(text: &str) -> Option<Vec<(&str, &str)>> {
     }
 }
 
-/// Where `end` stands, outside of texts and brackets.
+/// Where `end` stands outside of texts and brackets, or the end; `None` if a text or bracket is open there.
 fn end_of_item(text: &str, end: u8) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut at, mut open) = (0, 0_usize);
@@ -194,7 +194,7 @@ fn end_of_item(text: &str, end: u8) -> Option<usize> {
         }
         at += 1;
     }
-    None
+    (open == 0).then_some(bytes.len())
 }
 
 fn end_of_text(bytes: &[u8], start: usize) -> Option<usize> {

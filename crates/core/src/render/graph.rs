@@ -210,7 +210,7 @@ impl<'a> Graph<'a> {
         match (is_time, self.options.time_format) {
             (true, TimeFormat::DateTime) if self.push_date_times(start, end) => {}
             (true, TimeFormat::Timestamp) => {
-                self.push_numbers(start, end, self.value_width - DECIMALS)
+                self.push_numbers(start, end, self.value_width - DECIMALS);
             }
             _ => self.push_numbers(start, end, self.value_width),
         }

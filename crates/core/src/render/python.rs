@@ -142,7 +142,7 @@ fn escape_len(escape: &str) -> usize {
         Some(b'x') => 4,
         Some(b'u') => 6,
         Some(b'U') => 10,
-        _ => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
+        _ => 1 + escape[1..].chars().next().map_or(1, char::len_utf8),
     }
 }
 

@@ -230,8 +230,8 @@ impl<'a> Reader<'a> {
         let name = tree.names.index(name);
         let node = Node {
             nid,
-            extras,
             parent,
+            extras,
             ..Node::new(name, start, end)
         };
         let id = tree.push(node).map_err(|_| ParseTreeError::TooManySpans)?;

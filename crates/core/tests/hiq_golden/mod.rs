@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
+#[allow(dead_code, reason = "not every test file reads both kinds")]
 pub(crate) fn lines<T: DeserializeOwned>(file: &str) -> Vec<T> {
     let packed = std::fs::read(path(file)).unwrap();
     let mut text = String::new();
