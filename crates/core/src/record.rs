@@ -1,1 +1,173 @@
-//! (being written)
+//! Recording: open trees, and which span of them is current.
+//!
+//! An [`OpenTree`] belongs to one thread (or to one coroutine that moves between threads) at a time, so recording takes no lock.
+//! `Tracer` is the face for Rust programs; the Python binding drives [`OpenTree`] itself.
+
+use crate::id::SpanId;
+use crate::time::Clock;
+use crate::tree::{Role, SpanTree, TreeBuilder};
+
+/// Finished spans that a root may hold back before they leave as a fragment of their own.
+pub const MAX_FINISHED_SPANS: usize = 4_096;
+
+/// The longest that finished spans wait for their root, in nanoseconds.
+pub const MAX_HELD_BACK_NANOS: u64 = 10_000_000_000;
+
+/// A tree that is being recorded, and its innermost open span.
+#[derive(Debug)]
+pub struct OpenTree {
+    builder: TreeBuilder,
+    current: u32,
+    /// Spans at which the finished ones leave.
+    split_at_spans: usize,
+    /// Tick at which the finished ones leave.
+    split_at_tick: u64,
+    hold_back_ticks: u64,
+}
+
+/// Whether a start or end left the tree due for [`OpenTree::split`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a long-running root piles up unless its finished spans are let go"]
+#[expect(clippy::exhaustive_structs, reason = "two words that a recorder keeps in registers")]
+pub struct Started {
+    /// The new span.
+    pub id: SpanId,
+    /// True when [`OpenTree::split`] should be called.
+    pub split_due: bool,
+}
+
+impl OpenTree {
+    /// Opens the root of the tree in `builder`.
+    pub fn new(mut builder: TreeBuilder, hold_back_ticks: u64, role: Role, tick: u64) -> Self {
+        let current = builder.open_as(role, None, tick);
+        Self {
+            builder,
+            current,
+            split_at_spans: MAX_FINISHED_SPANS,
+            split_at_tick: tick.saturating_add(hold_back_ticks),
+            hold_back_ticks,
+        }
+    }
+
+    /// Opens a child of the current span, which becomes the current one.
+    #[inline]
+    pub fn start(&mut self, role: Role, tick: u64) -> Started {
+        let index = self.builder.open_as(role, Some(self.current), tick);
+        self.current = index;
+        Started {
+            id: self.builder.span_id(index),
+            split_due: self.builder.len() >= self.split_at_spans || tick >= self.split_at_tick,
+        }
+    }
+
+    /// Closes the current span, which must be `id`; its parent becomes the current one.
+    ///
+    /// When another span is current (a frame was left without its end), the spans inside `id` are closed as well.
+    /// Returns true when the root is closed: the tree is complete.
+    #[inline]
+    pub fn end(&mut self, id: SpanId, tick: u64) -> bool {
+        if self.builder.span_id(self.current) != id && !self.unwind_to(id, tick) {
+            return false;
+        }
+        let parent = self.builder.parent_index(self.current);
+        self.builder.end(self.current, tick);
+        match parent {
+            Some(parent) => {
+                self.current = parent;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Closes the spans inside `id`; false when `id` is not open in this tree.
+    #[cold]
+    fn unwind_to(&mut self, id: SpanId, tick: u64) -> bool {
+        let mut span = Some(self.current);
+        let mut inner = Vec::new();
+        while let Some(index) = span {
+            if self.builder.span_id(index) == id {
+                for abandoned in inner {
+                    self.builder.end(abandoned, tick);
+                }
+                self.current = index;
+                return true;
+            }
+            inner.push(index);
+            span = self.builder.parent_index(index);
+        }
+        false
+    }
+
+    /// Takes the current span out of the tree if it is `id`, has no children, is not the root and took less than `min_ticks`.
+    pub fn forget_short_leaf(&mut self, id: SpanId, tick: u64, min_ticks: u64) -> bool {
+        let index = self.current;
+        let Some(parent) = self.builder.parent_index(index) else { return false };
+        let is_short = tick.saturating_sub(self.builder.start_tick(index)) < min_ticks;
+        if self.builder.span_id(index) != id || !is_short || !self.builder.take_back(index) {
+            return false;
+        }
+        self.current = parent;
+        true
+    }
+
+    /// The innermost open span.
+    #[inline]
+    pub fn current(&self) -> u32 {
+        self.current
+    }
+
+    /// Its id.
+    #[inline]
+    pub fn current_id(&self) -> SpanId {
+        self.builder.span_id(self.current)
+    }
+
+    /// The index of the open span `id`, walking outwards from the innermost one.
+    pub fn index_of_open(&self, id: SpanId) -> Option<u32> {
+        let mut span = Some(self.current);
+        while let Some(index) = span {
+            if self.builder.span_id(index) == id {
+                return Some(index);
+            }
+            span = self.builder.parent_index(index);
+        }
+        None
+    }
+
+    /// For attributes, events, status and metrics of open spans.
+    #[inline]
+    pub fn builder(&mut self) -> &mut TreeBuilder {
+        &mut self.builder
+    }
+
+    /// For reading.
+    #[inline]
+    pub fn peek(&self) -> &TreeBuilder {
+        &self.builder
+    }
+
+    /// Lets the finished spans go as a fragment; the open ones stay. `None` when nothing is finished yet.
+    #[cold]
+    pub fn split(&mut self) -> Option<SpanTree> {
+        let split = self.builder.split_finished();
+        let fragment = split.map(|(fragment, places)| {
+            self.current = places[self.current as usize].unwrap_or(0);
+            fragment
+        });
+        // Deep recursion keeps thousands of spans open: the next look is as far away again.
+        self.split_at_spans = self.builder.len() + MAX_FINISHED_SPANS;
+        self.split_at_tick = Clock::ticks().saturating_add(self.hold_back_ticks);
+        fragment
+    }
+
+    /// The complete tree. Call after [`OpenTree::end`] said that the root is closed.
+    pub fn finish(self) -> SpanTree {
+        self.builder.finish()
+    }
+
+    /// The tree as it stands; open spans end now and are marked `hiq.unfinished`.
+    pub fn finish_unfinished(self) -> SpanTree {
+        self.builder.finish_unfinished(Clock::ticks())
+    }
+}

@@ -33,6 +33,7 @@ mod clock;
 mod extras;
 mod graph;
 mod node;
+mod project;
 mod python;
 mod queries;
 mod serial;
@@ -43,7 +44,11 @@ pub use clock::{LocalZone, LogLine, UnknownZone};
 pub use extras::Extras;
 pub use graph::{MAX_DRAWN_LEVELS, RenderOptions, TimeFormat, UnknownTimeFormat};
 pub use node::{Children, NodeId, NodeRef};
+pub use project::Projection;
 pub use python::{float_fixed, float_repr, str_repr};
 pub use queries::{DurationMissing, LeafOrder};
 pub use serial::ParseTreeError;
 pub use tree::{DEFAULT_ZIN_THRESHOLD, HiqTree, HiqTreeError};
+
+#[cfg(test)]
+mod tests;

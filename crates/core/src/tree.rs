@@ -16,7 +16,7 @@ use crate::wire::{Text, TextAt, TextBuf};
 
 mod build;
 
-pub use build::{SpanLimits, TreeBuilder, TreeStart};
+pub use build::{Role, SpanLimits, TreeBuilder, TreeStart};
 
 const NONE: u32 = u32::MAX;
 

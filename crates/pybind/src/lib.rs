@@ -1,1 +1,39 @@
-//! The Python module `hiq._hiq`.
+//! The Python module `hiq._hiq`: the recorder behind declared functions, and a thin face on the pipeline.
+//!
+//! ```text
+//! wrap (a call) ─┐
+//! step (a step) ─┼─► state (the thread's open tree) ─► driver, runtime ─► hiq-core's pipeline
+//! trace (by hand)┘
+//! ```
+
+use pyo3::prelude::*;
+
+mod attributes;
+mod context;
+mod driver;
+mod exception;
+mod extras;
+mod gil;
+mod module;
+mod object;
+mod runtime;
+mod state;
+mod status;
+mod step;
+mod subscribe;
+mod trace;
+mod tree;
+mod wrap;
+
+#[pymodule(gil_used = true)]
+fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("version", env!("CARGO_PKG_VERSION"))?;
+    wrap::add_to_module(module)?;
+    step::add_to_module(module)?;
+    step::add_async_generator(module)?;
+    context::add_to_module(module)?;
+    trace::add_to_module(module)?;
+    status::add_to_module(module)?;
+    module::add_to_module(module)?;
+    module.add_class::<tree::PyTree>()
+}

@@ -52,6 +52,27 @@ impl TreeStart {
     }
 }
 
+/// What is known of a span before it starts.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "what a recorder fills in at each call")]
+pub struct Role {
+    /// Its name.
+    pub name: Symbol,
+    /// The place that records it.
+    pub site: SiteId,
+    /// The set of drivers that asked for it; 0 for none.
+    pub drivers: u16,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+impl Role {
+    /// An internal span that no driver asked for.
+    pub const fn new(name: Symbol, site: SiteId) -> Self {
+        Self { name, site, drivers: 0, kind: Kind::Internal }
+    }
+}
+
 /// How much one span may carry; `OTEL_SPAN_*_LIMIT` and `OTEL_ATTRIBUTE_*_LIMIT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -184,34 +205,37 @@ impl TreeBuilder {
     /// Opens a span under `parent`. Returns its index, which stays valid until [`TreeBuilder::split_finished`].
     #[inline]
     pub fn start(&mut self, name: Symbol, site: SiteId, parent: Option<u32>, tick: u64) -> u32 {
+        self.open_as(Role::new(name, site), parent, tick)
+    }
+
+    /// The same with all that a recorder knows beforehand.
+    #[inline]
+    pub fn open_as(&mut self, role: Role, parent: Option<u32>, tick: u64) -> u32 {
         let id = self.ids.take();
-        self.start_with_id(id, name, site, parent, tick)
+        self.push(id, role, parent, tick)
     }
 
     /// Opens a span whose id is given, as decoders do.
     ///
     /// # Panics
     /// At 2^28 spans.
+    pub fn start_with_id(&mut self, id: SpanId, name: Symbol, site: SiteId, parent: Option<u32>, tick: u64) -> u32 {
+        self.push(id, Role::new(name, site), parent, tick)
+    }
+
     #[inline]
-    pub fn start_with_id(
-        &mut self,
-        id: SpanId,
-        name: Symbol,
-        site: SiteId,
-        parent: Option<u32>,
-        tick: u64,
-    ) -> u32 {
+    fn push(&mut self, id: SpanId, role: Role, parent: Option<u32>, tick: u64) -> u32 {
         let index = self.tree.nodes.len();
         assert!(index < MAX_SPANS, "a tree holds at most 2^28 spans");
         self.tree.nodes.push(Node {
             id,
             start: tick,
             end: 0,
-            name,
+            name: role.name,
             parent: parent.unwrap_or(NONE),
-            site,
-            drivers: 0,
-            kind: Kind::Internal,
+            site: role.site,
+            drivers: role.drivers,
+            kind: role.kind,
             status: Status::Unset,
         });
         self.open += 1;
@@ -236,6 +260,40 @@ impl TreeBuilder {
             .nodes
             .get_mut(span as usize)
             .filter(|node| node.is_open())
+    }
+
+    /// The tick at which `span` started; zero for one that does not exist.
+    pub fn start_tick(&self, span: u32) -> u64 {
+        self.tree.nodes.get(span as usize).map_or(0, |node| node.start)
+    }
+
+    /// The name of `span`; empty for one that does not exist.
+    pub fn name(&self, span: u32) -> &str {
+        self.tree.nodes.get(span as usize).map_or("", |node| self.tree.text(node.name).as_str())
+    }
+
+    /// The set of drivers that asked for `span`.
+    pub fn drivers(&self, span: u32) -> u16 {
+        self.tree.nodes.get(span as usize).map_or(0, |node| node.drivers)
+    }
+
+    /// Takes the last span back with all that it carries, as if it had never started. False when `span` is not the last one,
+    /// or not open.
+    pub fn take_back(&mut self, span: u32) -> bool {
+        let is_last = span as usize + 1 == self.tree.nodes.len();
+        if !is_last || self.open_node(span).is_none() {
+            return false;
+        }
+        self.tree.nodes.pop();
+        self.open -= 1;
+        self.tree.attributes.items.retain(|entry| entry.owner() != span);
+        self.tree.events.items.retain(|event| event.owner() != span);
+        self.tree.links.items.retain(|link| link.owner() != span);
+        self.tree.messages.retain(|entry| entry.owner() != span);
+        for column in &mut self.tree.columns {
+            column.values.truncate(span as usize);
+        }
+        true
     }
 
     /// Replaces the name.

@@ -1,0 +1,294 @@
+"""From a conf row to the attribute that holds the function, and how a wrapper must be put there."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from . import _hiq
+from ._rows import Row
+
+__all__ = ["MISSING", "Found", "NotTraceable", "find", "is_c_type", "raw_attribute"]
+
+Kind = Literal["function", "coroutine", "generator", "async_generator"]
+
+MISSING: Any = object()
+
+_DESCRIPTOR_HINTS: dict[type, str] = {
+    property: "a property: its value is computed by a function that could be named instead",
+    functools.cached_property: "a cached property: its value is computed by a function that could be named instead",
+    functools.partialmethod: "a partialmethod: name the method that it calls",
+    functools.singledispatchmethod: "a singledispatchmethod: name the methods registered with it",
+}
+_IMMUTABLE_TYPE = 1 << 8
+_HEAP_TYPE = 1 << 9
+
+
+class NotTraceable(Exception):
+    """A row's target is not there, or cannot be traced. The text says why."""
+
+
+class Found:
+    """A callable, where it is kept, and what is found there."""
+
+    __slots__ = ("attribute", "function", "name", "owner", "raw", "row")
+
+    def __init__(self, row: Row, owner: Any, attribute: str, raw: Any, function: Any) -> None:
+        self.row = row
+        self.owner = owner
+        self.attribute = attribute
+        self.name = row.name_of(attribute) if row.has_wildcard else row.name
+        # What the owner's own dict holds (the staticmethod object, not its function); MISSING: it inherits.
+        self.raw = raw
+        self.function = function
+
+    @property
+    def kind(self) -> Kind:
+        return _kind(self.function)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """`code.*` by OpenTelemetry's conventions, and what the row adds."""
+        return {**_code_attributes(self.function, self.owner, self.attribute), **self.row.attributes}
+
+    def as_kept(self, wrapper: Any) -> Any:
+        """The wrapper in the form in which the owner keeps it."""
+        holder = self.raw if self.raw is not MISSING else _inherited(self.owner, self.attribute)
+        if isinstance(holder, (staticmethod, classmethod)):
+            kept: Any = type(holder)(wrapper)
+            kept.__dict__.update(holder.__dict__)
+            return kept
+        if type(holder) is types.ClassMethodDescriptorType:
+            return classmethod(wrapper)
+        return wrapper
+
+
+def find(row: Row) -> Iterator[Found | NotTraceable]:
+    """Imports the row's module and yields what the row names; what cannot be traced comes as the reason."""
+    try:
+        module = _import(row.module)
+        owners = list(_owners(module, row))
+    except NotTraceable as reason:
+        yield reason
+        return
+    count = 0
+    for owner in owners:
+        for attribute in _attributes(owner, row.function):
+            try:
+                found = _found(row, owner, attribute)
+            except NotTraceable as reason:
+                # A wildcard takes what can be traced; only a row that names a thing must get it.
+                if not row.has_wildcard:
+                    yield reason
+                continue
+            count += 1
+            yield found
+    if count == 0 and row.has_wildcard:
+        yield NotTraceable("no function fits the wildcard")
+
+
+def raw_attribute(owner: Any, attribute: str) -> Any:
+    """What the owner's own dict holds, or MISSING."""
+    return _namespace(owner).get(attribute, MISSING)
+
+
+def is_c_type(owner: Any) -> bool:
+    """True for types whose attributes cannot be set from Python."""
+    if not isinstance(owner, type):
+        return False
+    return not owner.__flags__ & _HEAP_TYPE or bool(owner.__flags__ & _IMMUTABLE_TYPE)
+
+
+# --- owners ---------------------------------------------------------------------------------------
+
+
+def _import(name: str) -> Any:
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        return loaded
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # A module may raise anything while it loads.
+        raise NotTraceable(_reason(error)) from error
+
+
+def _owners(module: Any, row: Row) -> Iterator[Any]:
+    if not row.class_name:
+        yield module
+    elif "*" not in row.class_name:
+        yield _walk(module, row.class_name)
+    else:
+        fits = _pattern(row.class_name)
+        for name, value in sorted(_namespace(module).items()):
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            if own and fits(name) and _is_offered(name, row.class_name):
+                yield value
+
+
+def _walk(module: Any, path: str) -> Any:
+    owner = module
+    for part in path.split("."):
+        try:
+            owner = getattr(owner, part)
+        except AttributeError as error:
+            raise NotTraceable(_reason(error)) from error
+    return owner
+
+
+def _attributes(owner: Any, function: str) -> list[str]:
+    if "*" not in function:
+        return [function]
+    fits = _pattern(function)
+    return sorted(
+        name
+        for name, value in _namespace(owner).items()
+        if fits(name) and _is_offered(name, function) and _is_own_function(owner, value)
+    )
+
+
+def _pattern(text: str) -> Callable[[str], bool]:
+    pattern = re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
+    return lambda name: pattern.fullmatch(name) is not None
+
+
+def _is_offered(name: str, pattern: str) -> bool:
+    """Private names only fit a wildcard that says so."""
+    return not name.startswith("_") or pattern.startswith("_")
+
+
+def _is_own_function(owner: Any, value: Any) -> bool:
+    """Not what a module has imported, and no class."""
+    inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    if isinstance(inner, type) or not callable(inner):
+        return False
+    if isinstance(owner, types.ModuleType):
+        return getattr(inner, "__module__", None) == owner.__name__
+    return True
+
+
+# --- attributes -----------------------------------------------------------------------------------
+
+
+def _found(row: Row, owner: Any, attribute: str) -> Found:
+    raw = raw_attribute(owner, attribute)
+    if raw is not MISSING:
+        holder = raw
+    elif isinstance(owner, type):
+        holder = _inherited(owner, attribute)
+    else:
+        holder = _read(owner, attribute)
+    return Found(row, owner, attribute, raw, _callable_in(owner, attribute, holder))
+
+
+def _inherited(owner: Any, attribute: str) -> Any:
+    for base in getattr(owner, "__mro__", ()):
+        if attribute in base.__dict__:
+            holder = base.__dict__[attribute]
+            _refuse_inherited(owner, base, attribute, holder)
+            return holder
+    raise NotTraceable(_missing(owner, attribute))
+
+
+def _missing(owner: type, attribute: str) -> str:
+    if hasattr(type(owner), attribute):
+        return f"{attribute} belongs to the metaclass {type(owner).__name__}, name that in the row"
+    return f"type object {owner.__name__!r} has no attribute {attribute!r}"
+
+
+def _refuse_inherited(owner: type, base: type, attribute: str, holder: Any) -> None:
+    if base is owner:
+        return
+    if is_c_type(owner):
+        raise NotTraceable(f"{attribute} is inherited from {base.__name__}, name that type in the row")
+    if isinstance(holder, types.WrapperDescriptorType):
+        # `object.__init__` counts its arguments when the class has an `__init__` of its own.
+        raise NotTraceable(
+            f"{attribute} is inherited from {base.__name__}, which is written in C, and would act differently"
+        )
+
+
+def _read(owner: Any, attribute: str) -> Any:
+    try:
+        return getattr(owner, attribute)
+    except AttributeError as error:
+        raise NotTraceable(_reason(error)) from error
+
+
+def _callable_in(owner: Any, attribute: str, holder: Any) -> Any:
+    for kind, hint in _DESCRIPTOR_HINTS.items():
+        if isinstance(holder, kind):
+            raise NotTraceable(f"{attribute} is {hint}")
+    function = holder.__func__ if isinstance(holder, (staticmethod, classmethod)) else holder
+    if _hiq.is_traced(function):
+        # Taken by name while it was traced: traced here under this row, once.
+        function = _hiq.original(function)
+    if isinstance(function, type):
+        raise NotTraceable(f"{attribute} is a class, name its __init__ or another method")
+    if not callable(function):
+        raise NotTraceable("a callable is needed")
+    return function
+
+
+def _namespace(owner: Any) -> dict[str, Any]:
+    try:
+        namespace: dict[str, Any] = vars(owner)
+    except TypeError:
+        raise NotTraceable(f"attributes of {type(owner).__name__} objects cannot be set") from None
+    # A class that is being traced by several threads changes under the reader.
+    return dict(namespace)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    known = (AttributeError, ImportError)
+    return text if isinstance(error, known) else f"{type(error).__name__}: {text}"
+
+
+# --- what a call returns, and where its code is ---------------------------------------------------
+
+
+def _kind(function: Any) -> Kind:
+    candidates = [function]
+    if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
+        candidates.append(getattr(type(function), "__call__", None))
+    for candidate in candidates:
+        if inspect.iscoroutinefunction(candidate):
+            return "coroutine"
+        if inspect.isasyncgenfunction(candidate):
+            return "async_generator"
+        if inspect.isgeneratorfunction(candidate):
+            return "generator"
+    return "function"
+
+
+def _code_attributes(function: Any, owner: Any, attribute: str) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"code.function.name": _full_name(function, owner, attribute)}
+    try:
+        inner = inspect.unwrap(function)
+    except ValueError:  # The wrapping turns in a circle.
+        inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    code = getattr(inner, "__code__", None)
+    if isinstance(code, types.CodeType):
+        attributes["code.file.path"] = code.co_filename
+        attributes["code.line.number"] = code.co_firstlineno
+    return attributes
+
+
+def _full_name(function: Any, owner: Any, attribute: str) -> str:
+    home = getattr(function, "__objclass__", None)
+    module = getattr(function, "__module__", None) or getattr(home, "__module__", None)
+    qualified = getattr(function, "__qualname__", None)
+    if isinstance(module, str) and isinstance(qualified, str):
+        return f"{module}.{qualified}"
+    if isinstance(owner, types.ModuleType):
+        return f"{owner.__name__}.{attribute}"
+    home = owner if isinstance(owner, type) else type(owner)
+    return f"{home.__module__}.{home.__qualname__}.{attribute}"

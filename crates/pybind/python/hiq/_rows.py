@@ -1,0 +1,67 @@
+"""Rows of a conf, read and checked by the native module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import _hiq
+from .hiq_utils import get_hiq_table
+
+__all__ = ["Row", "read_rows", "rows_of_table"]
+
+
+class Row:
+    """One conf row: what is traced, and as what."""
+
+    __slots__ = ("attributes", "class_name", "function", "min_duration_ns", "module", "name", "place")
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self.module: str = row["module"]
+        self.class_name: str = row["class"]
+        self.function: str = row["function"]
+        self.name: str = row["name"]
+        self.min_duration_ns: int = row.get("min_duration_ns") or 0
+        self.attributes: dict[str, Any] = dict(row.get("attributes") or {})
+        self.place: str = row.get("place") or ""
+
+    @property
+    def has_wildcard(self) -> bool:
+        return "*" in self.class_name or "*" in self.function
+
+    @property
+    def title(self) -> str:
+        """The row as HiQ's messages write it."""
+        return f"{self.module}.{self.class_name}.{self.function}"
+
+    def name_of(self, function: str) -> str:
+        """The span name of one of the functions that a wildcard stands for."""
+        return self.name.replace("*", function)
+
+    def as_list(self) -> list[str]:
+        return [self.module, self.class_name, self.function, self.name]
+
+
+def read_rows(conf: str | os.PathLike[str] | list[Any]) -> list[Row]:
+    """The rows of a conf file or of a list. ConfigError names file, row, column and fix."""
+    if isinstance(conf, os.PathLike):
+        conf = os.fspath(conf)
+    if isinstance(conf, str) and os.path.exists(conf):
+        return [Row(row) for row in _hiq.load_conf(conf)]
+    return rows_of_table(get_hiq_table(conf))
+
+
+def rows_of_table(table: list[Any]) -> list[Row]:
+    """The rows of HiQ's list of lists; mappings are taken as well."""
+    return [Row(row) for row in _hiq.parse_conf([_cells(row) for row in table])]
+
+
+def _cells(row: Any) -> list[Any]:
+    if isinstance(row, Mapping):
+        known = ("module", "class", "function", "name", "min_duration", "attributes")
+        cells = [row.get(key, "" if key == "class" else None) for key in known]
+        while len(cells) > 4 and cells[-1] is None:
+            cells.pop()
+        return cells
+    return list(row)

@@ -1,0 +1,204 @@
+//! Python values into attributes, by the C API: no Python object is made, and the program's own code runs only for `repr`,
+//! where that was asked for.
+#![allow(unsafe_code, reason = "exact type checks and borrowed UTF-8, argued at each place")]
+
+use std::ptr;
+
+use hiq_core::intern::Symbol;
+use hiq_core::tree::TreeBuilder;
+use hiq_core::value::{Value, ValueRef};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::gil::GilCell;
+use crate::state::Quiet;
+
+/// Longest text that is made of a value that is none of OpenTelemetry's types, in bytes.
+const MAX_REPR_BYTES: usize = 1 << 10;
+/// Lists inside lists deeper than this become text.
+const MAX_DEPTH: u32 = 8;
+
+/// The symbol of a key.
+///
+/// Keys are nearly always the same string objects, so they are found by address; the cache holds a reference, which keeps
+/// the address from being used for another string.
+#[inline]
+pub(crate) fn key_symbol(builder: &mut TreeBuilder, key: *mut ffi::PyObject) -> Symbol {
+    let slot = (key as usize >> 4) % KEYS;
+    // SAFETY: the cache is only touched with the GIL held, and no reference into it outlives this function.
+    let entry = unsafe { &mut (*CACHE.0.get())[slot] };
+    if entry.0 == key {
+        return entry.1;
+    }
+    let symbol = with_utf8(key, |text| builder.symbol(text)).unwrap_or(Symbol::EMPTY);
+    if hiq_core::intern::Symbol::text(symbol).is_empty() {
+        // Stands in one tree only, or is empty.
+        return symbol;
+    }
+    // SAFETY: `key` is alive, and the slot's old key was kept alive by its own reference.
+    unsafe {
+        ffi::Py_INCREF(key);
+        ffi::Py_XDECREF(std::mem::replace(&mut entry.0, key));
+    }
+    entry.1 = symbol;
+    symbol
+}
+
+const KEYS: usize = 512;
+
+struct KeyCache(std::cell::UnsafeCell<[(*mut ffi::PyObject, Symbol); KEYS]>);
+
+// SAFETY: only touched with the GIL held.
+unsafe impl Sync for KeyCache {}
+
+static CACHE: KeyCache = KeyCache(std::cell::UnsafeCell::new([(ptr::null_mut(), Symbol::EMPTY); KEYS]));
+
+/// Sets an attribute of an open span.
+#[inline]
+pub(crate) fn set(builder: &mut TreeBuilder, span: u32, key: *mut ffi::PyObject, value: *mut ffi::PyObject) {
+    let key = key_symbol(builder, key);
+    if !set_plain(builder, span, key, value) {
+        set_other(builder, span, key, value);
+    }
+}
+
+/// The four types that nearly all values are.
+#[inline]
+fn set_plain(builder: &mut TreeBuilder, span: u32, key: Symbol, value: *mut ffi::PyObject) -> bool {
+    // SAFETY: `value` is a live object; each access is guarded by an exact type check.
+    unsafe {
+        let kind = ffi::Py_TYPE(value);
+        if kind == &raw mut ffi::PyUnicode_Type {
+            let mut len = 0;
+            let text = ffi::PyUnicode_AsUTF8AndSize(value, &raw mut len);
+            if text.is_null() {
+                ffi::PyErr_Clear();
+                return false;
+            }
+            let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.cast_unsigned());
+            builder.set_attribute(span, key, ValueRef::Str(std::str::from_utf8_unchecked(bytes)));
+        } else if kind == &raw mut ffi::PyLong_Type {
+            let mut overflow = 0;
+            let number = ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow);
+            if overflow != 0 {
+                return false;
+            }
+            builder.set_attribute(span, key, ValueRef::Int(number));
+        } else if kind == &raw mut ffi::PyBool_Type {
+            builder.set_attribute(span, key, ValueRef::Bool(value == ffi::Py_True()));
+        } else if kind == &raw mut ffi::PyFloat_Type {
+            builder.set_attribute(span, key, ValueRef::F64(ffi::PyFloat_AsDouble(value)));
+        } else {
+            return false;
+        }
+    }
+    true
+}
+
+#[cold]
+#[inline(never)]
+fn set_other(builder: &mut TreeBuilder, span: u32, key: Symbol, value: *mut ffi::PyObject) {
+    // SAFETY: called with the GIL and a live object.
+    let value = unsafe {
+        let py = Python::assume_attached();
+        Bound::from_borrowed_ptr(py, value)
+    };
+    builder.set_attribute(span, key, to_value(&value).as_ref());
+}
+
+/// Keys and values of a dict, for events and links.
+pub(crate) fn owned(attributes: &Bound<'_, PyDict>) -> Vec<(Symbol, Value)> {
+    attributes
+        .iter()
+        .filter_map(|(key, value)| {
+            let symbol = with_utf8(key.as_ptr(), |text| hiq_core::intern::symbol(text))??;
+            Some((symbol, to_value(&value)))
+        })
+        .collect()
+}
+
+/// Any Python value as an attribute value.
+pub(crate) fn to_value(value: &Bound<'_, PyAny>) -> Value {
+    nested(value, 0)
+}
+
+fn nested(value: &Bound<'_, PyAny>, depth: u32) -> Value {
+    use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyTuple};
+    if let Ok(text) = value.cast::<PyString>() {
+        return Value::Str(lossless(text));
+    }
+    if value.is_instance_of::<PyBool>() {
+        return Value::Bool(value.is_truthy().unwrap_or(false));
+    }
+    if value.is_instance_of::<PyInt>() {
+        return value.extract().map_or_else(|_| Value::Str(guarded_repr(value)), Value::Int);
+    }
+    if value.is_instance_of::<PyFloat>() {
+        return value.extract().map_or(Value::Empty, Value::F64);
+    }
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Value::Bytes(bytes.as_bytes().to_vec());
+    }
+    if depth < MAX_DEPTH {
+        if let Ok(list) = value.cast::<PyList>() {
+            return Value::Array(list.iter().map(|item| nested(&item, depth + 1)).collect());
+        }
+        if let Ok(tuple) = value.cast::<PyTuple>() {
+            return Value::Array(tuple.iter().map(|item| nested(&item, depth + 1)).collect());
+        }
+    }
+    if value.is_none() { Value::Empty } else { Value::Str(guarded_repr(value)) }
+}
+
+/// `repr` of a stranger: it may raise, take long or call traced functions. Only its text comes back, and no error.
+pub(crate) fn guarded_repr(value: &Bound<'_, PyAny>) -> String {
+    let _quiet = Quiet::new();
+    match value.repr() {
+        Ok(text) => {
+            let mut text = lossless(&text);
+            text.truncate(text.floor_char_boundary(MAX_REPR_BYTES));
+            text
+        }
+        Err(error) => {
+            drop(error);
+            format!("<{} without repr>", value.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string()))
+        }
+    }
+}
+
+/// The text in UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes one U+FFFD.
+pub(crate) fn lossless(text: &Bound<'_, PyString>) -> String {
+    match text.to_str() {
+        Ok(text) => text.to_owned(),
+        Err(error) => {
+            drop(error);
+            let encoded = text.call_method1("encode", ("utf-16-le", "surrogatepass"));
+            let units: Vec<u16> = encoded
+                .and_then(|bytes| bytes.extract::<Vec<u8>>())
+                .map(|bytes| bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+                .unwrap_or_default();
+            String::from_utf16_lossy(&units)
+        }
+    }
+}
+
+/// Calls `then` with the UTF-8 of a string object; `None` for other objects.
+pub(crate) fn with_utf8<R>(object: *mut ffi::PyObject, then: impl FnOnce(&str) -> R) -> Option<R> {
+    // SAFETY: called with the GIL and a live object; the UTF-8 belongs to the string and lives as long.
+    unsafe {
+        if ffi::PyUnicode_Check(object) == 0 {
+            return None;
+        }
+        let mut len = 0;
+        let text = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut len);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            let py = Python::assume_attached();
+            let string = Bound::from_borrowed_ptr(py, object);
+            return string.cast::<PyString>().ok().map(|string| then(&lossless(string)));
+        }
+        let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.cast_unsigned());
+        Some(then(std::str::from_utf8_unchecked(bytes)))
+    }
+}

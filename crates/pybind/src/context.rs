@@ -1,0 +1,251 @@
+//! `hiq.Context`, W3C headers in and out, and the ContextVar that carries a place across tasks and `to_thread`.
+#![allow(unsafe_code, reason = "ContextVar is only reachable through the C API")]
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use hiq_core::context::Context;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
+
+use crate::state::state;
+
+/// A place in a trace: where the next span hangs.
+#[pyclass(frozen, name = "Context", module = "hiq._hiq")]
+#[derive(Debug)]
+pub(crate) struct PyContext(pub(crate) Context);
+
+#[pymethods]
+impl PyContext {
+    #[getter]
+    fn trace_id(&self) -> String {
+        self.0.trace_id.to_string()
+    }
+
+    #[getter]
+    fn span_id(&self) -> String {
+        self.0.span_id.to_string()
+    }
+
+    #[getter]
+    fn trace_flags(&self) -> u8 {
+        self.0.trace_flags
+    }
+
+    #[getter]
+    fn trace_state(&self) -> &str {
+        &self.0.trace_state
+    }
+
+    #[getter]
+    fn baggage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let baggage = PyDict::new(py);
+        for (key, value) in &self.0.baggage {
+            baggage.set_item(key, value)?;
+        }
+        Ok(baggage)
+    }
+
+    #[getter]
+    fn is_remote(&self) -> bool {
+        self.0.is_remote
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Context({})", self.0.traceparent())
+    }
+}
+
+/// The variable; made when the module is loaded.
+static VARIABLE: OnceLock<usize> = OnceLock::new();
+
+fn variable() -> *mut ffi::PyObject {
+    VARIABLE.get().map_or(ptr::null_mut(), |variable| *variable as *mut ffi::PyObject)
+}
+
+pub(crate) fn make_variable() {
+    VARIABLE.get_or_init(|| {
+        // SAFETY: called with the GIL; the variable lives for ever.
+        unsafe { ffi::PyContextVar_New(c"hiq_context".as_ptr(), ptr::null_mut()) as usize }
+    });
+}
+
+/// The context that is attached in this thread or task.
+pub(crate) fn attached() -> Option<Context> {
+    with_attached(Clone::clone)
+}
+
+/// The object that the variable holds, borrowed, for comparing; null when it holds none.
+pub(crate) fn attached_object() -> *mut ffi::PyObject {
+    // SAFETY: called with the GIL; the reference is given up at once, and the address is only compared while its owner, the
+    // context that runs, keeps it alive.
+    unsafe {
+        let mut value = ptr::null_mut();
+        if ffi::PyContextVar_Get(variable(), ptr::null_mut(), &raw mut value) < 0 {
+            ffi::PyErr_Clear();
+            return ptr::null_mut();
+        }
+        ffi::Py_XDECREF(value);
+        value
+    }
+}
+
+/// The baggage of the attached context.
+pub(crate) fn attached_baggage() -> Vec<(String, String)> {
+    with_attached(|context| context.baggage.clone()).unwrap_or_default()
+}
+
+fn with_attached<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {
+    // SAFETY: called with the GIL; `value` is a new reference or null.
+    unsafe {
+        let mut value = ptr::null_mut();
+        if ffi::PyContextVar_Get(variable(), ptr::null_mut(), &raw mut value) < 0 {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let value = Bound::from_owned_ptr_or_opt(Python::assume_attached(), value)?;
+        let context = value.cast::<PyContext>().ok()?;
+        Some(read(&context.get().0))
+    }
+}
+
+/// A new `Context` object; null when there is no memory.
+pub(crate) fn new_object(context: Context) -> *mut ffi::PyObject {
+    // SAFETY: called with the GIL.
+    let py = unsafe { Python::assume_attached() };
+    Py::new(py, PyContext(context)).map_or(ptr::null_mut(), Py::into_ptr)
+}
+
+/// Attaches a context object. Returns the token for [`reset`], or null.
+pub(crate) unsafe fn set(context: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: called with the GIL and a live object or null.
+    unsafe {
+        if context.is_null() {
+            return ptr::null_mut();
+        }
+        let token = ffi::PyContextVar_Set(variable(), context);
+        if token.is_null() {
+            ffi::PyErr_Clear();
+        }
+        token
+    }
+}
+
+/// Takes an attachment back. A token of another task's context is dropped: a generator that is closed there is no error.
+pub(crate) unsafe fn reset(token: *mut ffi::PyObject) {
+    // SAFETY: called with the GIL and a token of `set`, whose reference is given up here.
+    unsafe {
+        if ffi::PyContextVar_Reset(variable(), token) < 0 {
+            ffi::PyErr_Clear();
+        }
+        ffi::Py_DECREF(token);
+    }
+}
+
+/// The place where the next span would hang.
+#[pyfunction]
+fn capture() -> Option<PyContext> {
+    current_context()
+}
+
+#[pyfunction]
+fn current_context() -> Option<PyContext> {
+    // SAFETY: the calling thread's state, with the GIL held.
+    unsafe { (*state()).capture() }.map(PyContext)
+}
+
+/// Makes spans without a parent in this thread or task children of `context`; None: of nothing.
+#[pyfunction]
+fn attach(py: Python<'_>, context: Option<Py<PyContext>>) -> Option<Py<PyAny>> {
+    let value = context.map_or_else(|| py.None(), Py::into_any);
+    // SAFETY: a live object; the token is a new reference.
+    unsafe { Bound::from_owned_ptr_or_opt(py, set(value.as_ptr())).map(Bound::unbind) }
+}
+
+#[pyfunction]
+fn detach(token: Option<Py<PyAny>>) {
+    if let Some(token) = token {
+        // SAFETY: `attach` gave the token out; anything else is refused by the variable, without effect.
+        unsafe { reset(token.into_ptr()) };
+    }
+}
+
+/// Reads W3C headers from a mapping or from pairs; names in any case, text or bytes.
+#[pyfunction]
+fn extract(headers: &Bound<'_, PyAny>) -> PyResult<Option<PyContext>> {
+    let wanted = ["traceparent", "tracestate", "baggage"];
+    let mut found: [Option<String>; 3] = Default::default();
+    let mut take = |name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| {
+        let name = header_text(name).to_ascii_lowercase();
+        if let Some(at) = wanted.iter().position(|wanted| *wanted == name) {
+            let value = header_text(value);
+            // Several lines of one header are joined, as HTTP has it; a second traceparent would be an error.
+            found[at] = Some(match found[at].take() {
+                Some(before) if at > 0 => format!("{before},{value}"),
+                _ => value,
+            });
+        }
+    };
+    if let Ok(mapping) = headers.cast::<PyMapping>() {
+        for pair in mapping.items()?.iter() {
+            let (name, value) = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            take(&name, &value);
+        }
+    } else {
+        for pair in headers.try_iter()? {
+            let pair = pair?;
+            let (name, value) = pair
+                .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
+                .map_err(|_| PyTypeError::new_err("headers must be a mapping, or pairs of name and value"))?;
+            take(&name, &value);
+        }
+    }
+    let header = |name: &str| wanted.iter().position(|wanted| *wanted == name).and_then(|at| found[at].as_deref());
+    Ok(Context::extract(header).map(PyContext))
+}
+
+fn header_text(value: &Bound<'_, PyAny>) -> String {
+    use pyo3::types::PyBytes;
+    if let Ok(text) = value.cast::<PyString>() {
+        return crate::attributes::lossless(text);
+    }
+    value.cast::<PyBytes>().map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned())
+}
+
+/// Writes W3C headers of the current span into `carrier`, a new dict by default, and returns it.
+#[pyfunction]
+#[pyo3(signature = (carrier=None))]
+fn inject<'py>(py: Python<'py>, carrier: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    let carrier = carrier.unwrap_or_else(|| PyDict::new(py).into_any());
+    // SAFETY: the calling thread's state, with the GIL held.
+    let Some(context) = (unsafe { (*state()).capture() }) else { return Ok(carrier) };
+    let mut failed = Ok(());
+    context.inject(|name, value| {
+        if failed.is_ok() {
+            failed = carrier.set_item(name, value);
+        }
+    });
+    failed.map(|()| carrier)
+}
+
+/// (trace id, span id) of the innermost open span, for log records.
+#[pyfunction]
+fn current_trace_ids(py: Python<'_>) -> PyResult<Option<Bound<'_, PyTuple>>> {
+    // SAFETY: the calling thread's state, with the GIL held.
+    let tree = unsafe { (*state()).open() };
+    tree.map(|tree| PyTuple::new(py, [tree.peek().trace_id().to_string(), tree.current_id().to_string()])).transpose()
+}
+
+pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    make_variable();
+    module.add_class::<PyContext>()?;
+    module.add_function(wrap_pyfunction!(capture, module)?)?;
+    module.add_function(wrap_pyfunction!(current_context, module)?)?;
+    module.add_function(wrap_pyfunction!(attach, module)?)?;
+    module.add_function(wrap_pyfunction!(detach, module)?)?;
+    module.add_function(wrap_pyfunction!(extract, module)?)?;
+    module.add_function(wrap_pyfunction!(inject, module)?)?;
+    module.add_function(wrap_pyfunction!(current_trace_ids, module)?)
+}

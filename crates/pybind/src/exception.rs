@@ -1,0 +1,272 @@
+//! An exception on its way out: its type, text and stack, read once and without disturbing it.
+#![allow(unsafe_code, reason = "the pending exception is only reachable through the C API")]
+
+use std::fmt::Write as _;
+use std::ptr;
+
+use hiq_core::id::SpanId;
+use hiq_core::intern::{Symbol, symbol};
+use hiq_core::span::Status;
+use hiq_core::tree::TreeBuilder;
+use hiq_core::value::{Value, ValueRef};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+
+use crate::state::{Quiet, ThreadState};
+
+/// Text of an exception that is kept at most, in bytes.
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
+/// Frames of a stack trace that are kept at most.
+const MAX_FRAMES: usize = 200;
+
+/// The pending exception, taken out of the interpreter while we look at it.
+pub(crate) struct Pending(*mut ffi::PyObject);
+
+impl Pending {
+    /// Takes the pending exception. The caller must give it back by [`Pending::restore`].
+    #[cfg(Py_3_12)]
+    pub(crate) fn take() -> Self {
+        // SAFETY: called with the GIL and an exception set.
+        Self(unsafe { ffi::PyErr_GetRaisedException() })
+    }
+
+    /// Takes the pending exception. The caller must give it back by [`Pending::restore`].
+    #[cfg(not(Py_3_12))]
+    pub(crate) fn take() -> Self {
+        let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // SAFETY: called with the GIL; the three references are owned by us until given back, except the type,
+        // which the normalised value holds as well.
+        unsafe {
+            ffi::PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut traceback);
+            ffi::PyErr_NormalizeException(&raw mut kind, &raw mut value, &raw mut traceback);
+            if !traceback.is_null() && !value.is_null() {
+                ffi::PyException_SetTraceback(value, traceback);
+            }
+            ffi::Py_XDECREF(kind);
+            ffi::Py_XDECREF(traceback);
+        }
+        Self(value)
+    }
+
+    /// Makes the very same exception pending again.
+    #[cfg(Py_3_12)]
+    pub(crate) fn restore(self) {
+        // SAFETY: hands over the reference that `take` got.
+        unsafe { ffi::PyErr_SetRaisedException(self.0) };
+    }
+
+    /// Makes the very same exception pending again.
+    #[cfg(not(Py_3_12))]
+    pub(crate) fn restore(self) {
+        if self.0.is_null() {
+            return;
+        }
+        // SAFETY: `PyErr_Restore` takes over three references: a new one to the type, ours to the value, and a new one
+        // (or null) from `PyException_GetTraceback`.
+        unsafe {
+            let kind = ffi::Py_TYPE(self.0).cast::<ffi::PyObject>();
+            ffi::Py_INCREF(kind);
+            ffi::PyErr_Restore(kind, self.0, ffi::PyException_GetTraceback(self.0));
+        }
+    }
+
+    /// Lets the exception go for good: the call returns a value instead.
+    pub(crate) fn forget(self) {
+        // SAFETY: gives up the reference that `take` got.
+        unsafe { ffi::Py_XDECREF(self.0) };
+    }
+
+    fn value<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: a borrowed reference to what we own, or null.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.0) }
+    }
+}
+
+/// What a span says of an exception.
+pub(crate) struct ExceptionText {
+    pub(crate) kind: String,
+    pub(crate) message: String,
+    pub(crate) stack: String,
+    /// Python's `repr`, for HiQ's `exception_summary`; made only for spans of drivers.
+    pub(crate) repr: Option<String>,
+}
+
+/// The exception that passed a span last: the same object, next time, is not read again.
+pub(crate) struct LastException {
+    object: *mut ffi::PyObject,
+    text: Option<ExceptionText>,
+}
+
+impl LastException {
+    pub(crate) const NONE: Self = Self { object: ptr::null_mut(), text: None };
+}
+
+/// Records the pending exception on the innermost span, which is `id`, and leaves it pending.
+#[cold]
+#[inline(never)]
+pub(crate) fn record_pending(state: &mut ThreadState, id: SpanId, tick: u64) {
+    // SAFETY: only called from a call that returned an error, so the GIL is held.
+    let py = unsafe { Python::assume_attached() };
+    let pending = Pending::take();
+    if let Some(value) = pending.value(py) {
+        record(py, state, id, tick, &value);
+    }
+    pending.restore();
+}
+
+/// Records `value` on the open span `id`. Exceptions that mean "done" or "closed" are not errors.
+pub(crate) fn record(py: Python<'_>, state: &mut ThreadState, id: SpanId, tick: u64, value: &Bound<'_, PyAny>) {
+    if is_control_flow(value) {
+        return;
+    }
+    let Some(wants_repr) = state.open().and_then(|tree| {
+        let index = tree.index_of_open(id)?;
+        Some(tree.peek().drivers(index) != 0)
+    }) else {
+        return;
+    };
+    let text = match state.exception.text.take() {
+        Some(text) if state.exception.object == value.as_ptr() && (text.repr.is_some() || !wants_repr) => text,
+        _ => read(py, value, wants_repr),
+    };
+    // Callbacks above may have run anything, so the tree is looked up again.
+    if let Some(tree) = state.open()
+        && let Some(index) = tree.index_of_open(id)
+    {
+        write(tree.builder(), index, tick, &text, wants_repr);
+    }
+    state.exception = LastException { object: value.as_ptr(), text: Some(text) };
+}
+
+fn is_control_flow(value: &Bound<'_, PyAny>) -> bool {
+    use pyo3::exceptions::{PyGeneratorExit, PyStopAsyncIteration, PyStopIteration};
+    value.is_instance_of::<PyStopIteration>()
+        || value.is_instance_of::<PyGeneratorExit>()
+        || value.is_instance_of::<PyStopAsyncIteration>()
+}
+
+fn write(builder: &mut TreeBuilder, index: u32, tick: u64, text: &ExceptionText, with_repr: bool) {
+    let names = names();
+    let attributes = [
+        (names.kind, ValueRef::Str(&text.kind)),
+        (names.message, ValueRef::Str(&text.message)),
+        (names.stack, ValueRef::Str(&text.stack)),
+    ];
+    builder.add_event(index, names.event, tick, attributes);
+    let mut status = text.kind.clone();
+    if !text.message.is_empty() {
+        status.push_str(": ");
+        status.push_str(&text.message);
+    }
+    builder.set_status(index, Status::Error, &status);
+    builder.set_attribute(index, names.error_type, ValueRef::Str(&text.kind));
+    if let (true, Some(repr)) = (with_repr, &text.repr) {
+        builder.set_attribute(index, names.summary, ValueRef::Str(repr));
+    }
+}
+
+struct Names {
+    event: Symbol,
+    kind: Symbol,
+    message: Symbol,
+    stack: Symbol,
+    error_type: Symbol,
+    summary: Symbol,
+}
+
+fn names() -> &'static Names {
+    static NAMES: std::sync::OnceLock<Names> = std::sync::OnceLock::new();
+    NAMES.get_or_init(|| {
+        let of = |name| symbol(name).unwrap_or(Symbol::EMPTY);
+        Names {
+            event: of("exception"),
+            kind: of("exception.type"),
+            message: of("exception.message"),
+            stack: of("exception.stacktrace"),
+            error_type: of("error.type"),
+            summary: of("hiq.exception_summary"),
+        }
+    })
+}
+
+/// Reads an exception. Its own methods may fail or call traced functions: both stay without effect.
+pub(crate) fn read(py: Python<'_>, value: &Bound<'_, PyAny>, with_repr: bool) -> ExceptionText {
+    let _quiet = Quiet::new();
+    let kind = type_name(&value.get_type());
+    let message = guarded(value.str());
+    let repr = with_repr.then(|| guarded(value.repr()));
+    let stack = stack_of(py, value, &kind, &message);
+    ExceptionText { kind, message, stack, repr }
+}
+
+/// `ValueError`, `package.module.Error`.
+fn type_name(kind: &Bound<'_, PyType>) -> String {
+    let name = kind.qualname().map_or_else(|_| "<unknown>".to_owned(), |name| name.to_string());
+    let module = kind.module().map_or_else(|_| String::new(), |module| module.to_string());
+    match module.as_str() {
+        "" | "builtins" => name,
+        module => format!("{module}.{name}"),
+    }
+}
+
+fn guarded(text: PyResult<Bound<'_, PyString>>) -> String {
+    match text {
+        Ok(text) => {
+            let mut text = text.to_string_lossy().into_owned();
+            text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
+            text
+        }
+        Err(error) => {
+            drop(error);
+            "<text could not be made>".to_owned()
+        }
+    }
+}
+
+/// Python's layout, without source lines: reading files has no place in a traced call.
+fn stack_of(py: Python<'_>, value: &Bound<'_, PyAny>, kind: &str, message: &str) -> String {
+    let mut text = String::from("Traceback (most recent call last):\n");
+    let mut frame = value.getattr("__traceback__").ok();
+    let mut frames = 0;
+    while let Some(traceback) = frame.filter(|traceback| !traceback.is_none()) {
+        if frames == MAX_FRAMES {
+            text.push_str("  ...\n");
+            break;
+        }
+        frames += 1;
+        if let Some((file, line, function)) = place(&traceback) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  File \"{file}\", line {line}, in {function}");
+        }
+        frame = traceback.getattr("tb_next").ok();
+    }
+    let _ = py;
+    text.push_str(kind);
+    if !message.is_empty() {
+        text.push_str(": ");
+        text.push_str(message);
+    }
+    text.push('\n');
+    text
+}
+
+fn place(traceback: &Bound<'_, PyAny>) -> Option<(String, i64, String)> {
+    let line = traceback.getattr("tb_lineno").ok()?.extract().ok()?;
+    let code = traceback.getattr("tb_frame").ok()?.getattr("f_code").ok()?;
+    let file = code.getattr("co_filename").ok()?.extract().ok()?;
+    let function = code.getattr("co_name").ok()?.extract().ok()?;
+    Some((file, line, function))
+}
+
+/// Records an exception that a program hands to us (`span.record_exception(e)`), with attributes of its own.
+pub(crate) fn record_given(builder: &mut TreeBuilder, index: u32, tick: u64, text: &ExceptionText, more: Vec<(Symbol, Value)>) {
+    let names = names();
+    let own = [
+        (names.kind, Value::from(text.kind.as_str())),
+        (names.message, text.message.as_str().into()),
+        (names.stack, text.stack.as_str().into()),
+    ];
+    let all: Vec<_> = own.into_iter().chain(more).collect();
+    builder.add_event(index, names.event, tick, all.iter().map(|(key, value)| (*key, value.as_ref())));
+}

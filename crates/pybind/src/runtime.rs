@@ -1,0 +1,164 @@
+//! What this process records with: resource, limits, sampler, and the pipeline once there is one.
+#![allow(unsafe_code, reason = "one pointer to settings that are never freed")]
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use hiq_core::config::{Env, Settings};
+use hiq_core::context::{Context, SAMPLED};
+use hiq_core::id::TraceId;
+use hiq_core::pipeline::Pipeline;
+use hiq_core::record::MAX_HELD_BACK_NANOS;
+use hiq_core::resource::{Resource, Scope};
+use hiq_core::sample::{KeepRules, Sampler};
+use hiq_core::time::Clock;
+use hiq_core::tree::{SpanLimits, SpanTree};
+use hiq_core::value::Value;
+
+/// The settings that spans are recorded with.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) limits: SpanLimits,
+    pub(crate) sampler: Sampler,
+    pub(crate) keep: KeepRules,
+    pub(crate) pipeline: Option<Pipeline>,
+    /// What roots hang under when nothing else is said: `TRACEPARENT`, or the span that a fork left.
+    pub(crate) parent: Option<Context>,
+    pub(crate) hold_back_ticks: u64,
+}
+
+impl Runtime {
+    /// Without a pipeline: what drivers record with before anybody has called `init`.
+    pub(crate) fn from_settings(settings: &Settings, resource: Arc<Resource>) -> Self {
+        Self {
+            resource,
+            scope: Arc::new(Scope::new("hiq", env!("CARGO_PKG_VERSION"))),
+            limits: settings.limits,
+            sampler: settings.sampler.clone(),
+            keep: KeepRules::default(),
+            pipeline: None,
+            parent: settings.parent.clone(),
+            hold_back_ticks: ticks_of(MAX_HELD_BACK_NANOS),
+        }
+    }
+
+    /// Whether a root is recorded for the exporters' sake.
+    pub(crate) fn sample(&self, parent: Option<&Context>, trace_id: TraceId) -> bool {
+        self.sampler.samples(trace_id, parent)
+    }
+
+    /// Whether sampled-out trees must be recorded, since a rule may keep them in the end.
+    pub(crate) fn has_keep_rules(&self) -> bool {
+        !self.keep.is_empty()
+    }
+
+    pub(crate) fn count_sampled_out(&self) {
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.sample_out(1);
+        }
+    }
+
+    /// Hands a finished fragment to the pipeline, unless it is sampled out.
+    pub(crate) fn offer(&self, tree: Arc<SpanTree>) {
+        match &self.pipeline {
+            Some(pipeline) if self.is_wanted(&tree) => pipeline.offer(tree),
+            Some(pipeline) => pipeline.sample_out(tree.len() as u64),
+            None => hiq_core::pool::recycle_shared(tree),
+        }
+    }
+
+    fn is_wanted(&self, tree: &SpanTree) -> bool {
+        let sampled = tree.span(0).is_some_and(|root| root.trace_flags() & SAMPLED != 0);
+        sampled || self.keep.keeps(tree)
+    }
+}
+
+static CURRENT: AtomicPtr<Runtime> = AtomicPtr::new(ptr::null_mut());
+
+/// The settings in force.
+#[inline]
+pub(crate) fn current() -> &'static Runtime {
+    let current = CURRENT.load(Ordering::Acquire);
+    if current.is_null() {
+        return begin();
+    }
+    // SAFETY: only leaked boxes are stored.
+    unsafe { &*current }
+}
+
+#[cold]
+fn begin() -> &'static Runtime {
+    let settings = Settings::from_env(&Env::process());
+    let mut attributes = vec![("telemetry.sdk.language".to_owned(), Value::from("python"))];
+    let name = settings.resource.service_name.clone().unwrap_or_else(|| "unknown_service:python".to_owned());
+    attributes.push(("service.name".to_owned(), name.into()));
+    replace(Runtime::from_settings(&settings, Arc::new(Resource::new(attributes))))
+}
+
+/// Puts new settings in force. The old ones are left alone: spans that were begun with them may be on their way.
+pub(crate) fn replace(runtime: Runtime) -> &'static Runtime {
+    let leaked = Box::leak(Box::new(runtime));
+    CURRENT.store(ptr::from_mut(leaked), Ordering::Release);
+    leaked
+}
+
+/// In a forked child: new roots hang under the span that was open at the fork.
+pub(crate) fn after_fork_in_child(inherited: Option<Context>) {
+    let before = current();
+    if inherited.is_none() {
+        return;
+    }
+    replace(Runtime {
+        resource: Arc::clone(&before.resource),
+        scope: Arc::clone(&before.scope),
+        limits: before.limits,
+        sampler: before.sampler.clone(),
+        keep: before.keep,
+        pipeline: before.pipeline.clone(),
+        parent: inherited,
+        hold_back_ticks: before.hold_back_ticks,
+    });
+}
+
+/// Ticks that `nanos` last.
+pub(crate) fn ticks_of(nanos: u64) -> u64 {
+    if nanos == 0 {
+        return 0;
+    }
+    let scale = Clock::scale_at(Clock::ticks());
+    let nanos_per_2_32_ticks = scale.nanos(1 << 32).max(1);
+    u64::try_from((u128::from(nanos) << 32) / u128::from(nanos_per_2_32_ticks)).unwrap_or(u64::MAX)
+}
+
+static ZIN_THRESHOLD: AtomicU64 = AtomicU64::new(0);
+
+/// HiQ's zero-span threshold, in seconds.
+pub(crate) fn zin_threshold() -> f64 {
+    match ZIN_THRESHOLD.load(Ordering::Relaxed) {
+        0 => hiq_core::render::DEFAULT_ZIN_THRESHOLD,
+        bits => f64::from_bits(bits),
+    }
+}
+
+/// Sets HiQ's zero-span threshold (`ZIN_THRESHOLD`).
+pub(crate) fn set_zin_threshold(seconds: f64) {
+    ZIN_THRESHOLD.store(seconds.to_bits(), Ordering::Relaxed);
+}
+
+static SPAN_NANOS: AtomicU64 = AtomicU64::new(0);
+
+/// What one recorded call costs, in nanoseconds, as the calibration found; an estimate by the clock before that.
+pub(crate) fn calibrated_span_nanos() -> f64 {
+    match SPAN_NANOS.load(Ordering::Relaxed) {
+        0 => 40.0,
+        bits => f64::from_bits(bits),
+    }
+}
+
+/// Keeps the result of a calibration.
+pub(crate) fn set_calibrated_span_nanos(nanos: f64) {
+    SPAN_NANOS.store(nanos.to_bits(), Ordering::Relaxed);
+}

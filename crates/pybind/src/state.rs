@@ -1,0 +1,272 @@
+//! What each thread knows: its open tree, and why it may be silent.
+//!
+//! Every function here needs the GIL; with it, no two threads touch one [`ThreadState`] at the same time.
+#![allow(unsafe_code, reason = "per-thread state behind a raw pointer, guarded by the GIL")]
+
+use std::cell::UnsafeCell;
+use std::ptr;
+use std::sync::Arc;
+
+use hiq_core::context::{Context, SAMPLED};
+use hiq_core::id::{SpanId, TraceId, reseed_thread};
+use hiq_core::record::OpenTree;
+use hiq_core::time::Clock;
+use hiq_core::tree::{Role, SpanTree, TreeBuilder, TreeStart};
+use pyo3::ffi;
+
+use crate::context;
+use crate::driver;
+use crate::exception::LastException;
+use crate::runtime::{self, Runtime};
+
+/// The recorder's view of one thread.
+pub(crate) struct ThreadState {
+    /// The open tree that calls are recorded in; null: the next call is a root.
+    pub(crate) tree: *mut OpenTree,
+    /// What the ContextVar held when that tree was opened: where it holds something else, another task is running.
+    pub(crate) scope: *mut ffi::PyObject,
+    /// Above zero, nothing is recorded: inside `suppress()`, our own callbacks, and sampled-out roots.
+    pub(crate) quiet: u32,
+    /// Open `with` blocks of tasks, between whose steps others may run: while there are any, each call looks at the ContextVar.
+    pub(crate) task_blocks: u32,
+    /// True while a coroutine or generator of ours makes a step: the tree is its own.
+    pub(crate) in_step: bool,
+    /// What is propagated while a sampled-out root runs; null otherwise.
+    pub(crate) unsampled: *const Context,
+    /// The exception that passed a span last, so that its text is made once.
+    pub(crate) exception: LastException,
+    registered: bool,
+}
+
+thread_local! {
+    // Without a destructor, so that an access is one address calculation.
+    static STATE: UnsafeCell<ThreadState> = const {
+        UnsafeCell::new(ThreadState {
+            tree: ptr::null_mut(),
+            scope: ptr::null_mut(),
+            quiet: 0,
+            task_blocks: 0,
+            in_step: false,
+            unsampled: ptr::null(),
+            exception: LastException::NONE,
+            registered: false,
+        })
+    };
+    static AT_THREAD_EXIT: Unregister = const { Unregister };
+}
+
+/// The calling thread's state. Valid until the thread ends; use it with the GIL held.
+#[inline(always)]
+pub(crate) fn state() -> *mut ThreadState {
+    STATE.with(UnsafeCell::get)
+}
+
+/// The states of all threads that have ever opened a root: what is open at exit is found through them.
+static THREADS: crate::gil::GilCell<Vec<usize>> = crate::gil::GilCell::new(Vec::new());
+
+struct Unregister;
+
+impl Drop for Unregister {
+    fn drop(&mut self) {
+        let me = state() as usize;
+        // A native thread may end without the GIL: the list has a lock of its own for that.
+        THREADS.lock().retain(|thread| *thread != me);
+    }
+}
+
+impl ThreadState {
+    /// Makes the thread known to [`finish_all_threads`].
+    #[cold]
+    fn register(&mut self) {
+        self.registered = true;
+        THREADS.lock().push(ptr::from_mut(self) as usize);
+        AT_THREAD_EXIT.with(|_| ());
+    }
+
+    /// False when the next call may not simply be recorded in the open tree.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.quiet | self.task_blocks == 0
+    }
+
+    /// True when the open tree was opened in another task than the one that runs now.
+    pub(crate) fn is_of_another_task(&self) -> bool {
+        self.task_blocks != 0 && !self.in_step && !self.tree.is_null() && self.scope != context::attached_object()
+    }
+
+    /// The open tree.
+    #[inline]
+    pub(crate) fn open(&mut self) -> Option<&mut OpenTree> {
+        // SAFETY: the pointer is null or owns a boxed tree that only this thread's state refers to.
+        unsafe { self.tree.as_mut() }
+    }
+
+    /// Where a span would be recorded now, for other threads, tasks and processes.
+    pub(crate) fn capture(&mut self) -> Option<Context> {
+        if !self.is_of_another_task()
+            && let Some(tree) = self.open()
+        {
+            return Some(context_of(tree));
+        }
+        // SAFETY: set only while the sampled-out root that owns the context is running.
+        if let Some(unsampled) = unsafe { self.unsampled.as_ref() } {
+            return Some(unsampled.clone());
+        }
+        context::attached().or_else(|| runtime::current().parent.clone())
+    }
+
+    /// Closes the innermost span, which should be `id`; completes the tree with its root.
+    #[inline]
+    pub(crate) fn end(&mut self, id: SpanId, tick: u64) {
+        let Some(tree) = self.open() else { return };
+        if tree.end(id, tick) {
+            self.complete();
+        }
+    }
+
+    /// The same, forgetting a leaf that took less than `min_ticks`.
+    pub(crate) fn end_or_forget(&mut self, id: SpanId, tick: u64, min_ticks: u64) {
+        if min_ticks > 0
+            && let Some(tree) = self.open()
+            && tree.forget_short_leaf(id, tick, min_ticks)
+        {
+            return;
+        }
+        self.end(id, tick);
+    }
+
+    /// Hands the complete tree on.
+    fn complete(&mut self) {
+        if let Some(tree) = self.take_tree() {
+            deliver(tree.finish());
+        }
+    }
+
+    /// Takes the open tree away from the thread.
+    pub(crate) fn take_tree(&mut self) -> Option<OpenTree> {
+        let tree = std::mem::replace(&mut self.tree, ptr::null_mut());
+        // SAFETY: the pointer was made by `Box::into_raw` in `open_tree` and nobody else frees it.
+        (!tree.is_null()).then(|| *unsafe { Box::from_raw(tree) })
+    }
+
+    /// Lets finished spans of a long-running root go.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn split(&mut self) {
+        if let Some(fragment) = self.open().and_then(OpenTree::split) {
+            deliver(fragment);
+        }
+    }
+
+    /// Begins a root: decides on sampling and opens its tree.
+    pub(crate) fn begin_root(&mut self, root: &Root<'_>) -> Begun {
+        if !self.registered {
+            self.register();
+        }
+        let runtime = runtime::current();
+        let parent = root.parent.clone().or_else(context::attached).or_else(|| runtime.parent.clone());
+        let parent = parent.filter(Context::is_valid);
+        let trace_id = parent.as_ref().map_or_else(TraceId::random, |parent| parent.trace_id);
+        let sampled = runtime.sample(parent.as_ref(), trace_id);
+        if !sampled && root.role.drivers == 0 && !runtime.has_keep_rules() {
+            runtime.count_sampled_out();
+            return Begun::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
+        }
+        let tree = open_tree(runtime, root, parent, trace_id, sampled);
+        let id = tree.current_id();
+        self.tree = Box::into_raw(Box::new(tree));
+        self.scope = if self.task_blocks == 0 && !self.in_step { ptr::null_mut() } else { context::attached_object() };
+        Begun::Recording(id)
+    }
+}
+
+/// What a root is begun with.
+pub(crate) struct Root<'a> {
+    pub(crate) role: Role,
+    pub(crate) tick: u64,
+    /// Where it hangs, when that was captured; else the attached context counts.
+    pub(crate) parent: &'a Option<Context>,
+}
+
+/// How a root begins.
+pub(crate) enum Begun {
+    /// Its tree is open; this is its id.
+    Recording(SpanId),
+    /// Nothing is recorded below it, but the decision travels on.
+    SampledOut(Box<Context>),
+}
+
+fn open_tree(runtime: &Runtime, root: &Root<'_>, parent: Option<Context>, trace_id: TraceId, sampled: bool) -> OpenTree {
+    let mut start = TreeStart::new(trace_id, Arc::clone(&runtime.resource), Arc::clone(&runtime.scope));
+    start.trace_flags = if sampled { SAMPLED } else { 0 };
+    start.scale = Clock::scale_at(root.tick);
+    if let Some(parent) = parent {
+        start.parent = parent.span_id;
+        start.parent_is_remote = parent.is_remote;
+        start.trace_flags |= parent.trace_flags & !SAMPLED;
+        start.trace_state = parent.trace_state;
+    }
+    let memory = hiq_core::pool::take().unwrap_or_default();
+    let builder = TreeBuilder::reusing(memory, start, runtime.limits);
+    OpenTree::new(builder, runtime.hold_back_ticks, root.role, root.tick)
+}
+
+/// The place of the innermost span of `tree`.
+pub(crate) fn context_of(tree: &OpenTree) -> Context {
+    let builder = tree.peek();
+    let mut context = Context::local(builder.trace_id(), tree.current_id(), builder.trace_flags());
+    context.trace_state.push_str(builder.trace_state());
+    context.baggage = context::attached_baggage();
+    context
+}
+
+/// Hands a finished fragment to the drivers that asked for a span of it and to the pipeline.
+pub(crate) fn deliver(tree: SpanTree) {
+    let tree = Arc::new(tree);
+    driver::offer(&tree);
+    runtime::current().offer(tree);
+}
+
+/// Records nothing until dropped: around every callback of ours into Python.
+pub(crate) struct Quiet(*mut ThreadState);
+
+impl Quiet {
+    pub(crate) fn new() -> Self {
+        let state = state();
+        // SAFETY: the state of this thread, used with the GIL held.
+        unsafe { (*state).quiet += 1 };
+        Self(state)
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // SAFETY: dropped by the thread that made it.
+        unsafe { (*self.0).quiet -= 1 };
+    }
+}
+
+/// At interpreter exit: what is open in any thread leaves, marked as unfinished.
+pub(crate) fn finish_all_threads() {
+    let threads: Vec<usize> = THREADS.lock().clone();
+    for thread in threads {
+        let state = thread as *mut ThreadState;
+        // SAFETY: threads leave the list before their state goes, and the GIL keeps them from running meanwhile.
+        if let Some(tree) = unsafe { (*state).take_tree() } {
+            deliver(tree.finish_unfinished());
+        }
+    }
+}
+
+/// In a forked child: new ids, and the spans that the parent has open are remote parents, not ours to export.
+pub(crate) fn after_fork_in_child() {
+    reseed_thread();
+    let state = state();
+    // SAFETY: the forking thread is the only one left in the child.
+    let state = unsafe { &mut *state };
+    let inherited = state.open().map(|tree| context_of(tree));
+    // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
+    std::mem::forget(state.take_tree());
+    THREADS.lock().retain(|thread| *thread == ptr::from_mut(state) as usize);
+    runtime::after_fork_in_child(inherited);
+}

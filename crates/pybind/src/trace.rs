@@ -1,0 +1,718 @@
+//! Spans by hand: `hiq.trace`, `hiq.record`, `hiq.current_span()` and the `Span` they give.
+#![allow(unsafe_code, reason = "vectorcall keywords are read where they lie; each block is argued")]
+
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+
+use hiq_core::context::Context;
+use hiq_core::id::{SpanId, TraceId};
+use hiq_core::intern::{SiteId, Symbol, symbol};
+use hiq_core::record::OpenTree;
+use hiq_core::span::{Kind, Status};
+use hiq_core::time::Clock;
+use hiq_core::tree::{Role, TreeBuilder};
+use hiq_core::value::{Value, ValueRef};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use crate::attributes;
+use crate::context::{self, PyContext};
+use crate::exception;
+use crate::gil::GilCell;
+use crate::state::{Begun, Root, ThreadState, deliver, state};
+use crate::wrap::{self, Returns};
+
+/// One use of `hiq.trace(...)`: a context manager, sync and async, and a decorator. The same object may be entered again
+/// before it is left, and by several threads and tasks.
+#[pyclass(frozen, module = "hiq._hiq")]
+#[derive(Debug)]
+pub(crate) struct Trace {
+    name: Option<Symbol>,
+    kind: Kind,
+    /// Keyword names and, in their order, values; null when there are none.
+    names: Option<Py<PyTuple>>,
+    values: Vec<Py<PyAny>>,
+    entered: Mutex<Vec<Entered>>,
+}
+
+/// One entry that has not been left.
+#[derive(Debug)]
+enum Entered {
+    /// A span in the thread's tree.
+    Inside { thread: usize, id: SpanId },
+    /// A fragment of its own, for a task that others interleave with.
+    Block(Block),
+    /// Sampled out; the context is propagated meanwhile.
+    SampledOut { thread: usize, outer: usize, _context: Box<Context> },
+    /// Not recorded.
+    Nothing { thread: usize },
+}
+
+/// The span of a `with` block inside a task.
+#[derive(Debug)]
+struct Block {
+    thread: usize,
+    tree: usize,
+    root: SpanId,
+    attached: usize,
+    token: usize,
+}
+
+/// Open blocks of tasks, so that their spans can be written to: id and tree.
+static BLOCKS: GilCell<Vec<(SpanId, usize)>> = GilCell::new(Vec::new());
+
+impl Trace {
+    fn enter(&self, py: Python<'_>) -> Span {
+        let thread = state();
+        // SAFETY: the calling thread's state, with the GIL held.
+        let state = unsafe { &mut *thread };
+        let entered = self.open(py, state);
+        let span = match &entered {
+            Entered::Inside { id, .. } => Span::new(state.open().map_or(TraceId::INVALID, |tree| tree.peek().trace_id()), *id),
+            // SAFETY: the block's tree lives until it is left.
+            Entered::Block(block) => Span::new(unsafe { (*(block.tree as *const OpenTree)).peek().trace_id() }, block.root),
+            Entered::SampledOut { .. } | Entered::Nothing { .. } => Span::none(),
+        };
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner).push(entered);
+        span
+    }
+
+    fn open(&self, py: Python<'_>, state: &mut ThreadState) -> Entered {
+        let thread = ptr::from_mut(state) as usize;
+        if state.quiet != 0 || crate::status::is_off() {
+            return Entered::Nothing { thread };
+        }
+        let role = Role { kind: self.kind, ..Role::new(self.name.unwrap_or(Symbol::EMPTY), SiteId::NONE) };
+        if !state.in_step && in_event_loop(py) {
+            return self.open_block(state, role);
+        }
+        let tick = Clock::ticks();
+        let id = match state.open() {
+            Some(tree) => {
+                let started = tree.start(role, tick);
+                if started.split_due {
+                    state.split();
+                }
+                started.id
+            }
+            None => match state.begin_root(&Root { role, tick, parent: &None }) {
+                Begun::Recording(id) => id,
+                Begun::SampledOut(context) => {
+                    let outer = std::mem::replace(&mut state.unsampled, &raw const *context) as usize;
+                    state.quiet += 1;
+                    return Entered::SampledOut { thread, outer, _context: context };
+                }
+            },
+        };
+        if let Some(tree) = state.open() {
+            let index = tree.current();
+            self.describe(tree.builder(), index);
+        }
+        Entered::Inside { thread, id }
+    }
+
+    /// Inside an event loop other tasks run before this block is left: the span gets a fragment of its own, and the
+    /// ContextVar, which each task has for itself, says what is inside it.
+    fn open_block(&self, state: &mut ThreadState, role: Role) -> Entered {
+        let thread = ptr::from_mut(state) as usize;
+        let parent = state.capture();
+        let outer = (std::mem::replace(&mut state.tree, ptr::null_mut()), state.scope);
+        let tick = Clock::ticks();
+        let begun = state.begin_root(&Root { role, tick, parent: &parent });
+        let tree = std::mem::replace(&mut state.tree, outer.0);
+        state.scope = outer.1;
+        let (root, place, tree) = match begun {
+            Begun::Recording(root) => {
+                // SAFETY: `begin_root` has just made the tree, and it is ours now.
+                let open = unsafe { &mut *tree };
+                let index = open.current();
+                self.describe(open.builder(), index);
+                (root, crate::state::context_of(open), tree)
+            }
+            Begun::SampledOut(context) => (SpanId::INVALID, *context, ptr::null_mut()),
+        };
+        let attached = context::new_object(place);
+        // SAFETY: a live object; the token is a new reference.
+        let token = unsafe { context::set(attached) };
+        state.task_blocks += 1;
+        BLOCKS.lock().push((root, tree as usize));
+        Entered::Block(Block { thread, tree: tree as usize, root, attached: attached as usize, token: token as usize })
+    }
+
+    fn describe(&self, builder: &mut TreeBuilder, index: u32) {
+        if let Some(names) = &self.names {
+            for (position, value) in self.values.iter().enumerate() {
+                // SAFETY: a tuple with one name for each value.
+                let name = unsafe { ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()) };
+                attributes::set(builder, index, name, value.as_ptr());
+            }
+        }
+    }
+
+    fn exit(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
+        // SAFETY: the calling thread's state, with the GIL held.
+        let state = unsafe { &mut *state() };
+        let Some(entered) = self.last_entered_here(state) else { return };
+        match entered {
+            Entered::Inside { id, .. } => close(py, state, id, error),
+            Entered::Block(block) => close_block(py, state, &block, error),
+            Entered::SampledOut { outer, .. } => {
+                state.unsampled = outer as *const Context;
+                state.quiet -= 1;
+            }
+            Entered::Nothing { .. } => {}
+        }
+    }
+
+    /// The entry that this exit belongs to: the last one of this thread, of this task where it is a task's block.
+    fn last_entered_here(&self, state: &ThreadState) -> Option<Entered> {
+        let me = ptr::from_ref(state) as usize;
+        let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = entered.iter().rposition(|entry| match entry {
+            Entered::Inside { thread, .. } | Entered::SampledOut { thread, .. } | Entered::Nothing { thread } => *thread == me,
+            Entered::Block(block) => block.attached == context::attached_object() as usize,
+        });
+        // A block that is left in another task (an async generator closed elsewhere) is the last one there is.
+        let at = at.or_else(|| entered.iter().rposition(|entry| matches!(entry, Entered::Block(_))))?;
+        Some(entered.remove(at))
+    }
+}
+
+fn close(py: Python<'_>, state: &mut ThreadState, id: SpanId, error: &Bound<'_, PyAny>) {
+    let tick = Clock::ticks();
+    if !error.is_none() {
+        exception::record(py, state, id, tick, error);
+    }
+    state.end(id, tick);
+}
+
+fn close_block(py: Python<'_>, state: &mut ThreadState, block: &Block, error: &Bound<'_, PyAny>) {
+    // SAFETY: the state of the thread that entered outlives its open blocks; usually it is ours.
+    unsafe { (*(block.thread as *mut ThreadState)).task_blocks -= 1 };
+    BLOCKS.lock().retain(|(_, tree)| *tree != block.tree || block.tree == 0);
+    if block.tree != 0 {
+        let outer = (std::mem::replace(&mut state.tree, block.tree as *mut OpenTree), state.scope);
+        close(py, state, block.root, error);
+        (state.tree, state.scope) = outer;
+    }
+    // SAFETY: references that `open_block` got.
+    unsafe {
+        if block.token != 0 {
+            context::reset(block.token as *mut ffi::PyObject);
+        }
+        ffi::Py_XDECREF(block.attached as *mut ffi::PyObject);
+    }
+}
+
+/// At interpreter exit: blocks of tasks that were never left leave as unfinished.
+pub(crate) fn finish_blocks() {
+    let blocks = std::mem::take(&mut *BLOCKS.lock());
+    for (_, tree) in blocks {
+        if tree != 0 {
+            // SAFETY: the block owned its boxed tree, and forgets it: its exit finds no entry in BLOCKS, but its own
+            // pointer, which is never followed again since the interpreter is ending.
+            deliver(unsafe { Box::from_raw(tree as *mut OpenTree) }.finish_unfinished());
+        }
+    }
+}
+
+/// True when an asyncio event loop is running in this thread.
+fn in_event_loop(py: Python<'_>) -> bool {
+    static RUNNING_LOOP: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    let function = match RUNNING_LOOP.get(py) {
+        Some(function) => function,
+        None => {
+            let find = || {
+                let modules = py.import("sys").ok()?.getattr("modules").ok()?;
+                // Not imported by us: without asyncio there is no loop.
+                let events = modules.cast::<PyDict>().ok()?.get_item("asyncio.events").ok()??;
+                events.getattr("_get_running_loop").ok().map(Bound::unbind)
+            };
+            match find() {
+                Some(function) => RUNNING_LOOP.get_or_init(py, || function),
+                None => return false,
+            }
+        }
+    };
+    function.call0(py).is_ok_and(|running| !running.is_none(py))
+}
+
+#[pymethods]
+impl Trace {
+    fn __enter__(&self, py: Python<'_>) -> Span {
+        self.enter(py)
+    }
+
+    #[pyo3(signature = (_kind, value, _traceback))]
+    fn __exit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, _traceback: &Bound<'_, PyAny>) -> bool {
+        self.exit(py, value);
+        false
+    }
+
+    fn __aenter__(&self, py: Python<'_>) -> Ready {
+        Ready::new(Py::new(py, self.enter(py)).map_or_else(|_| py.None(), Py::into_any))
+    }
+
+    #[pyo3(signature = (_kind, value, _traceback))]
+    fn __aexit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, _traceback: &Bound<'_, PyAny>) -> Ready {
+        self.exit(py, value);
+        Ready::new(false.into_pyobject(py).map_or_else(|_| py.None(), |no| no.to_owned().into_any().unbind()))
+    }
+
+    fn __call__(&self, py: Python<'_>, func: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let site_attributes: Vec<(String, Value)> = match &self.names {
+            Some(names) => names
+                .bind(py)
+                .iter()
+                .zip(&self.values)
+                .map(|(name, value)| (name.to_string(), attributes::to_value(value.bind(py))))
+                .collect(),
+            None => Vec::new(),
+        };
+        decorate(py, func, self.name, self.kind, site_attributes)
+    }
+}
+
+/// An awaitable that is done: entering and leaving never wait.
+#[pyclass(module = "hiq._hiq")]
+#[derive(Debug)]
+struct Ready(Option<Py<PyAny>>);
+
+impl Ready {
+    fn new(value: Py<PyAny>) -> Self {
+        Self(Some(value))
+    }
+}
+
+#[pymethods]
+impl Ready {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let value = self.0.take().unwrap_or_else(|| py.None());
+        Err(pyo3::exceptions::PyStopIteration::new_err(value))
+    }
+}
+
+/// Wraps a function for the pipeline, as a decorator does; its spans carry `code.*` attributes.
+fn decorate(
+    py: Python<'_>,
+    func: &Bound<'_, PyAny>,
+    name: Option<Symbol>,
+    kind: Kind,
+    more: Vec<(String, Value)>,
+) -> PyResult<Py<PyAny>> {
+    if let Ok(descriptor) = func.getattr("__func__")
+        && !func.is_callable()
+    {
+        // `@trace` above `@staticmethod` or `@classmethod`: wrap what is inside and put the descriptor around it again.
+        let inner = decorate(py, &descriptor, name, kind, more)?;
+        return Ok(func.get_type().call1((inner,))?.unbind());
+    }
+    let qualified = func.getattr("__qualname__").and_then(|name| name.extract::<String>()).unwrap_or_else(|_| "call".to_owned());
+    let name = name.or_else(|| symbol(&qualified)).unwrap_or(Symbol::EMPTY);
+    let mut site_attributes = code_attributes(func, &qualified);
+    site_attributes.extend(more);
+    let pairs: Vec<(&str, Value)> = site_attributes.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let site = hiq_core::intern::site(pairs);
+    let traced = wrap::new(py, func, Role { kind, ..Role::new(name, site) }, returns_of(func))?;
+    crate::module::subscribe_pipeline(py, &traced);
+    Ok(traced)
+}
+
+/// `code.*` by OpenTelemetry's semantic conventions.
+fn code_attributes(func: &Bound<'_, PyAny>, qualified: &str) -> Vec<(String, Value)> {
+    let module: Option<String> = func.getattr("__module__").and_then(|module| module.extract()).ok();
+    let full = module.map_or_else(|| qualified.to_owned(), |module| format!("{module}.{qualified}"));
+    let mut attributes = vec![("code.function.name".to_owned(), Value::from(full))];
+    if let Ok(code) = func.getattr("__code__") {
+        if let Ok(file) = code.getattr("co_filename").and_then(|file| file.extract::<String>()) {
+            attributes.push(("code.file.path".to_owned(), file.into()));
+        }
+        if let Ok(line) = code.getattr("co_firstlineno").and_then(|line| line.extract::<i64>()) {
+            attributes.push(("code.line.number".to_owned(), line.into()));
+        }
+    }
+    attributes
+}
+
+/// What calls of a function return, by the flags of its code.
+fn returns_of(func: &Bound<'_, PyAny>) -> Returns {
+    const GENERATOR: u32 = 0x20;
+    const COROUTINE: u32 = 0x80;
+    const ASYNC_GENERATOR: u32 = 0x200;
+    let code = func.getattr("__code__").or_else(|_| func.getattr("__func__").and_then(|inner| inner.getattr("__code__")));
+    let flags = code.and_then(|code| code.getattr("co_flags")).and_then(|flags| flags.extract::<u32>()).unwrap_or(0);
+    if flags & COROUTINE != 0 {
+        Returns::Coroutine
+    } else if flags & ASYNC_GENERATOR != 0 {
+        Returns::AsyncGenerator
+    } else if flags & GENERATOR != 0 {
+        Returns::Generator
+    } else {
+        Returns::Value
+    }
+}
+
+pub(crate) fn kind_of(name: &str) -> PyResult<Kind> {
+    match name {
+        "internal" => Ok(Kind::Internal),
+        "server" => Ok(Kind::Server),
+        "client" => Ok(Kind::Client),
+        "producer" => Ok(Kind::Producer),
+        "consumer" => Ok(Kind::Consumer),
+        other => Err(PyValueError::new_err(format!(
+            "kind `{other}` is none of internal, server, client, producer, consumer"
+        ))),
+    }
+}
+
+/// `trace(name=None, /, *, kind="internal", **attributes)`.
+unsafe extern "C" fn trace(
+    _module: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: vectorcall arguments from the interpreter: `count` positional ones, then one per name.
+    unsafe {
+        let py = Python::assume_attached();
+        let first = (count > 0).then(|| Bound::from_borrowed_ptr(py, *args));
+        let made = if count > 1 {
+            Err(PyTypeError::new_err(format!("trace() takes one positional argument, a name or a function, but {count} were given")))
+        } else {
+            make_trace(py, first, args.add(count.cast_unsigned()), names)
+        };
+        made.map_or_else(
+            |error| {
+                error.restore(py);
+                ptr::null_mut()
+            },
+            Py::into_ptr,
+        )
+    }
+}
+
+unsafe fn make_trace(
+    py: Python<'_>,
+    first: Option<Bound<'_, PyAny>>,
+    keywords: *const *mut ffi::PyObject,
+    names: *mut ffi::PyObject,
+) -> PyResult<Py<PyAny>> {
+    // SAFETY: `names` is null or a tuple with one name for each of `keywords`.
+    unsafe {
+        let name = match &first {
+            None => None,
+            Some(name) => match attributes::with_utf8(name.as_ptr(), symbol) {
+                Some(name) => Some(name.unwrap_or(Symbol::EMPTY)),
+                None if name.is_callable() => return decorate(py, name, None, Kind::Internal, Vec::new()),
+                None => {
+                    let kind = name.get_type().name()?;
+                    return Err(PyTypeError::new_err(format!("trace() takes a name or a function, not {kind}")));
+                }
+            },
+        };
+        let mut kind = Kind::Internal;
+        let mut values = Vec::new();
+        let mut kept = None;
+        if !names.is_null() {
+            let names = Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>();
+            let is_kind = |position: usize| crate::object::is_name(ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()), "kind");
+            let total = names.len();
+            values.reserve(total);
+            match (0..total).find(|position| is_kind(*position)) {
+                None => {
+                    values.extend((0..total).map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()));
+                    kept = Some(names.unbind());
+                }
+                Some(skip) => {
+                    kind = kind_of(&Bound::from_borrowed_ptr(py, *keywords.add(skip)).extract::<String>()?)?;
+                    let others = (0..total).filter(|at| *at != skip);
+                    values.extend(others.clone().map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()));
+                    kept = Some(PyTuple::new(py, others.map(|at| names.get_item(at)).collect::<PyResult<Vec<_>>>()?)?.unbind());
+                }
+            }
+        }
+        let trace = Trace { name, kind, names: kept, values, entered: Mutex::default() };
+        Ok(Py::new(py, trace)?.into_any())
+    }
+}
+
+/// `record(name, /, **attributes)`: a span that starts and ends now.
+unsafe extern "C" fn record(
+    _module: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: vectorcall arguments from the interpreter; the thread's state is used with the GIL held.
+    unsafe {
+        if count != 1 || ffi::PyUnicode_Check(*args) == 0 {
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"record() takes a name and keyword attributes".as_ptr());
+            return ptr::null_mut();
+        }
+        let state = &mut *state();
+        if state.quiet == 0 && !crate::status::is_off() {
+            record_now(state, *args, args.add(1), names);
+        }
+        ffi::Py_INCREF(ffi::Py_None());
+        ffi::Py_None()
+    }
+}
+
+#[inline]
+unsafe fn record_now(state: &mut ThreadState, name: *mut ffi::PyObject, values: *const *mut ffi::PyObject, names: *mut ffi::PyObject) {
+    // SAFETY: as in `record`.
+    unsafe {
+        let tick = Clock::ticks();
+        let outer = state.is_of_another_task().then(|| (std::mem::replace(&mut state.tree, ptr::null_mut()), state.scope));
+        let id = match state.open() {
+            Some(tree) => {
+                let name = attributes::key_symbol(tree.builder(), name);
+                let started = tree.start(Role::new(name, SiteId::NONE), tick);
+                if started.split_due {
+                    state.split();
+                }
+                Some(started.id)
+            }
+            None => {
+                let name = attributes::with_utf8(name, symbol).flatten().unwrap_or(Symbol::EMPTY);
+                let role = Role::new(name, SiteId::NONE);
+                match state.begin_root(&Root { role, tick, parent: &None }) {
+                    Begun::Recording(id) => Some(id),
+                    Begun::SampledOut(_) => None,
+                }
+            }
+        };
+        if let Some(id) = id {
+            if !names.is_null()
+                && let Some(tree) = state.open()
+            {
+                let index = tree.current();
+                for position in 0..ffi::PyTuple_GET_SIZE(names) {
+                    let key = ffi::PyTuple_GET_ITEM(names, position);
+                    attributes::set(tree.builder(), index, key, *values.offset(position));
+                }
+            }
+            state.end(id, Clock::ticks());
+        }
+        if let Some(outer) = outer {
+            (state.tree, state.scope) = outer;
+        }
+    }
+}
+
+/// An open span, or nothing: every method is harmless then.
+#[pyclass(frozen, module = "hiq._hiq")]
+#[derive(Debug)]
+pub(crate) struct Span {
+    trace_id: TraceId,
+    id: SpanId,
+}
+
+impl Span {
+    fn new(trace_id: TraceId, id: SpanId) -> Self {
+        Self { trace_id, id }
+    }
+
+    fn none() -> Self {
+        Self::new(TraceId::INVALID, SpanId::INVALID)
+    }
+
+    /// Calls `then` with the span's builder and index while it is open and reachable from this thread.
+    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
+        if !self.id.is_valid() {
+            return None;
+        }
+        // SAFETY: the calling thread's state, with the GIL held.
+        if let Some(tree) = unsafe { (*state()).open() }
+            && let Some(index) = tree.index_of_open(self.id)
+        {
+            return Some(then(tree.builder(), index));
+        }
+        let tree = BLOCKS.lock().iter().find(|(id, _)| *id == self.id).map(|(_, tree)| *tree)?;
+        // SAFETY: trees in the list belong to blocks that are open.
+        let tree = unsafe { (tree as *mut OpenTree).as_mut() }?;
+        let index = tree.index_of_open(self.id)?;
+        Some(then(tree.builder(), index))
+    }
+}
+
+#[pymethods]
+impl Span {
+    #[getter]
+    fn is_recording(&self) -> bool {
+        self.write(|_, _| ()).is_some()
+    }
+
+    #[getter]
+    fn name(&self) -> String {
+        self.write(|builder, index| builder.name(index).to_owned()).unwrap_or_default()
+    }
+
+    #[getter]
+    fn trace_id(&self) -> String {
+        self.trace_id.to_string()
+    }
+
+    #[getter]
+    fn span_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn set_attribute<'py>(this: Bound<'py, Self>, key: &Bound<'py, PyString>, value: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        // Made before the builder is borrowed: `repr` of a stranger may run anything.
+        let value = attributes::to_value(value);
+        this.get().write(|builder, index| {
+            let key = attributes::key_symbol(builder, key.as_ptr());
+            builder.set_attribute(index, key, value.as_ref());
+        });
+        this
+    }
+
+    fn set_attributes<'py>(this: Bound<'py, Self>, attributes: &Bound<'py, PyDict>) -> Bound<'py, Self> {
+        let all = attributes::owned(attributes);
+        this.get().write(|builder, index| {
+            for (key, value) in &all {
+                builder.set_attribute(index, *key, value.as_ref());
+            }
+        });
+        this
+    }
+
+    #[pyo3(signature = (name, attributes=None))]
+    fn add_event<'py>(this: Bound<'py, Self>, name: &str, attributes: Option<&Bound<'py, PyDict>>) -> Bound<'py, Self> {
+        let all = attributes.map(attributes::owned).unwrap_or_default();
+        this.get().write(|builder, index| {
+            let name = builder.symbol(name);
+            builder.add_event(index, name, Clock::ticks(), all.iter().map(|(key, value)| (*key, value.as_ref())));
+        });
+        this
+    }
+
+    #[pyo3(signature = (exception, attributes=None))]
+    fn record_exception<'py>(
+        this: Bound<'py, Self>,
+        exception: &Bound<'py, PyAny>,
+        attributes: Option<&Bound<'py, PyDict>>,
+    ) -> Bound<'py, Self> {
+        let text = exception::read(this.py(), exception, false);
+        let more = attributes.map(attributes::owned).unwrap_or_default();
+        this.get().write(|builder, index| exception::record_given(builder, index, Clock::ticks(), &text, more));
+        this
+    }
+
+    #[pyo3(signature = (status, message=""))]
+    fn set_status<'py>(this: Bound<'py, Self>, status: &str, message: &str) -> PyResult<Bound<'py, Self>> {
+        let status = match status.to_ascii_lowercase().as_str() {
+            "unset" => Status::Unset,
+            "ok" => Status::Ok,
+            "error" => Status::Error,
+            _ => return Err(PyValueError::new_err(format!("status `{status}` is none of unset, ok, error"))),
+        };
+        this.get().write(|builder, index| builder.set_status(index, status, message));
+        Ok(this)
+    }
+
+    fn update_name<'py>(this: Bound<'py, Self>, name: &str) -> Bound<'py, Self> {
+        this.get().write(|builder, index| {
+            let name = builder.symbol(name);
+            builder.set_name(index, name);
+        });
+        this
+    }
+
+    #[pyo3(signature = (context, attributes=None))]
+    fn add_link<'py>(this: Bound<'py, Self>, context: &PyContext, attributes: Option<&Bound<'py, PyDict>>) -> Bound<'py, Self> {
+        const IS_REMOTE_KNOWN: u32 = 0x100;
+        const IS_REMOTE: u32 = 0x200;
+        let all = attributes.map(attributes::owned).unwrap_or_default();
+        let place = &context.0;
+        let remote = if place.is_remote { IS_REMOTE } else { 0 };
+        let flags = u32::from(place.trace_flags) | IS_REMOTE_KNOWN | remote;
+        this.get().write(|builder, index| {
+            let pairs = all.iter().map(|(key, value)| (*key, value.as_ref()));
+            builder.add_link(index, (place.trace_id, place.span_id), &place.trace_state, flags, pairs);
+        });
+        this
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Span({}, {})", self.trace_id, self.id)
+    }
+}
+
+/// The innermost open span of this thread or task.
+#[pyfunction]
+fn current_span() -> Span {
+    // SAFETY: the calling thread's state, with the GIL held.
+    let state = unsafe { &mut *state() };
+    if !state.is_of_another_task()
+        && let Some(tree) = state.open()
+    {
+        return Span::new(tree.peek().trace_id(), tree.current_id());
+    }
+    match context::attached() {
+        Some(context) if !context.is_remote => Span::new(context.trace_id, context.span_id),
+        _ => Span::none(),
+    }
+}
+
+/// Records nothing inside its block.
+#[pyclass(frozen, module = "hiq._hiq")]
+#[derive(Debug)]
+pub(crate) struct Suppress;
+
+#[pymethods]
+impl Suppress {
+    #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
+    fn __enter__(&self) {
+        // SAFETY: the calling thread's state, with the GIL held.
+        unsafe { (*state()).quiet += 1 };
+    }
+
+    #[pyo3(signature = (*_args))]
+    #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> bool {
+        // SAFETY: the calling thread's state, with the GIL held.
+        unsafe { (*state()).quiet = (*state()).quiet.saturating_sub(1) };
+        false
+    }
+}
+
+#[pyfunction]
+fn suppress() -> Suppress {
+    Suppress
+}
+
+struct Methods([ffi::PyMethodDef; 2]);
+
+// SAFETY: only read, by the interpreter.
+unsafe impl Sync for Methods {}
+
+static METHODS: Methods = Methods([crate::object::fast_method(c"trace", trace), crate::object::fast_method(c"record", record)]);
+
+pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Trace>()?;
+    module.add_class::<Span>()?;
+    module.add_class::<Suppress>()?;
+    module.add_function(wrap_pyfunction!(current_span, module)?)?;
+    module.add_function(wrap_pyfunction!(suppress, module)?)?;
+    for (name, definition) in ["trace", "record"].iter().zip(&METHODS.0) {
+        // SAFETY: the definitions live for ever and are not written to.
+        let function = unsafe {
+            let made = ffi::PyCFunction_NewEx(ptr::from_ref(definition).cast_mut(), ptr::null_mut(), ptr::null_mut());
+            Bound::from_owned_ptr_or_err(module.py(), made)?
+        };
+        module.add(*name, function)?;
+    }
+    Ok(())
+}
