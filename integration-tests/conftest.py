@@ -1,4 +1,4 @@
-"""Starts the servers once per run, keeps the table of what was compared, lets no skip pass unseen."""
+"""Starts the servers once per run, counts what was compared, lets no skip pass unseen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import collections
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ _ROW = pytest.StashKey[tuple[str, str]]()
 
 
 @pytest.fixture(scope="session", params=SERVERS, ids=lambda server: server.name)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """Each real server in turn, started once."""
     with request.param(tmp_path_factory.mktemp("servers")) as running:
         yield running
@@ -43,7 +45,9 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
 def hiq_installed() -> None:
     """For tests whose subject is hiq: they need its wheel in the environment that runs them."""
     if importlib.util.find_spec("hiq") is None:
-        pytest.skip(f"hiq is not installed for {sys.executable}: run.py installs the wheel it is given")
+        pytest.skip(
+            f"hiq is not installed for {sys.executable}: run.py installs the wheel it is given"
+        )
 
 
 @pytest.fixture
@@ -58,7 +62,9 @@ def compared(request: pytest.FixtureRequest) -> Callable[[str, str, int], None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.skipped and skips_are_failures():
         report.outcome = "failed"
@@ -76,11 +82,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     if report.skipped and skips_are_failures():
         report.outcome = "failed"
-        report.longrepr = f"{collector.nodeid} was skipped, which is a failure here: {report.longrepr}"
+        report.longrepr = (
+            f"{collector.nodeid} was skipped, which is a failure here: {report.longrepr}"
+        )
     return report
 
 
@@ -88,7 +98,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _compared:
         return
     terminalreporter.section("spans read back from real servers and compared")
-    line = "{:32} {:12} {:>14}  {}"
+    line = "{:36} {:12} {:>14}  {}"
     terminalreporter.write_line(line.format("format", "server", "spans compared", "ok"))
     for row in sorted(_compared):
         verdict = "NO" if row in _failed else "yes"

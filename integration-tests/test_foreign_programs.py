@@ -21,7 +21,14 @@ import black
 import pytest
 
 from hiq_servers import BackgroundProgram, Collector, Finished, Span, run_program
-from hiq_servers.forest import Edges, Node, assert_same_edges, edges, pairs_with_parents, span_forest
+from hiq_servers.forest import (
+    Edges,
+    Node,
+    assert_same_edges,
+    edges,
+    pairs_with_parents,
+    span_forest,
+)
 from hiq_servers.tracing import SCOPE_NAME, TracedRun, hiq_version, span_name, under_hiq
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -55,8 +62,9 @@ class Record:
         self.edges[span_name(name), span_name(by)] += self.edges.pop((span_name(name), None))
 
 
-def under_profiler(calls: Path, conf: Path, *program: str | Path) -> list[str | Path]:
-    return [sys.executable, PROGRAMS / "record_calls.py", calls, conf, *program]
+def under_profiler(calls: Path, conf: Path, *program: str | Path) -> list[str]:
+    command = [sys.executable, PROGRAMS / "record_calls.py", calls, conf, *program]
+    return [str(part) for part in command]
 
 
 # --- black ---------------------------------------------------------------------------------------
@@ -219,6 +227,7 @@ def test_httpx_and_uvicorn_talk_as_ever_and_every_call_of_both_arrives(
 
 
 Launch = Callable[..., tuple[list[str], dict[str, str]]]
+"""Takes a program, returns the command that runs it and what its environment needs."""
 
 
 def plainly(*program: str | Path) -> tuple[list[str], dict[str, str]]:

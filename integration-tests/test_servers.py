@@ -9,10 +9,14 @@ import dataclasses
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
-from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter as JsonSpanExporter
+from opentelemetry.exporter.otlp.json.http.trace_exporter import (
+    OTLPSpanExporter as JsonSpanExporter,
+)
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -21,6 +25,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import (
     Link as SdkLink,
+)
+from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -30,6 +36,7 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from opentelemetry.util.types import AnyValue
 
 from hiq_servers import Event, Link, Server, ServerError, Span
 from hiq_servers.compare import all_differences, assert_same_spans, differences
@@ -75,7 +82,9 @@ def test_a_trace_reads_back_whole_by_its_id(server: Server) -> None:
 def test_everything_accepted_is_visible_after_settling(server: Server) -> None:
     for _ in range(20):
         service = f"oracle-{secrets.token_hex(8)}"
-        sent = send(spans_of_every_shape(service), OTLPSpanExporter(f"{server.otlp_endpoint}/v1/traces"))
+        sent = send(
+            spans_of_every_shape(service), OTLPSpanExporter(f"{server.otlp_endpoint}/v1/traces")
+        )
         assert_same_spans(sent, server.settled_spans_of_service(service))
 
 
@@ -93,15 +102,18 @@ def test_a_span_that_never_comes_is_reported_with_what_came(
 
 
 def test_a_server_that_cannot_start_shows_its_log(
-    tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Jaeger, "config", lambda _: "receivers: {no_such_receiver: {}}")
 
-    with pytest.raises(ServerError, match="ended with code 1(.|\n)*no_such_receiver"), Jaeger(tmp_path):
+    with (
+        pytest.raises(ServerError, match=r"ended with code 1(.|\n)*no_such_receiver"),
+        Jaeger(tmp_path),
+    ):
         pass
 
 
-def test_a_stopped_server_is_gone(tmp_path: pytest.TempPathFactory) -> None:
+def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
     with Jaeger(tmp_path) as jaeger:
         assert jaeger.is_healthy()
 
@@ -111,7 +123,8 @@ def test_a_stopped_server_is_gone(tmp_path: pytest.TempPathFactory) -> None:
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Span)])
 def test_the_comparison_sees_a_change_of_every_field(field: str) -> None:
     span = full_span()
-    changed = dataclasses.replace(span, **{field: other_value(getattr(span, field))})
+    changes: dict[str, Any] = {field: other_value(getattr(span, field))}
+    changed = dataclasses.replace(span, **changes)
 
     found = differences(span, changed)
 
@@ -120,7 +133,16 @@ def test_the_comparison_sees_a_change_of_every_field(field: str) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "read"),
-    [(1, True), (1, 1.0), ("1", 1), ([1], [1.0]), ([1, 2], [1]), ({"a": 1}, {}), (b"x", "x"), (None, 0)],
+    [
+        (1, True),
+        (1, 1.0),
+        ("1", 1),
+        ([1], [1.0]),
+        ([1, 2], [1]),
+        ({"a": 1}, {}),
+        (b"x", "x"),
+        (None, 0),
+    ],
 )
 def test_the_comparison_sees_a_change_of_type(sent: object, read: object) -> None:
     one = dataclasses.replace(full_span(), attributes={"k": sent})
@@ -159,7 +181,9 @@ def spans_of_every_shape(service: str) -> list[ReadableSpan]:
     root = tracer.start_span("root ☂ 🐍", kind=SpanKind.SERVER, start_time=now + 1)
     root.set_attributes(values_of_every_type())
     inside_root = set_span_in_context(root)
-    child = tracer.start_span("child", context=inside_root, kind=SpanKind.CLIENT, start_time=now + 11)
+    child = tracer.start_span(
+        "child", context=inside_root, kind=SpanKind.CLIENT, start_time=now + 11
+    )
     child.add_event("first", {"at": 1, "text": "ä"}, timestamp=now + 13)
     child.record_exception(ValueError("broken"), timestamp=now + 17)
     child.set_status(Status(StatusCode.ERROR, "ValueError: broken"))
@@ -186,7 +210,7 @@ def spans_of_every_shape(service: str) -> list[ReadableSpan]:
     return list(finished.get_finished_spans())
 
 
-def values_of_every_type() -> dict[str, object]:
+def values_of_every_type() -> dict[str, AnyValue]:
     return {
         "text": "plain",
         "unicode": "ünïcödé \N{SNOWMAN} \N{PILE OF POO} \x00 end",
@@ -215,7 +239,8 @@ def remote_context() -> SpanContext:
 
 def expected(span: ReadableSpan) -> Span:
     """Reads off the SDK's own span what has to arrive, by OTLP's definition of the fields."""
-    parent = span.parent
+    parent, scope = span.parent, span.instrumentation_scope
+    assert span.start_time is not None and span.end_time is not None and scope is not None
     return Span(
         trace_id=f"{span.context.trace_id:032x}",
         span_id=f"{span.context.span_id:016x}",
@@ -239,9 +264,9 @@ def expected(span: ReadableSpan) -> Span:
         dropped_events=span.dropped_events,
         dropped_links=span.dropped_links,
         resource=plain(span.resource.attributes),
-        scope_name=span.instrumentation_scope.name,
-        scope_version=span.instrumentation_scope.version,
-        scope_attributes=plain(span.instrumentation_scope.attributes),
+        scope_name=scope.name,
+        scope_version=scope.version or "",
+        scope_attributes=plain(scope.attributes),
     )
 
 
@@ -262,10 +287,10 @@ def remote_flags(context: SpanContext | None) -> int:
     return CONTEXT_HAS_IS_REMOTE | (CONTEXT_IS_REMOTE if is_remote else 0)
 
 
-def plain(attributes: dict[str, object]) -> dict[str, object]:
+def plain(attributes: Mapping[str, AnyValue] | None) -> dict[str, object]:
     return {
         key: list(value) if isinstance(value, (tuple, list)) else value
-        for key, value in attributes.items()
+        for key, value in (attributes or {}).items()
     }
 
 

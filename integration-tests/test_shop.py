@@ -8,9 +8,7 @@ from __future__ import annotations
 import ast
 import collections
 import dataclasses
-import importlib.util
 import json
-import os
 import platform
 import re
 import secrets
@@ -25,7 +23,14 @@ import pytest
 
 from conftest import REPOSITORY
 from hiq_servers import Collector, Finished, Server, Span, run_program
-from hiq_servers.forest import Node, assert_same_edges, edges, matched, pairs_with_parents, span_forest
+from hiq_servers.forest import (
+    Node,
+    assert_same_edges,
+    edges,
+    matched,
+    pairs_with_parents,
+    span_forest,
+)
 from hiq_servers.tracing import SCOPE_NAME, TracedRun, hiq_version, span_name, under_hiq
 
 SHOP = REPOSITORY / "examples" / "shop"
@@ -147,7 +152,7 @@ def call_forest(journal: Path) -> list[Node[dict[str, Any]]]:
         )
         for line in lines
     }
-    roots = []
+    roots: list[Node[dict[str, Any]]] = []
     for node in nodes.values():
         parent = node.item["parent"]
         (roots if parent is None else nodes[parent].children).append(node)
@@ -231,7 +236,7 @@ def source_places() -> dict[str, tuple[Path, int]]:
     if not _places:
         for path in sorted((SHOP / "shop").glob("*.py")):
             _places.update(definitions(path, f"shop.{path.stem}"))
-        _places.update(definitions(Path(importlib.util.find_spec("json").origin), "json"))
+        _places.update(definitions(Path(json.__file__), "json"))
     return _places
 
 
@@ -289,7 +294,7 @@ def assert_typical_times_are_close(pairs: list[tuple[Node[dict[str, Any]], Node[
 
 
 def gaps_nanos(call: Node[dict[str, Any]], span: Node[Span]) -> tuple[int, int]:
-    """A span reaches around an entry made inside the call; an entry made around it, around the span."""
+    """A span reaches around an entry made inside the call, and into one made around it."""
     before = call.start_unix_nanos - span.start_unix_nanos
     after = span.end_unix_nanos - call.end_unix_nanos
     return (-before, -after) if call.item["side"] == "around" else (before, after)

@@ -1,4 +1,4 @@
-"""Real tracing servers for the integration tests: start them, send to them, read back what they hold."""
+"""Real tracing servers for the integration tests: start them, read back what they hold."""
 
 from hiq_servers.collector import Collector
 from hiq_servers.compare import differences

@@ -57,7 +57,7 @@ service:
 
     def _all(self) -> list[Span]:
         """Reads on from where the last reading stopped; a line still being written waits."""
-        with open(self.output_file, "rb") as output:
+        with self.output_file.open("rb") as output:
             output.seek(self._read_bytes)
             added = output.read()
         whole_lines, _, _ = added.rpartition(b"\n")

@@ -23,7 +23,7 @@ def assert_same_spans(sent: list[Span], read: list[Span]) -> None:
 
 
 def all_differences(sent: list[Span], read: list[Span]) -> list[str]:
-    """Compares two sets of spans by span id; missing, unexpected and doubled spans are named too."""
+    """Compares two sets of spans by span id; missing and unexpected spans are named too."""
     found = []
     by_id = {(span.trace_id, span.span_id): span for span in read}
     if len(by_id) != len(read):

@@ -31,14 +31,14 @@ class Node(Generic[T]):
 
 
 def span_forest(spans: Iterable[Span]) -> list[Node[Span]]:
-    """Returns the roots. A span whose parent is not among `spans` is one, as with a remote parent."""
+    """Returns the roots: spans without a parent, or with one that is not among `spans`."""
     nodes = {
         (span.trace_id, span.span_id): Node(
             span, span.name, span.start_unix_nanos, span.end_unix_nanos
         )
         for span in spans
     }
-    roots = []
+    roots: list[Node[Span]] = []
     for node in nodes.values():
         parent = nodes.get((node.item.trace_id, node.item.parent_span_id))
         (roots if parent is None else parent.children).append(node)

@@ -17,7 +17,7 @@ from hiq_servers.waiting import attempts_within
 _FOREIGN_PREFIXES = ("OTEL_", "HIQ_", "TRACE_TYPE", "TRACEPARENT", "TRACESTATE", "BLACK_", "PYTHON")
 
 
-class ProgramTimeout(Exception):
+class ProgramTimeoutError(Exception):
     """The program was ended because it ran into its time limit; the text holds what it printed."""
 
 
@@ -49,7 +49,7 @@ def run_program(
     except subprocess.TimeoutExpired:
         _kill_with_children(program)
         stdout, stderr = program.communicate()
-        raise ProgramTimeout(
+        raise ProgramTimeoutError(
             f"{' '.join(map(str, command))} was killed after {timeout_seconds:g} s"
             f"\nstdout: {stdout[-4000:]}\nstderr: {stderr[-4000:]}"
         ) from None
@@ -70,7 +70,7 @@ class BackgroundProgram:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._output = output
-        with open(output, "w") as file:
+        with output.open("w") as file:
             self._program = _start(
                 command, folder, environment, stdout=file, stderr=subprocess.STDOUT
             )
@@ -89,7 +89,7 @@ class BackgroundProgram:
                 return found
             if self._program.poll() is not None:
                 break
-        raise ProgramTimeout(
+        raise ProgramTimeoutError(
             f"no {pattern!r} printed in {seconds:g} s, code {self._program.poll()}:"
             f"\n{self._output.read_text()[-4000:]}"
         )
@@ -99,7 +99,7 @@ class BackgroundProgram:
         try:
             code = self._program.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise ProgramTimeout(
+            raise ProgramTimeoutError(
                 f"still running after {seconds:g} s:\n{self._output.read_text()[-4000:]}"
             ) from None
         return Finished(code, self._output.read_text(), "")
@@ -114,7 +114,9 @@ def _start(
     command: Sequence[str | Path],
     folder: Path,
     environment: Mapping[str, str] | None,
-    **streams: int | IO[str],
+    *,
+    stdout: int | IO[str],
+    stderr: int,
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(part) for part in command],
@@ -124,7 +126,8 @@ def _start(
         text=True,
         # A process group of its own, so that a kill reaches its children.
         start_new_session=True,
-        **streams,
+        stdout=stdout,
+        stderr=stderr,
     )
 
 

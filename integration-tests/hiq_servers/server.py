@@ -10,7 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from hiq_servers.marker import send_marker
 from hiq_servers.programs import plain_environment
@@ -27,6 +27,9 @@ START_ATTEMPTS = 3
 
 class ServerError(Exception):
     """A server did not start or did not show what was waited for; the text holds its log's end."""
+
+
+Self = TypeVar("Self", bound="Server")
 
 
 class Server(abc.ABC):
@@ -78,7 +81,7 @@ class Server(abc.ABC):
     def address(self, port_name: str) -> str:
         return f"127.0.0.1:{self.ports[port_name]}"
 
-    def __enter__(self) -> Server:
+    def __enter__(self: Self) -> Self:
         for attempt in range(START_ATTEMPTS):
             try:
                 self._start()
@@ -148,7 +151,7 @@ class Server(abc.ABC):
         config = self.folder / "config.yaml"
         config.write_text(self.config())
         binary = server_binary(self.name)
-        with open(self.log_file, "wb") as log:
+        with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 self.command(binary, config),
                 cwd=self.folder,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
@@ -134,7 +134,7 @@ def _value(value: dict[str, Any]) -> Any:
     return _READERS[kind](held)
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "stringValue": str,
     "boolValue": bool,
     "intValue": int,

@@ -1,4 +1,4 @@
-"""Runs programs under hiq from outside, as a user does: a conf file, the environment, nothing else."""
+"""Runs programs under hiq from outside, as a user does: a conf file and the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCOPE_NAME = "hiq"
 
 @dataclasses.dataclass(frozen=True)
 class TracedRun:
-    """The environment of one traced run, whose spans are found again by a service name of their own."""
+    """The environment of one traced run, whose spans are found by a service name of their own."""
 
     endpoint: str
     protocol: str

@@ -32,12 +32,12 @@ async def app(
 
 
 async def read_body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    body = b""
+    parts: list[bytes] = []
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return body
+            return b"".join(parts)
 
 
 async def answer(

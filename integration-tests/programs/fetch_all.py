@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import httpx
 
@@ -20,7 +20,7 @@ async def main(url: str) -> int:
     return 0
 
 
-def errands(client: httpx.AsyncClient) -> list[Awaitable[httpx.Response]]:
+def errands(client: httpx.AsyncClient) -> Sequence[Awaitable[httpx.Response]]:
     asked = []
     for number in range(ROUNDS):
         for kind in ("page", "moved", "stream", "nowhere"):

@@ -1,4 +1,4 @@
-"""Runs a program under the interpreter's own profiler and writes down who called what, and what raised.
+"""Runs a program under the interpreter's own profiler; writes who called what, and what raised.
 
     python record_calls.py CALLS.json CONF (-m module | script.py) [arguments]
 
@@ -91,7 +91,9 @@ class Recorder:
         threading.setprofile(None)
 
     def result(self) -> dict[str, Any]:
-        calls = [[name, caller, count] for (name, caller), count in sorted(self._calls.items(), key=str)]
+        calls = [
+            [name, caller, count] for (name, caller), count in sorted(self._calls.items(), key=str)
+        ]
         return {"calls": calls, "raised": dict(self._raised)}
 
     def _on_event(self, frame: FrameType, event: str, _: object) -> None:
@@ -120,7 +122,7 @@ def _is_first_step(frame: FrameType) -> bool:
 
 
 def _is_raising(frame: FrameType) -> bool:
-    """The profiler has one event for returning and raising; the last instruction tells them apart."""
+    """The profiler has one event for both ends; the last instruction tells them apart."""
     is_plain = not frame.f_code.co_flags & RESUMABLE
     return is_plain and frame.f_code.co_code[frame.f_lasti] not in RETURNS
 

@@ -85,7 +85,7 @@ def _build(recipe: Path, binary: Path) -> None:
         )
     print(f"servers: building {recipe.name} (minutes the first time, cached after) ...", flush=True)
     started = time.monotonic()
-    # Built beside its final place and renamed: an interrupted build never looks like a finished one.
+    # Built beside its final place and renamed: an interrupted build never looks finished.
     with tempfile.TemporaryDirectory(dir=binary.parent.parent, prefix=f"{recipe.name}-") as scratch:
         finished = Path(scratch) / "finished"
         finished.mkdir()

@@ -1,0 +1,1 @@
+"""Recipes of the real servers, one folder each, and what builds them."""
