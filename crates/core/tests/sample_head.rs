@@ -1,7 +1,5 @@
 //! The head sampler decides as OpenTelemetry's own SDK does for the same ids and parents.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 use hiq_core::context::Context;
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::sample::{RootSampler, Sampler, TraceIdRatio};
