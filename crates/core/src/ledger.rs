@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::ops::Index;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use crate::encode::DropReason;
 #[derive(Debug, Default)]
 pub struct Ledger {
     account: Mutex<Account>,
+    sampled_out: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +34,14 @@ impl Ledger {
     /// An account with all terms at zero.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// The same, with a counter of sampled-out items that it shares with other exporters' accounts.
+    pub fn with_sampled_out(sampled_out: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self {
+            account: Mutex::default(),
+            sampled_out,
+        })
     }
 
     /// Items entered the queue.
@@ -88,7 +98,9 @@ impl Ledger {
 
     /// All terms at one moment.
     pub fn snapshot(&self) -> LedgerSnapshot {
-        self.lock().terms.clone()
+        let mut terms = self.lock().terms.clone();
+        terms.sampled_out = self.sampled_out.load(Ordering::Relaxed);
+        terms
     }
 
     fn lock(&self) -> MutexGuard<'_, Account> {
@@ -233,7 +245,7 @@ pub struct LedgerSnapshot {
     pub spooled: u64,
     /// Of the items sent: those sent again although an earlier attempt may have arrived. Not part of the balance.
     pub possible_repeats: u64,
-    /// Not recorded because of sampling, counted by the pipeline. Not part of the balance.
+    /// Not recorded because of sampling. Not part of the balance.
     pub sampled_out: u64,
 }
 

@@ -79,7 +79,10 @@ impl Pipeline {
     /// Counts spans that were not recorded because of sampling.
     #[inline]
     pub fn sample_out(&self, spans: u64) {
-        self.inner.lanes().sampled_out.fetch_add(spans, Ordering::Relaxed);
+        self.inner
+            .lanes()
+            .sampled_out
+            .fetch_add(spans, Ordering::Relaxed);
     }
 
     /// Starts every exporter's worker now instead of with the first tree: for exporters that have something to deliver
@@ -94,7 +97,8 @@ impl Pipeline {
         name: impl Into<Arc<str>>,
         builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
     ) -> ExporterId {
-        self.inner.attach(LaneSpec::new(name.into(), erase(builder)))
+        self.inner
+            .attach(LaneSpec::new(name.into(), erase(builder)))
     }
 
     /// Takes an exporter out and shuts it down, in at most `timeout`. `None` when there is no such exporter (any more).
@@ -106,8 +110,14 @@ impl Pipeline {
     pub fn flush(&self, timeout: Duration) -> PipelineReport {
         let deadline = after(timeout);
         let lanes = self.inner.lanes();
-        let marks: Vec<_> = lanes.list.iter().map(|lane| lane.queue.request_flush()).collect();
-        let report = |(lane, mark): (&Arc<Lane>, u64)| lane.report(lane.queue.wait_for_flush(mark, deadline));
+        let marks: Vec<_> = lanes
+            .list
+            .iter()
+            .map(|lane| lane.queue.request_flush())
+            .collect();
+        let report = |(lane, mark): (&Arc<Lane>, u64)| {
+            lane.report(lane.queue.wait_for_flush(mark, deadline))
+        };
         PipelineReport::new(lanes.list.iter().zip(marks).map(report))
     }
 
@@ -122,15 +132,9 @@ impl Pipeline {
         self.inner.shutdown(timeout)
     }
 
-    /// The ledgers, by exporter.
+    /// How each exporter fares.
     pub fn stats(&self) -> PipelineStats {
-        let lanes = self.inner.lanes();
-        let sampled_out = lanes.sampled_out.load(Ordering::Relaxed);
-        PipelineStats::new(lanes.list.iter().map(|lane| {
-            let mut ledger = lane.ledger.snapshot();
-            ledger.sampled_out = sampled_out;
-            ExporterStats::new(Arc::clone(&lane.spec.name), ledger)
-        }))
+        PipelineStats::new(self.inner.lanes().list.iter().map(|lane| lane.stats()))
     }
 }
 
@@ -157,7 +161,8 @@ impl PipelineBuilder {
         name: impl Into<Arc<str>>,
         builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
     ) -> Self {
-        self.exporters.push(LaneSpec::new(name.into(), erase(builder)));
+        self.exporters
+            .push(LaneSpec::new(name.into(), erase(builder)));
         self
     }
 
@@ -190,7 +195,9 @@ impl PipelineBuilder {
             settings: self.settings,
             closed: AtomicBool::new(false),
         };
-        Pipeline { inner: Arc::new(inner) }
+        Pipeline {
+            inner: Arc::new(inner),
+        }
     }
 }
 
@@ -219,10 +226,12 @@ struct Lanes {
 
 impl Lanes {
     fn new(specs: impl Iterator<Item = Arc<LaneSpec>>, settings: &Settings) -> Self {
+        let sampled_out = Arc::default();
+        let lane = |spec| Lane::new(spec, &settings.lane, Arc::clone(&sampled_out));
         Self {
             generation: fork::generation(),
-            list: specs.map(|spec| Lane::new(spec, &settings.lane)).collect(),
-            sampled_out: Arc::default(),
+            list: specs.map(lane).collect(),
+            sampled_out,
         }
     }
 
@@ -257,7 +266,10 @@ impl Inner {
             if lanes.generation == generation {
                 return Arc::clone(lanes);
             }
-            let fresh = Lanes::new(lanes.list.iter().map(|lane| Arc::clone(&lane.spec)), &self.settings);
+            let fresh = Lanes::new(
+                lanes.list.iter().map(|lane| Arc::clone(&lane.spec)),
+                &self.settings,
+            );
             if self.closed.load(Ordering::Acquire) {
                 fresh.list.iter().for_each(|lane| lane.close());
             }
@@ -284,8 +296,8 @@ impl Inner {
 
     fn attach(&self, spec: LaneSpec) -> ExporterId {
         let id = spec.id;
-        let lane = Lane::new(Arc::new(spec), &self.settings.lane);
-        drop(self.lanes());
+        let sampled_out = Arc::clone(&self.lanes().sampled_out);
+        let lane = Lane::new(Arc::new(spec), &self.settings.lane, sampled_out);
         self.lanes.rcu(|lanes| {
             let mut list = lanes.list.clone();
             list.push(Arc::clone(&lane));
@@ -313,7 +325,10 @@ impl Inner {
         self.closed.store(true, Ordering::Release);
         let deadline = after(timeout);
         let lanes = self.lanes();
-        lanes.list.iter().for_each(|lane| lane.begin_shutdown(deadline));
+        lanes
+            .list
+            .iter()
+            .for_each(|lane| lane.begin_shutdown(deadline));
         PipelineReport::new(lanes.list.iter().map(|lane| lane.end_shutdown(deadline)))
     }
 }
@@ -333,5 +348,6 @@ impl Drop for Inner {
 fn after(timeout: Duration) -> Instant {
     let now = Instant::now();
     // A century is as good as forever.
-    now.checked_add(timeout).unwrap_or(now + Duration::from_secs(100 * 365 * 86_400))
+    now.checked_add(timeout)
+        .unwrap_or(now + Duration::from_secs(100 * 365 * 86_400))
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
-use super::{ExporterId, ExporterReport};
+use super::{ExporterId, ExporterReport, ExporterStats};
 use crate::batch::TreeBatch;
 use crate::config::PipelineSettings;
 use crate::encode::DropReason;
@@ -71,8 +71,12 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(spec: Arc<LaneSpec>, settings: &LaneSettings) -> Arc<Self> {
-        let ledger = Ledger::new();
+    pub(super) fn new(
+        spec: Arc<LaneSpec>,
+        settings: &LaneSettings,
+        sampled_out: Arc<AtomicU64>,
+    ) -> Arc<Self> {
+        let ledger = Ledger::with_sampled_out(sampled_out);
         Arc::new(Self {
             spec,
             settings: settings.clone(),
@@ -151,6 +155,11 @@ impl Lane {
             complete,
             self.ledger.snapshot(),
         )
+    }
+
+    pub(super) fn stats(&self) -> ExporterStats {
+        let name = Arc::clone(&self.spec.name);
+        ExporterStats::new(name, self.ledger.snapshot(), self.queue.wake_ups())
     }
 
     fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {

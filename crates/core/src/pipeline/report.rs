@@ -94,7 +94,7 @@ impl fmt::Display for PipelineStats {
     }
 }
 
-/// The ledger of one exporter.
+/// How one exporter fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExporterStats {
@@ -102,10 +102,16 @@ pub struct ExporterStats {
     pub name: Arc<str>,
     /// Where its items are.
     pub ledger: LedgerSnapshot,
+    /// How often its worker has woken, by itself or by others: an idle one does not.
+    pub wake_ups: u64,
 }
 
 impl ExporterStats {
-    pub(super) fn new(name: Arc<str>, ledger: LedgerSnapshot) -> Self {
-        Self { name, ledger }
+    pub(super) fn new(name: Arc<str>, ledger: LedgerSnapshot, wake_ups: u64) -> Self {
+        Self {
+            name,
+            ledger,
+            wake_ups,
+        }
     }
 }
