@@ -93,6 +93,8 @@ def _new_main() -> types.ModuleType:
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     if sys.version_info < (3, 14):
         main.__dict__["__annotations__"] = {}
+    # The interpreter goes on using the names of the module that started us, without holding it.
+    _kept_alive.append(sys.modules["__main__"])
     # For good: what ends after the main code (threads, exit handlers, pickles) looks it up by name.
     sys.modules["__main__"] = main
     return main

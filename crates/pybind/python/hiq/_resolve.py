@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from . import _hiq
+from ._extras import counted
 from ._rows import Row
 
-__all__ = ["MISSING", "Found", "NotTraceable", "find", "is_c_type", "raw_attribute"]
+__all__ = ["MISSING", "Found", "NotTraceable", "find", "is_c_type", "kind_of", "raw_attribute"]
 
 Kind = Literal["function", "coroutine", "generator", "async_generator"]
 
@@ -46,11 +47,12 @@ class Found:
         self.name = row.name_of(attribute) if row.has_wildcard else row.name
         # What the owner's own dict holds (the staticmethod object, not its function); MISSING: it inherits.
         self.raw = raw
-        self.function = function
+        counting = counted(row.module, row.class_name, row.function, row.name)
+        self.function = counting(function) if counting else function
 
     @property
     def kind(self) -> Kind:
-        return _kind(self.function)
+        return kind_of(self.function)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -253,7 +255,7 @@ def _reason(error: BaseException) -> str:
 # --- what a call returns, and where its code is ---------------------------------------------------
 
 
-def _kind(function: Any) -> Kind:
+def kind_of(function: Any) -> Kind:
     candidates = [function]
     if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
         candidates.append(getattr(type(function), "__call__", None))
