@@ -185,8 +185,12 @@ def assert_errors_of_black(spans: list[Span], record: Record) -> None:
 
 def assert_processes_of_black(spans: list[Span], workers: int) -> None:
     pids: dict[str, set[object]] = collections.defaultdict(set)
+    instances: dict[object, set[object]] = collections.defaultdict(set)
     for span in spans:
         pids[span.name].add(span.resource["process.pid"])
+        instances[span.resource["process.pid"]].add(span.resource["service.instance.id"])
+    ids = [instance for of_process in instances.values() for instance in of_process]
+    assert len(ids) == len(set(ids)) == len(instances), "one service.instance.id per process"
     main_pids = pids[span_name("schedule")]
     formatting_pids = pids[span_name("format_file")]
     if workers == 1:

@@ -15,6 +15,7 @@ import secrets
 import socket
 import statistics
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ def assert_span_tells_the_call(call: Node[dict[str, Any]], span: Span) -> None:
     assert (span.dropped_attributes, span.dropped_events, span.dropped_links) == (0, 0, 0)
     assert_attributes(line, span)
     if line["outcome"] == "raised":
-        assert_exception(line, span)
+        assert_exception(call, span)
     else:
         assert (span.status_code, span.status_message, span.events) == ("UNSET", "", [])
 
@@ -258,7 +259,8 @@ def definitions(path: Path, module: str) -> dict[str, tuple[Path, int]]:
     return found
 
 
-def assert_exception(line: dict[str, Any], span: Span) -> None:
+def assert_exception(call: Node[dict[str, Any]], span: Span) -> None:
+    line = call.item
     assert span.status_code == "ERROR"
     assert line["error_text"] in span.status_message
     assert [event.name for event in span.events] == ["exception"], f"{span}: {line}"
@@ -268,8 +270,22 @@ def assert_exception(line: dict[str, Any], span: Span) -> None:
     assert event.attributes["exception.message"] == line["error_text"]
     stack = event.attributes["exception.stacktrace"]
     assert line["error_type"] in stack and line["error_text"] in stack
-    assert line["function"].rpartition(".")[2] in stack
+    # The stack is taken once, where the exception began.
+    assert f"in {origin(call).rpartition('.')[2]}\n" in stack
     assert event.dropped_attributes == 0
+
+
+def origin(call: Node[dict[str, Any]]) -> str:
+    """The innermost function that the same exception left."""
+    for child in call.children:
+        if child.item["outcome"] == "raised" and same_error(child.item, call.item):
+            return origin(child)
+    function: str = call.item["function"]
+    return function
+
+
+def same_error(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one[key] == other[key] for key in ("error_type", "error_text"))
 
 
 def assert_resource_and_scope(span: Span, run: TracedRun, pid: int) -> None:
@@ -279,8 +295,10 @@ def assert_resource_and_scope(span: Span, run: TracedRun, pid: int) -> None:
         "process.runtime.name": "cpython",
         "process.runtime.version": platform.python_version(),
         "host.name": socket.gethostname(),
+        "process.executable.path": str(Path(sys.executable).resolve()),
     }
     assert {key: span.resource.get(key) for key in expected} == expected
+    assert uuid.UUID(span.resource["service.instance.id"]).int
     assert (span.scope_name, span.scope_version) == (SCOPE_NAME, hiq_version())
 
 
