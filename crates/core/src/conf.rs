@@ -25,8 +25,10 @@
 //! # Ok::<(), hiq_core::conf::ConfError>(())
 //! ```
 
+mod check;
 mod csv;
 mod error;
+mod raw;
 mod read;
 mod row;
 
@@ -37,8 +39,8 @@ pub use error::{ConfError, ConfProblem};
 pub use read::Format;
 pub use row::{Column, Place, Row};
 
+use check::RowCheck;
 use read::RawRow;
-use row::RowCheck;
 
 use crate::value::Value;
 

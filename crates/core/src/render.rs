@@ -28,11 +28,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arena;
 mod build;
 mod clock;
 mod extras;
 mod graph;
 mod node;
+mod parse;
 mod project;
 mod python;
 mod queries;
@@ -44,10 +46,10 @@ pub use clock::{LocalZone, LogLine, UnknownZone};
 pub use extras::Extras;
 pub use graph::{MAX_DRAWN_LEVELS, RenderOptions, TimeFormat, UnknownTimeFormat};
 pub use node::{Children, NodeId, NodeRef};
+pub use parse::ParseTreeError;
 pub use project::Projection;
 pub use python::{float_fixed, float_repr, str_repr};
 pub use queries::{DurationMissing, LeafOrder};
-pub use serial::ParseTreeError;
 pub use tree::{DEFAULT_ZIN_THRESHOLD, HiqTree, HiqTreeError};
 
 #[cfg(test)]

@@ -451,6 +451,8 @@ def random_float(rng):
 def time_cases(rng):
     near = [1636264800.0, 1615705200.0, 0.0, 816639732.0, 816639731.9999999, 4102444800.5, 1e10, 253402300799.0]
     near += [1636000000.9999996, 1636000000.9999994, 1636000000.0000005, 1636000000.5000005, 1636000000.0000015]
+    # Exactly between two microseconds.
+    near += [1636000000.0078125, 1636000000.0234375, 1636000000.9921875, 1636000000.9765625]
     moments = near + [rng.uniform(8.2e8, 4e9) for _ in range(500)] + [1636264800 + rng.uniform(-9000, 9000) for _ in range(100)]
     for zone in ZONES:
         with local_zone(zone):

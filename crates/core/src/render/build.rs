@@ -1,8 +1,9 @@
 //! Making a tree with settings of its own, and out of finished spans.
 
 use super::Extras;
+use super::arena::Node;
 use super::node::NodeId;
-use super::tree::{HiqTree, HiqTreeError, Node};
+use super::tree::{HiqTree, HiqTreeError};
 
 /// A finished span, as [`HiqTreeBuilder::spans`] takes it.
 #[derive(Clone, Debug)]

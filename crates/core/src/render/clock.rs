@@ -1,12 +1,10 @@
 //! Times as HiQ prints them: in the local time of the machine, as `datetime.fromtimestamp` computes it.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Extras;
-use super::python::float_repr;
+use super::python::{Digits, float_repr};
 
 /// The rules by which a moment becomes a local date and time.
 ///
@@ -58,14 +56,13 @@ impl LocalZone {
         if unix_seconds < OLDEST {
             return float_repr(unix_seconds);
         }
-        self.moment(unix_seconds)
-            .map_or_else(String::new, |moment| {
-                let mut text = String::with_capacity(26);
-                moment.push_date(&mut text);
-                text.push(' ');
-                moment.push_time(&mut text);
-                text
-            })
+        let Some(moment) = self.moment(unix_seconds) else {
+            return String::new();
+        };
+        let mut text = Digits::new();
+        moment.push_date(&mut text);
+        moment.push_time(&mut text);
+        text.text().to_owned()
     }
 
     /// HiQ's `ts_pair_to_dt`: two moments, the date of the second only where it differs. `None` outside of the years
@@ -78,15 +75,15 @@ impl LocalZone {
 
     pub(super) fn push_pair(&self, out: &mut String, start: f64, end: f64) -> Option<()> {
         let (start, end) = (self.moment(start)?, self.moment(end)?);
-        start.push_date(out);
-        out.push(' ');
-        start.push_time(out);
-        out.push_str(" - ");
+        let mut text = Digits::new();
+        start.push_date(&mut text);
+        start.push_time(&mut text);
+        text.push(b" - ");
         if start.date != end.date {
-            end.push_date(out);
-            out.push(' ');
+            end.push_date(&mut text);
         }
-        end.push_time(out);
+        end.push_time(&mut text);
+        out.push_str(text.text());
         Some(())
     }
 
@@ -103,7 +100,7 @@ impl LocalZone {
 }
 
 /// Rounded to microseconds as `datetime.fromtimestamp` does: the part after the point alone, halves to even.
-fn whole_and_micros(unix_seconds: f64) -> Option<(i64, u32)> {
+fn whole_and_micros(unix_seconds: f64) -> Option<(i64, u64)> {
     const FARTHEST: f64 = 1e12;
     if !unix_seconds.is_finite() || unix_seconds.abs() > FARTHEST {
         return None;
@@ -114,42 +111,53 @@ fn whole_and_micros(unix_seconds: f64) -> Option<(i64, u32)> {
         reason = "both are integers below 1e12"
     )]
     let (seconds, micros) = (unix_seconds.trunc() as i64, micros as i64);
-    let micros_in_second = u32::try_from(micros.rem_euclid(1_000_000)).ok()?;
+    let micros_in_second = micros.rem_euclid(1_000_000).unsigned_abs();
     Some((seconds + micros.div_euclid(1_000_000), micros_in_second))
 }
 
 /// A local date and time.
 struct Moment {
-    date: (i64, i64, i64),
-    second_of_day: u32,
-    micros: u32,
+    /// Year, month, day.
+    date: (u64, u64, u64),
+    second_of_day: u64,
+    micros: u64,
 }
 
 impl Moment {
-    fn new(local_seconds: i64, micros: u32) -> Option<Self> {
+    fn new(local_seconds: i64, micros: u64) -> Option<Self> {
         const DAY: i64 = 86_400;
-        let date = civil_date(local_seconds.div_euclid(DAY));
-        let second_of_day = u32::try_from(local_seconds.rem_euclid(DAY)).ok()?;
-        (1..=9999).contains(&date.0).then_some(Self {
-            date,
+        let (year, month, day) = civil_date(local_seconds.div_euclid(DAY));
+        if !(1..=9999).contains(&year) {
+            return None;
+        }
+        let [year, month, day, second_of_day] =
+            [year, month, day, local_seconds.rem_euclid(DAY)].map(i64::unsigned_abs);
+        Some(Self {
+            date: (year, month, day),
             second_of_day,
             micros,
         })
     }
 
-    fn push_date(&self, out: &mut String) {
+    fn push_date(&self, out: &mut Digits) {
         let (year, month, day) = self.date;
-        // Writing to a String cannot fail. C's %Y does not pad.
-        let _ = write!(out, "{year}-{month:02}-{day:02}");
+        // C's %Y does not pad.
+        out.push_integer(year, 1);
+        out.push(b"-");
+        out.push_integer(month, 2);
+        out.push(b"-");
+        out.push_integer(day, 2);
+        out.push(b" ");
     }
 
-    fn push_time(&self, out: &mut String) {
-        let (hour, minute, second) = (
-            self.second_of_day / 3600,
-            self.second_of_day / 60 % 60,
-            self.second_of_day % 60,
-        );
-        let _ = write!(out, "{hour:02}:{minute:02}:{second:02}.{:06}", self.micros);
+    fn push_time(&self, out: &mut Digits) {
+        out.push_integer(self.second_of_day / 3600, 2);
+        out.push(b":");
+        out.push_integer(self.second_of_day / 60 % 60, 2);
+        out.push(b":");
+        out.push_integer(self.second_of_day % 60, 2);
+        out.push(b".");
+        out.push_integer(self.micros, 6);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::str::FromStr;
 
+use super::arena::is_none;
 use super::node::{NodeRef, Step, Walk};
 use super::python::{float_len, push_fixed, push_spaces};
-use super::tree::{HiqTree, is_none};
+use super::tree::HiqTree;
 use super::{Extras, LocalZone};
 
 /// Levels that are drawn with their lines. HiQ stops a little earlier, with a `RecursionError`; below, the level is

@@ -174,28 +174,43 @@ fn is_printable(c: char) -> bool {
     text.escape_debug().count() == 2
 }
 
-/// Room for the longest `repr` of a double (24) and for a fixed number below 2^53 with six decimals (24).
-struct Digits {
-    bytes: [u8; 40],
+/// Room for the longest `repr` of a double (24), a fixed number below 2^53 with six decimals (24), two moments (55).
+pub(super) struct Digits {
+    bytes: [u8; Digits::ROOM],
     length: usize,
 }
 
 impl Digits {
-    const fn new() -> Self {
+    const ROOM: usize = 64;
+
+    pub(super) const fn new() -> Self {
         Self {
-            bytes: [0; 40],
+            bytes: [0; Self::ROOM],
             length: 0,
         }
     }
 
-    fn push(&mut self, text: &[u8]) {
+    pub(super) fn push(&mut self, text: &[u8]) {
         if let Some(room) = self.bytes.get_mut(self.length..self.length + text.len()) {
             room.copy_from_slice(text);
             self.length += text.len();
         }
     }
 
-    fn text(&self) -> &str {
+    /// At least `width` digits. Formatting by `write!` takes three times as long, and a tree has ten numbers a span.
+    pub(super) fn push_integer(&mut self, mut value: u64, width: usize) {
+        const MOST: usize = 20;
+        let mut digits = [b'0'; MOST];
+        let mut start = MOST;
+        while value > 0 {
+            start -= 1;
+            digits[start] += u8::try_from(value % 10).unwrap_or_default();
+            value /= 10;
+        }
+        self.push(&digits[start.min(MOST.saturating_sub(width))..]);
+    }
+
+    pub(super) fn text(&self) -> &str {
         str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
@@ -261,20 +276,21 @@ fn fixed_text(value: f64, decimals: u32, out: &mut Digits) -> Option<&str> {
         out.push(b"-");
     }
     let (whole, part) = whole_and_part(scaled, scale);
-    // Writing to the buffer cannot fail.
-    let _ = match decimals {
-        0 => write!(out, "{whole}"),
-        _ => write!(out, "{whole}.{part:0width$}", width = decimals as usize),
-    };
+    out.push_integer(whole, 1);
+    if decimals > 0 {
+        out.push(b".");
+        out.push_integer(part, decimals as usize);
+    }
     Some(out.text())
 }
 
-/// Division of 128 bits is slow, and seldom needed.
-fn whole_and_part(scaled: u128, scale: u64) -> (u128, u128) {
-    match u64::try_from(scaled) {
-        Ok(scaled) => (u128::from(scaled / scale), u128::from(scaled % scale)),
-        Err(_) => (scaled / u128::from(scale), scaled % u128::from(scale)),
+fn whole_and_part(scaled: u128, scale: u64) -> (u64, u64) {
+    if let Ok(scaled) = u64::try_from(scaled) {
+        return (scaled / scale, scaled % scale);
     }
+    // Division of 128 bits is slow, and seldom needed. Both results fit: whole is below 2^53.
+    let low = |wide: u128| u64::try_from(wide).unwrap_or(u64::MAX);
+    (low(scaled / u128::from(scale)), low(scaled % u128::from(scale)))
 }
 
 fn scaled_to_integer(magnitude: f64, scale: u64) -> Option<u128> {

@@ -1,8 +1,8 @@
 //! The tree itself: an arena of nodes in the order they started, linked parent to first child to next sibling.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use super::arena::{Names, Node, is_none, lower, upper};
 use super::build::HiqTreeBuilder;
 use super::node::{NodeId, NodeRef};
 use super::{Extras, LocalZone};
@@ -414,109 +414,6 @@ impl fmt::Debug for HiqTree {
 impl PartialEq for HiqTree {
     fn eq(&self, other: &Self) -> bool {
         self.count == other.count && self.depth == other.depth && self.repr() == other.repr()
-    }
-}
-
-/// One span. Links are [`NodeId::NONE`] where there is none.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) start: f64,
-    pub(super) end: f64,
-    pub(super) name: u32,
-    pub(super) nid: u32,
-    pub(super) parent: NodeId,
-    pub(super) first_child: NodeId,
-    pub(super) last_child: NodeId,
-    pub(super) next: NodeId,
-    /// Boxed, for most spans have none.
-    pub(super) extras: Option<Box<Extras>>,
-}
-
-impl Node {
-    pub(super) fn new(name: u32, start: f64, end: f64) -> Self {
-        let [parent, first_child, last_child, next] = [NodeId::NONE; 4];
-        Self {
-            start,
-            end,
-            name,
-            nid: 0,
-            parent,
-            first_child,
-            last_child,
-            next,
-            extras: None,
-        }
-    }
-
-    fn virtual_root() -> Self {
-        Self::new(Names::VIRTUAL, f64::INFINITY, f64::INFINITY)
-    }
-
-    fn is_virtual(&self) -> bool {
-        self.start.is_infinite() && self.end.is_infinite() && (self.start > 0.0 || self.end > 0.0)
-    }
-}
-
-/// HiQ takes a root of this name for virtual.
-pub(super) fn is_none(name: &str) -> bool {
-    name.eq_ignore_ascii_case("none")
-}
-
-fn lower(known: f64, other: f64) -> f64 {
-    if known.is_infinite() || other < known {
-        other
-    } else {
-        known
-    }
-}
-
-fn upper(known: f64, other: f64) -> f64 {
-    if known.is_infinite() || other > known {
-        other
-    } else {
-        known
-    }
-}
-
-/// The names of a tree, each once.
-#[derive(Clone, Debug)]
-pub(super) struct Names {
-    texts: Vec<Box<str>>,
-    indices: HashMap<Box<str>, u32>,
-}
-
-impl Names {
-    /// Index of `None`, the virtual root's name.
-    const VIRTUAL: u32 = 0;
-
-    pub(super) fn text(&self, index: u32) -> &str {
-        &self.texts[index as usize]
-    }
-
-    pub(super) fn index(&mut self, name: &str) -> u32 {
-        if let Some(&index) = self.indices.get(name) {
-            return index;
-        }
-        // There are at most as many names as nodes, whose number is limited.
-        let index = u32::try_from(self.texts.len()).unwrap_or(Self::VIRTUAL);
-        self.texts.push(name.into());
-        self.indices.insert(name.into(), index);
-        index
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.texts.len()
-    }
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        let mut names = Self {
-            texts: Vec::new(),
-            indices: HashMap::new(),
-        };
-        names.index("None");
-        names
     }
 }
 
