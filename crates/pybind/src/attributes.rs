@@ -11,7 +11,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::gil::GilCell;
 use crate::state::Quiet;
 
 /// Longest text that is made of a value that is none of OpenTelemetry's types, in bytes.

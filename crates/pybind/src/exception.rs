@@ -213,7 +213,7 @@ fn type_name(kind: &Bound<'_, PyType>) -> String {
 fn guarded(text: PyResult<Bound<'_, PyString>>) -> String {
     match text {
         Ok(text) => {
-            let mut text = text.to_string_lossy().into_owned();
+            let mut text = crate::attributes::lossless(&text);
             text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
             text
         }
@@ -257,6 +257,18 @@ fn place(traceback: &Bound<'_, PyAny>) -> Option<(String, i64, String)> {
     let file = code.getattr("co_filename").ok()?.extract().ok()?;
     let function = code.getattr("co_name").ok()?.extract().ok()?;
     Some((file, line, function))
+}
+
+/// Adds the stack of the exception that was recorded last to the open span `id`, for HiQ's `exception_trace`.
+pub(crate) fn add_trace(state: &mut ThreadState, id: SpanId) {
+    let Some(text) = state.exception.text.take() else { return };
+    if let Some(tree) = state.open()
+        && let Some(index) = tree.index_of_open(id)
+    {
+        let key = symbol("hiq.exception_trace").unwrap_or(Symbol::EMPTY);
+        tree.builder().set_attribute(index, key, ValueRef::Str(&text.stack));
+    }
+    state.exception.text = Some(text);
 }
 
 /// Records an exception that a program hands to us (`span.record_exception(e)`), with attributes of its own.

@@ -83,7 +83,7 @@ unsafe fn close(
         if result.is_null() {
             record_pending(state, id, end);
             if drivers.iter().any(|driver| driver.get().is_verbose()) {
-                state.add_exception_trace(id);
+                crate::exception::add_trace(state, id);
             }
         }
         let pending = result.is_null().then(Pending::take);

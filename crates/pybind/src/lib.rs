@@ -12,6 +12,7 @@ mod attributes;
 mod context;
 mod driver;
 mod exception;
+mod exporting;
 mod extras;
 mod gil;
 mod module;
@@ -35,5 +36,6 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     trace::add_to_module(module)?;
     status::add_to_module(module)?;
     module::add_to_module(module)?;
+    exporting::add_to_module(module)?;
     module.add_class::<tree::PyTree>()
 }

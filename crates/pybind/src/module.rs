@@ -178,7 +178,49 @@ fn set_zin_threshold(seconds: f64) {
     crate::runtime::set_zin_threshold(seconds);
 }
 
+/// hiq's exceptions, which the Python half defines nothing of.
+pub(crate) mod errors {
+    use hiq_core::config::ConfigError as CoreError;
+    use pyo3::exceptions::{PyException, PyValueError};
+    use pyo3::prelude::*;
+    use pyo3::sync::PyOnceLock;
+    use pyo3::types::{PyDict, PyTuple, PyType};
+
+    pyo3::create_exception!(hiq, HiqError, PyException, "Base of hiq's errors.");
+    pyo3::create_exception!(hiq, ExportError, HiqError, "Not everything could be delivered in time.");
+
+    static CONFIG_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+    /// `ConfigError`, which is a `HiqError` and a `ValueError`.
+    pub(crate) fn config_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+        let made = CONFIG_ERROR.get_or_try_init(py, || {
+            let bases = PyTuple::new(py, [py.get_type::<HiqError>(), py.get_type::<PyValueError>()])?;
+            let body = PyDict::new(py);
+            body.set_item("__module__", "hiq")?;
+            body.set_item("__doc__", "A setting or conf row is wrong. The message names the value, the place and the fix.")?;
+            let made = py.get_type::<PyType>().call1(("ConfigError", bases, body))?;
+            Ok::<_, PyErr>(made.cast_into::<PyType>()?.unbind())
+        })?;
+        Ok(made.bind(py))
+    }
+
+    pub(crate) fn config(error: &CoreError) -> PyErr {
+        config_text(&error.to_string())
+    }
+
+    pub(crate) fn config_text(message: &str) -> PyErr {
+        Python::attach(|py| match config_type(py) {
+            Ok(kind) => PyErr::from_type(kind.clone(), message.to_owned()),
+            Err(error) => error,
+        })
+    }
+}
+
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("HiqError", py.get_type::<errors::HiqError>())?;
+    module.add("ExportError", py.get_type::<errors::ExportError>())?;
+    module.add("ConfigError", errors::config_type(py)?)?;
     module.add_class::<Driver>()?;
     module.add_function(wrap_pyfunction!(traced, module)?)?;
     module.add_function(wrap_pyfunction!(is_traced, module)?)?;

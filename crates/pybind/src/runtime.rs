@@ -4,6 +4,7 @@
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
 
 use hiq_core::config::{Env, Settings};
 use hiq_core::context::{Context, SAMPLED};
@@ -28,9 +29,29 @@ pub(crate) struct Runtime {
     /// What roots hang under when nothing else is said: `TRACEPARENT`, or the span that a fork left.
     pub(crate) parent: Option<Context>,
     pub(crate) hold_back_ticks: u64,
+    shutdown_timeout: Duration,
 }
 
 impl Runtime {
+    /// The same settings, exporting nothing.
+    pub(crate) fn without_pipeline(&self) -> Self {
+        self.with(None, self.parent.clone())
+    }
+
+    fn with(&self, pipeline: Option<Pipeline>, parent: Option<Context>) -> Self {
+        Self {
+            resource: Arc::clone(&self.resource),
+            scope: Arc::clone(&self.scope),
+            limits: self.limits,
+            sampler: self.sampler.clone(),
+            keep: self.keep,
+            pipeline,
+            parent,
+            hold_back_ticks: self.hold_back_ticks,
+            shutdown_timeout: self.shutdown_timeout,
+        }
+    }
+
     /// Without a pipeline: what drivers record with before anybody has called `init`.
     pub(crate) fn from_settings(settings: &Settings, resource: Arc<Resource>) -> Self {
         Self {
@@ -42,6 +63,7 @@ impl Runtime {
             pipeline: None,
             parent: settings.parent.clone(),
             hold_back_ticks: ticks_of(MAX_HELD_BACK_NANOS),
+            shutdown_timeout: settings.pipeline.shutdown_timeout,
         }
     }
 
@@ -111,16 +133,12 @@ pub(crate) fn after_fork_in_child(inherited: Option<Context>) {
     if inherited.is_none() {
         return;
     }
-    replace(Runtime {
-        resource: Arc::clone(&before.resource),
-        scope: Arc::clone(&before.scope),
-        limits: before.limits,
-        sampler: before.sampler.clone(),
-        keep: before.keep,
-        pipeline: before.pipeline.clone(),
-        parent: inherited,
-        hold_back_ticks: before.hold_back_ticks,
-    });
+    replace(before.with(before.pipeline.clone(), inherited));
+}
+
+/// How long exit may take.
+pub(crate) fn shutdown_timeout() -> Duration {
+    current().shutdown_timeout
 }
 
 /// Ticks that `nanos` last.

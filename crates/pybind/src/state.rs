@@ -206,8 +206,10 @@ fn open_tree(runtime: &Runtime, root: &Root<'_>, parent: Option<Context>, trace_
         start.trace_flags |= parent.trace_flags & !SAMPLED;
         start.trace_state = parent.trace_state;
     }
-    let memory = hiq_core::pool::take().unwrap_or_default();
-    let builder = TreeBuilder::reusing(memory, start, runtime.limits);
+    let builder = match hiq_core::pool::take() {
+        Some(used) => TreeBuilder::reusing(used, start, runtime.limits),
+        None => TreeBuilder::new(start, runtime.limits),
+    };
     OpenTree::new(builder, runtime.hold_back_ticks, root.role, root.tick)
 }
 

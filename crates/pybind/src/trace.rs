@@ -11,7 +11,7 @@ use hiq_core::record::OpenTree;
 use hiq_core::span::{Kind, Status};
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
-use hiq_core::value::{Value, ValueRef};
+use hiq_core::value::Value;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -14,7 +14,7 @@ use crate::value::ValueRef;
 #[non_exhaustive]
 pub struct Projection<'a> {
     /// Whether a span with this set of drivers is the driver's own.
-    pub is_own: &'a dyn Fn(u16) -> bool,
+    pub is_own: &'a (dyn Fn(u16) -> bool + Sync),
     /// The metric, by the name of its column; `None`: time, in seconds since the epoch.
     pub metric: Option<&'a str>,
     /// Whether nodes carry their time as `start` and `end`, as HiQ's `attach_timestamp` has it.
@@ -23,7 +23,7 @@ pub struct Projection<'a> {
 
 impl<'a> Projection<'a> {
     /// The time tree of the spans that are `is_own`.
-    pub fn new(is_own: &'a dyn Fn(u16) -> bool) -> Self {
+    pub fn new(is_own: &'a (dyn Fn(u16) -> bool + Sync)) -> Self {
         Self { is_own, metric: None, with_times: false }
     }
 

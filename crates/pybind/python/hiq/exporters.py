@@ -1,0 +1,77 @@
+"""Where spans go: what `hiq.init(exporters=[...])` takes. All settings are optional; the environment fills the gaps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["ConsoleExporter", "Exporter", "FileExporter", "OtlpExporter"]
+
+
+class Exporter:
+    """Base of the exporters' settings. Nothing is opened before the first span."""
+
+    def __init__(self, kind: str, **settings: Any) -> None:
+        self._settings = {"type": kind, **{key: value for key, value in settings.items() if value is not None}}
+
+    def settings(self) -> dict[str, Any]:
+        """As the native module takes them."""
+        return dict(self._settings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exporter) and self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash(repr(sorted(self._settings.items())))
+
+    def __repr__(self) -> str:
+        # Headers carry tokens; names of settings tell enough.
+        return f"{type(self).__name__}({', '.join(sorted(self._settings.keys() - {'type'}))})"
+
+
+class OtlpExporter(Exporter):
+    """Sends OTLP over HTTP.
+
+    `protocol` is `http/protobuf` (default) or `http/json`; `endpoint` is the base URL (default http://localhost:4318), to
+    which `v1/traces` is added; `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or `none`;
+    the certificates are paths of PEM files.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        protocol: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        compression: str | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+    ) -> None:
+        super().__init__(
+            "otlp",
+            endpoint=endpoint,
+            protocol=protocol,
+            headers=None if headers is None else dict(headers),
+            timeout_s=timeout_s,
+            compression=compression,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+        )
+
+
+class FileExporter(Exporter):
+    """Appends to a file, one OTLP JSON request a line, as the OpenTelemetry Collector does."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__("file", path=os.fspath(path))
+
+
+class ConsoleExporter(Exporter):
+    """Prints spans, for a first look."""
+
+    def __init__(self) -> None:
+        super().__init__("console")

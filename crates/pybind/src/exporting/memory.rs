@@ -1,0 +1,140 @@
+//! The `memory` exporter: finished spans as dicts, for users' own tests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hiq_core::batch::TreeBatch;
+use hiq_core::export::{Deadline, Exporter, Progress};
+use hiq_core::ledger::Custody;
+use hiq_core::span::{Kind, Span, Status};
+use hiq_core::tree::SpanTree;
+use hiq_core::value::{Value, ValueRef};
+use hiq_core::wire::Text;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+static HELD: Mutex<Vec<Arc<SpanTree>>> = Mutex::new(Vec::new());
+
+/// Keeps what it is given.
+#[derive(Debug)]
+pub(super) struct MemoryExporter;
+
+impl Exporter<TreeBatch> for MemoryExporter {
+    fn export(&mut self, batch: Arc<TreeBatch>, custody: Custody, _deadline: &Deadline) -> Progress {
+        let trees = batch.trees().iter().map(Arc::clone);
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).extend(trees);
+        custody.delivered();
+        Progress::Done
+    }
+}
+
+/// The spans that the `memory` exporter was given, in the order they came.
+#[pyfunction]
+#[pyo3(signature = (clear=false))]
+pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, PyList>> {
+    let trees = {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if clear { std::mem::take(&mut *held) } else { held.clone() }
+    };
+    let spans = PyList::empty(py);
+    for tree in &trees {
+        for span in tree.spans() {
+            spans.append(span_dict(py, span)?)?;
+        }
+    }
+    Ok(spans)
+}
+
+fn span_dict<'py>(py: Python<'py>, span: Span<'_>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("trace_id", span.trace_id().to_string())?;
+    dict.set_item("span_id", span.id().to_string())?;
+    dict.set_item("parent_span_id", span.parent_id().map(|id| id.to_string()))?;
+    dict.set_item("has_remote_parent", span.has_remote_parent())?;
+    dict.set_item("trace_flags", span.trace_flags())?;
+    dict.set_item("trace_state", span.trace_state().map_or("", |state| state.as_str()))?;
+    dict.set_item("name", span.name().as_str())?;
+    dict.set_item("kind", kind_name(span.kind()))?;
+    dict.set_item("start_unix_nanos", span.start().0)?;
+    dict.set_item("end_unix_nanos", span.end().0)?;
+    dict.set_item("status", status_name(span.status()))?;
+    dict.set_item("status_message", span.status_message().map_or("", |message| message.as_str()))?;
+    dict.set_item("attributes", attributes_dict(py, span.attributes())?)?;
+    let events = PyList::empty(py);
+    for event in span.events() {
+        let item = PyDict::new(py);
+        item.set_item("name", event.name().as_str())?;
+        item.set_item("time_unix_nanos", event.time().0)?;
+        item.set_item("attributes", attributes_dict(py, event.attributes())?)?;
+        events.append(item)?;
+    }
+    dict.set_item("events", events)?;
+    let links = PyList::empty(py);
+    for link in span.links() {
+        let item = PyDict::new(py);
+        item.set_item("trace_id", link.trace_id().to_string())?;
+        item.set_item("span_id", link.span_id().to_string())?;
+        item.set_item("attributes", attributes_dict(py, link.attributes())?)?;
+        links.append(item)?;
+    }
+    dict.set_item("links", links)?;
+    let scope = span.scope();
+    dict.set_item("scope", (scope.name().map_or("", |name| name.as_str()), scope.version().map_or("", |version| version.as_str())))?;
+    dict.set_item("resource", attributes_dict(py, span.tree().resource().attributes())?)?;
+    Ok(dict)
+}
+
+fn attributes_dict<'a, 'py>(
+    py: Python<'py>,
+    attributes: impl Iterator<Item = (Text<'a>, ValueRef<'a>)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (key, value) in attributes {
+        dict.set_item(key.as_str(), object(py, value)?)?;
+    }
+    Ok(dict)
+}
+
+fn object<'py>(py: Python<'py>, value: ValueRef<'_>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        ValueRef::Text(text) => text.as_str().into_pyobject(py)?.into_any(),
+        ValueRef::Str(text) => text.into_pyobject(py)?.into_any(),
+        ValueRef::Bool(b) => b.into_pyobject(py)?.to_owned().into_any(),
+        ValueRef::Int(i) => i.into_pyobject(py)?.into_any(),
+        ValueRef::F64(f) => f.into_pyobject(py)?.into_any(),
+        ValueRef::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
+        ValueRef::Array(items) => {
+            let list = PyList::empty(py);
+            for item in items {
+                list.append(object(py, item.as_ref())?)?;
+            }
+            list.into_any()
+        }
+        ValueRef::Map(pairs) => {
+            let dict = PyDict::new(py);
+            for (key, value) in pairs {
+                dict.set_item(key, object(py, Value::as_ref(value))?)?;
+            }
+            dict.into_any()
+        }
+        _ => py.None().into_bound(py),
+    })
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Unspecified => "unspecified",
+        Kind::Internal => "internal",
+        Kind::Server => "server",
+        Kind::Client => "client",
+        Kind::Producer => "producer",
+        Kind::Consumer => "consumer",
+    }
+}
+
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Unset => "unset",
+        Status::Ok => "ok",
+        Status::Error => "error",
+    }
+}
