@@ -290,7 +290,10 @@ fn whole_and_part(scaled: u128, scale: u64) -> (u64, u64) {
     }
     // Division of 128 bits is slow, and seldom needed. Both results fit: whole is below 2^53.
     let low = |wide: u128| u64::try_from(wide).unwrap_or(u64::MAX);
-    (low(scaled / u128::from(scale)), low(scaled % u128::from(scale)))
+    (
+        low(scaled / u128::from(scale)),
+        low(scaled % u128::from(scale)),
+    )
 }
 
 fn scaled_to_integer(magnitude: f64, scale: u64) -> Option<u128> {
