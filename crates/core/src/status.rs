@@ -103,6 +103,7 @@ impl StatusLine {
         let lost = ledger.rejected + ledger.dropped.total();
         let news = match health {
             Health::Waiting(why) => format!("{} spans wait: {why}", ledger.unsettled()),
+            Health::Losing(why) if lost == 0 => why.clone(),
             Health::Losing(why) => format!("{lost} spans lost: {why}"),
             Health::Warned(words) => format!("delivered, but {words}"),
             Health::Fine => format!("delivering again; {lost} spans were lost"),

@@ -61,13 +61,24 @@ pub(super) struct LaneSettings {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) spec: Arc<LaneSpec>,
-    pub(super) settings: LaneSettings,
+    pub(super) settings: PipelineSettings,
     pub(super) ledger: Arc<Ledger>,
     pub(super) queue: Queue,
     /// The worker's life; shutdown pulls it forward.
     pub(super) deadline: Deadline,
+    status: Mutex<StatusLine>,
+    /// Whether there is no need to look at `thread`.
     started: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Thread>,
+}
+
+#[derive(Debug, Default)]
+enum Thread {
+    #[default]
+    NotStarted,
+    Running(JoinHandle<()>),
+    /// Somebody waits, or has waited, for its end.
+    Over,
 }
 
 impl Lane {
@@ -77,12 +88,14 @@ impl Lane {
         sampled_out: Arc<AtomicU64>,
     ) -> Arc<Self> {
         let ledger = Ledger::with_sampled_out(sampled_out);
+        let status = StatusLine::new(Arc::clone(&spec.name), settings.status.clone());
         Arc::new(Self {
             spec,
-            settings: settings.clone(),
+            settings: settings.pipeline.clone(),
             queue: Queue::new(settings.pipeline.clone(), Arc::clone(&ledger)),
             ledger,
             deadline: Deadline::never(),
+            status: Mutex::new(status),
             started: AtomicBool::new(false),
             thread: Mutex::default(),
         })
@@ -99,28 +112,22 @@ impl Lane {
     /// Starts the worker, unless it has been started or the lane is closed.
     #[cold]
     pub(super) fn start(self: &Arc<Self>) {
-        if self.started.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let worker = Worker::new(Arc::clone(self));
-        let name = format!("hiq-{}", self.spec.name);
-        match os::spawn_without_signals(name, move || worker.run()) {
-            Ok(thread) => *self.thread() = Some(thread),
-            Err(error) => {
-                self.say_not_started(&error);
-                self.started.store(false, Ordering::Release);
+        let mut thread = lock(&self.thread);
+        if matches!(*thread, Thread::NotStarted) {
+            let worker = Worker::new(Arc::clone(self));
+            let name = format!("hiq-{}", self.spec.name);
+            match os::spawn_without_signals(name, move || worker.run()) {
+                Ok(running) => *thread = Thread::Running(running),
+                // The next tree tries again.
+                Err(error) => return self.say(&Health::Waiting(format!("no thread: {error}"))),
             }
         }
+        self.started.store(true, Ordering::Relaxed);
     }
 
-    fn say_not_started(&self, error: &std::io::Error) {
-        let health = Health::Waiting(format!("no thread could be started: {error}"));
-        self.status_line()
-            .update(&health, &self.ledger, Instant::now());
-    }
-
-    pub(super) fn status_line(&self) -> StatusLine {
-        StatusLine::new(Arc::clone(&self.spec.name), self.settings.status.clone())
+    /// Says how the exporter fares, if that has changed.
+    pub(super) fn say(&self, health: &Health) {
+        lock(&self.status).update(health, &self.ledger, Instant::now());
     }
 
     /// Has the worker drain the queue and end by `at`.
@@ -131,16 +138,20 @@ impl Lane {
 
     /// Waits for the worker and closes the account; leaves it behind when it hangs.
     pub(super) fn end_shutdown(&self, at: Instant) -> ExporterReport {
-        let thread = self.thread().take();
-        let ended = thread.is_none() || self.queue.wait_for_end(at + GRACE);
-        if let Some(thread) = thread.filter(|_| ended) {
+        let thread = std::mem::replace(&mut *lock(&self.thread), Thread::Over);
+        if matches!(thread, Thread::NotStarted) {
+            self.queue.end();
+        }
+        let ended = self.queue.wait_for_end(at + GRACE);
+        if let Thread::Running(thread) = thread
+            && ended
+        {
             // It has nothing left to do but return.
             let _ = thread.join();
         }
         self.close();
-        let ledger = self.ledger.snapshot();
-        let lost = ledger.dropped[DropReason::Shutdown] > 0;
-        ExporterReport::new(Arc::clone(&self.spec.name), ended && !lost, ledger)
+        let lost = self.ledger.snapshot().dropped[DropReason::Shutdown] > 0;
+        self.report(ended && !lost)
     }
 
     /// Takes nothing in any more; what is there counts as dropped.
@@ -161,8 +172,8 @@ impl Lane {
         let name = Arc::clone(&self.spec.name);
         ExporterStats::new(name, self.ledger.snapshot(), self.queue.wake_ups())
     }
+}
 
-    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::lane::Lane;
 use crate::batch::TreeBatch;
@@ -11,7 +10,6 @@ use crate::encode::DropReason;
 use crate::export::{Deadline, Exporter, Health, Progress};
 use crate::ledger::Custody;
 use crate::queue::Task;
-use crate::status::StatusLine;
 use crate::tree::SpanTree;
 
 type BoxedExporter = Box<dyn Exporter<TreeBatch>>;
@@ -22,17 +20,14 @@ pub(super) struct Worker {
     exporter: Option<BoxedExporter>,
     /// Why there is no exporter, when there should be one.
     trouble: Option<String>,
-    status: StatusLine,
 }
 
 impl Worker {
     pub(super) fn new(lane: Arc<Lane>) -> Self {
-        let status = lane.status_line();
         Self {
             lane,
             exporter: None,
             trouble: None,
-            status,
         }
     }
 
@@ -42,7 +37,7 @@ impl Worker {
         self.build();
         let mut progress = self.call(|exporter, deadline| exporter.poll(deadline));
         loop {
-            self.update_status();
+            self.say();
             progress = match lane.queue.next_task(progress, &lane.deadline) {
                 Task::Export(trees, custody) => self.export(trees, custody),
                 Task::Poll => self.call(|exporter, deadline| exporter.poll(deadline)),
@@ -54,7 +49,7 @@ impl Worker {
             exporter.shutdown(deadline);
             Progress::Done
         });
-        self.update_status();
+        self.say();
     }
 
     fn export(&mut self, trees: Vec<Arc<SpanTree>>, custody: Custody) -> Progress {
@@ -86,7 +81,7 @@ impl Worker {
             return Progress::Done;
         };
         let life = &self.lane.deadline;
-        let timeout = self.lane.settings.pipeline.export_timeout;
+        let timeout = self.lane.settings.export_timeout;
         let deadline = timeout.map_or_else(|| life.clone(), |timeout| life.within(timeout));
         let called = catch_unwind(AssertUnwindSafe(|| call(exporter, &deadline)));
         called.unwrap_or_else(|panic| {
@@ -97,14 +92,12 @@ impl Worker {
         })
     }
 
-    fn update_status(&mut self) {
-        let health = match (&self.trouble, &self.exporter) {
+    fn say(&self) {
+        self.lane.say(&match (&self.trouble, &self.exporter) {
             (Some(trouble), _) => Health::Losing(trouble.clone()),
             (None, Some(exporter)) => exporter.health(),
             (None, None) => Health::Fine,
-        };
-        self.status
-            .update(&health, &self.lane.ledger, Instant::now());
+        });
     }
 }
 
