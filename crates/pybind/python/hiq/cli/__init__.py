@@ -1,0 +1,100 @@
+"""The command line: `run`, `conf check`, `conf suggest`. Exit codes: 0 fine, 2 usage or conf; `run` has the program's."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import _hiq
+
+__all__ = ["run_command"]
+
+_RUN_EXAMPLES = """\
+examples:
+  python -m hiq run --conf shop.yaml shop.py --port 8000
+  python -m hiq run --conf shop.yaml -m shop --port 8000
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 OTEL_SERVICE_NAME=shop python -m hiq run --conf shop.yaml -m shop
+  python -m hiq run --conf shop.yaml --file spans.jsonl -m shop
+"""
+
+
+def run_command(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except _hiq.ConfigError as error:
+        options.parser.exit(2, f"hiq: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hiq", description="Traces Python programs without touching them.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"hiq {_hiq.version}")
+    parser.set_defaults(parser=parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    conf = commands.add_parser("conf", help="check or propose a conf").add_subparsers(metavar="COMMAND", required=True)
+    _add_check(conf)
+    _add_suggest(conf)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a program with its declared functions traced",
+        usage="hiq run [options] [--] SCRIPT [ARGUMENT ...]\n       hiq run [options] -m MODULE [ARGUMENT ...]",
+        epilog=_RUN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--conf", metavar="FILE", help="which functions are traced (YAML, JSON or CSV)")
+    parser.add_argument("--service-name", metavar="NAME", help="the program's name in the backend (OTEL_SERVICE_NAME)")
+    parser.add_argument("--endpoint", metavar="URL", help="where OTLP goes (OTEL_EXPORTER_OTLP_ENDPOINT)")
+    parser.add_argument("--protocol", choices=["http/protobuf", "http/json"], help="OTEL_EXPORTER_OTLP_PROTOCOL")
+    parser.add_argument("--file", metavar="PATH", help="append OTLP JSON lines to a file, instead of sending")
+    parser.add_argument("--console", action="store_true", help="print spans, instead of sending")
+    parser.add_argument("--log-ids", action="store_true", help="put trace and span ids on logging records")
+    parser.add_argument("-m", dest="is_module", action="store_true", help="MODULE is a module, as for python -m")
+    # All that follows the first word that is not an option of ours belongs to the program.
+    parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(command=_run, parser=parser)
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("check", help="look whether a conf fits the code that can be imported here")
+    parser.add_argument("conf", metavar="FILE")
+    parser.set_defaults(command=_check, parser=parser)
+
+
+def _add_suggest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("suggest", help="propose a conf for a package: its public functions and methods")
+    parser.add_argument("package", metavar="PACKAGE")
+    parser.add_argument("--format", choices=["yaml", "json", "csv"], default="yaml")
+    parser.set_defaults(command=_suggest, parser=parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    program = list(options.program)
+    if program[:1] == ["--"]:
+        del program[0]
+    if options.is_module:
+        program.insert(0, "-m")
+    if len(program) < (2 if options.is_module else 1):
+        options.parser.error("a script, or -m and a module, is needed")
+    from .run import run
+
+    return run(program, options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .check import check
+
+    return check(options.conf)
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    from .suggest import suggest
+
+    return suggest(options.package, options.format)

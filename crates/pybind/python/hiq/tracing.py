@@ -1,0 +1,173 @@
+"""The modern face: start the pipeline, declare what is traced, wait for delivery, look at the ledger."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import _hiq
+from .exporters import Exporter, OtlpExporter
+
+if TYPE_CHECKING:
+    from ._rows import Row
+    from ._targets import Instrumentation
+
+__all__ = ["flush", "init", "instrument", "shutdown", "stats", "uninstrument"]
+
+log = logging.getLogger("hiq")
+
+
+def init(
+    service_name: str | None = None,
+    *,
+    endpoint: str | None = None,
+    protocol: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    exporters: Iterable[str | Exporter | Mapping[str, Any]] | None = None,
+    conf: str | os.PathLike[str] | list[Any] | None = None,
+    resource: Mapping[str, Any] | None = None,
+    sampler: str | None = None,
+    sampler_arg: float | None = None,
+    traceparent: str | None = None,
+    keep_errors: bool | None = None,
+    keep_slower_than_s: float | None = None,
+    schedule_delay_s: float | None = None,
+    max_queue_spans: int | None = None,
+    max_batch_spans: int | None = None,
+    log_level: str | None = None,
+    log_ids: bool = False,
+) -> None:
+    """Starts the pipeline of this process. What is not given comes from OpenTelemetry's environment variables.
+
+    `endpoint`, `protocol` and `headers` are short for one `OtlpExporter`. `conf` declares functions as `instrument` does.
+    `sampler` has OpenTelemetry's names (`always_on`, `traceidratio`, ...), `sampler_arg` its ratio. `traceparent` is the
+    span that this process's spans hang under. `keep_errors` and `keep_slower_than_s` (seconds) keep what the sampler would
+    leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans` spans; `max_queue_spans` is the memory.
+    `log_ids` puts trace and span ids on `logging` records.
+
+    The same call again does nothing; with other settings it raises ConfigError until `shutdown`.
+    """
+    settings = {
+        "service_name": service_name,
+        "resource": {**runtime_attributes(), **(resource or {})},
+        "exporters": _exporters(exporters, endpoint, protocol, headers),
+        "sampler": sampler,
+        "sampler_arg": sampler_arg,
+        "traceparent": traceparent,
+        "keep_errors": keep_errors,
+        "keep_slower_than_s": keep_slower_than_s,
+        "schedule_delay_s": schedule_delay_s,
+        "max_queue_spans": max_queue_spans,
+        "max_batch_spans": max_batch_spans,
+        "log_level": log_level,
+    }
+    start({key: value for key, value in settings.items() if value is not None})
+    if log_ids:
+        from .logs import install_log_ids
+
+        install_log_ids()
+    if conf is not None:
+        instrument(conf)
+
+
+def instrument(conf: str | os.PathLike[str] | list[Any]) -> None:
+    """Traces the functions that a conf (a file, or a list of rows) declares; their spans go to the pipeline.
+
+    A row whose target is not there is told of in one line; the others are traced. ConfigError for a conf that is wrong.
+    """
+    from ._rows import read_rows
+
+    pipeline_instrumentation().add(read_rows(conf))
+
+
+def uninstrument() -> None:
+    """Takes back what `instrument` did: the originals are in place again."""
+    pipeline_instrumentation().remove()
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Waits, at most `timeout` seconds, until everything that was finished before has left. False when some has not."""
+    return _hiq.flush(timeout)
+
+
+def shutdown(timeout: float = 5.0) -> bool:
+    """Flushes and ends the pipeline. It is called at interpreter exit by itself. False when some spans have not left."""
+    return _hiq.shutdown(timeout)
+
+
+def stats() -> dict[str, dict[str, Any]]:
+    """What became of the spans, by exporter; the numbers balance:
+    offered + recovered = exported + sent_unconfirmed + rejected + dropped + queued + in_flight + spooled."""
+    return _hiq.stats()
+
+
+# --- for the rest of the package ------------------------------------------------------------------
+
+
+def start(settings: dict[str, Any]) -> None:
+    """Starts the pipeline with the native module's settings, and what carries contexts between threads and processes."""
+    from . import _processes, executors
+
+    for warning in _hiq.init(settings):
+        say(warning)
+    executors.install()
+    _processes.install()
+
+
+def runtime_attributes() -> dict[str, str]:
+    """The interpreter, by OpenTelemetry's conventions for resources."""
+    return {
+        "process.runtime.name": sys.implementation.name,
+        "process.runtime.version": sys.version.split()[0],
+        "process.runtime.description": sys.version,
+    }
+
+
+def pipeline_instrumentation() -> Instrumentation:
+    """The targets that are traced for the pipeline's sake alone."""
+    global _instrumentation
+    if _instrumentation is None:
+        from ._targets import Instrumentation
+
+        _instrumentation = Instrumentation(None, say_untraced)
+    return _instrumentation
+
+
+def say_untraced(row: Row, reason: str) -> None:
+    """One line for a row that cannot be traced."""
+    place = f"{row.place}: " if row.place else ""
+    say(f"{place}{row.title} is not traced: {reason}")
+
+
+def say(text: str) -> None:
+    """A warning of ours, in the standard way: on stderr unless the program's logging says otherwise."""
+    if os.environ.get("OTEL_LOG_LEVEL", "").lower() != "none":
+        log.warning("hiq: %s", text)
+
+
+_instrumentation: Instrumentation | None = None
+
+
+def _exporters(
+    exporters: Iterable[str | Exporter | Mapping[str, Any]] | None,
+    endpoint: str | None,
+    protocol: str | None,
+    headers: Mapping[str, str] | None,
+) -> list[Any] | None:
+    short = endpoint is not None or protocol is not None or headers is not None
+    if exporters is None:
+        return [OtlpExporter(endpoint, protocol=protocol, headers=headers).settings()] if short else None
+    if short:
+        raise _hiq.ConfigError(
+            "init: exporters and one of endpoint, protocol, headers were given; give them to hiq.OtlpExporter"
+        )
+    return [_exporter(exporter) for exporter in exporters]
+
+
+def _exporter(exporter: str | Exporter | Mapping[str, Any]) -> Any:
+    if isinstance(exporter, Exporter):
+        return exporter.settings()
+    return exporter if isinstance(exporter, str) else dict(exporter)
