@@ -23,8 +23,10 @@ pub struct Extras {
 
 impl Extras {
     /// The empty dict.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            text: String::new(),
+        }
     }
 
     /// The dict that Python prints as `repr`, taken as it is.
@@ -101,6 +103,28 @@ impl Extras {
                 .into_iter()
                 .filter(|(name, _)| !keys.iter().any(|key| is_key(name, key))),
         )
+    }
+
+    /// The values of these text keys as numbers, and the same without these keys.
+    pub(super) fn split_numbers<const N: usize>(
+        &self,
+        keys: &[&str; N],
+    ) -> ([Option<f64>; N], Self) {
+        let (mut numbers, mut rest) = ([None; N], String::new());
+        let pairs = self.pairs();
+        if pairs.is_empty() {
+            return (numbers, self.clone());
+        }
+        for (name, value) in pairs {
+            match keys.iter().position(|key| is_key(name, key)) {
+                Some(index) => numbers[index] = value.parse().ok(),
+                None => push_pair(&mut rest, name, value),
+            }
+        }
+        if !rest.is_empty() {
+            rest.push('}');
+        }
+        (numbers, Self { text: rest })
     }
 
     /// As HiQ shortens the extras of a tree: no false values, only the end of long texts.

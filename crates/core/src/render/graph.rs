@@ -1,5 +1,6 @@
 //! The text that `show()` prints.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::str::FromStr;
 
@@ -148,11 +149,12 @@ impl<'a> Graph<'a> {
         self.out
     }
 
-    fn push_line(&mut self, node: NodeRef<'_>, is_last: bool, prefix: &Prefix) {
+    fn push_line(&mut self, node: NodeRef<'a>, is_last: bool, prefix: &Prefix) {
         let line_start = self.out.len();
         let (start, end) = self.values(node);
+        let shown = self.shown(node);
         if self.is_wide {
-            self.push_timestamps(node);
+            self.push_timestamps(shown.stamps);
         }
         self.push_range(self.is_time[node.id().index()], start, end);
         self.push_share(end - start);
@@ -168,13 +170,29 @@ impl<'a> Graph<'a> {
         self.out.push('(');
         push_fixed(&mut self.out, end - start, 6, 4);
         self.out.push(')');
-        if let Some(extras) = node.extras() {
-            self.push_extras(extras);
+        if !shown.extras.is_empty() {
+            self.push_extras(&shown.extras);
         }
         if is_root {
             self.push_tree_extras(extra_column);
         }
         self.out.push('\n');
+    }
+
+    /// A wide tree shows `start` and `end` in their column.
+    fn shown(&self, node: NodeRef<'a>) -> Shown<'a> {
+        let extras = node.extras().unwrap_or(&NO_EXTRAS);
+        if !self.is_wide {
+            return Shown {
+                stamps: None,
+                extras: Cow::Borrowed(extras),
+            };
+        }
+        let ([start, end], rest) = extras.split_numbers(&[START, END]);
+        Shown {
+            stamps: start.zip(end),
+            extras: Cow::Owned(rest),
+        }
     }
 
     /// Start and end as drawn.
@@ -186,11 +204,8 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn push_timestamps(&mut self, node: NodeRef<'_>) {
+    fn push_timestamps(&mut self, stamps: Option<(f64, f64)>) {
         const TIMESTAMP_WIDTH: usize = 14;
-        let stamps = node
-            .extras()
-            .and_then(|extras| Some((extras.number(START)?, extras.number(END)?)));
         match (stamps, self.options.time_format) {
             (Some((start, end)), format) => {
                 self.out.push('[');
@@ -239,16 +254,9 @@ impl<'a> Graph<'a> {
     }
 
     fn push_extras(&mut self, extras: &Extras) {
-        let shown = if self.is_wide {
-            &extras.without(&[START, END])
-        } else {
-            extras
-        };
-        if !shown.is_empty() {
-            self.out.push_str(" (");
-            self.out.push_str(shown.as_repr());
-            self.out.push(')');
-        }
+        self.out.push_str(" (");
+        self.out.push_str(extras.as_repr());
+        self.out.push(')');
     }
 
     fn push_tree_extras(&mut self, column: usize) {
@@ -285,6 +293,14 @@ impl<'a> Graph<'a> {
         push_fixed(&mut self.out, end, width, 3);
     }
 }
+
+/// What a line shows of a node's extras.
+struct Shown<'a> {
+    stamps: Option<(f64, f64)>,
+    extras: Cow<'a, Extras>,
+}
+
+static NO_EXTRAS: Extras = Extras::new();
 
 const START: &str = "start";
 const END: &str = "end";
