@@ -4,7 +4,7 @@
 //! cannot wipe pages, a `pthread_atfork` handler wipes the word.
 #![allow(
     unsafe_code,
-    reason = "mapping a page and registering a fork handler, argued at each"
+    reason = "a word that the kernel wipes, and values that are leaked; argued at each"
 )]
 
 use std::ptr;
@@ -24,6 +24,63 @@ pub fn generation() -> u32 {
     match unsafe { &*word }.load(Ordering::Relaxed) {
         0 => next_generation(),
         generation => generation,
+    }
+}
+
+/// A value that a forked child makes anew, because the parent's may be half changed or locked by a thread that did not
+/// come along. The parent's copy is leaked there, never dropped.
+pub(crate) struct PerProcess<T: 'static> {
+    current: AtomicPtr<Owned<T>>,
+    make: fn() -> T,
+}
+
+struct Owned<T> {
+    generation: u32,
+    value: T,
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub(crate) const fn new(make: fn() -> T) -> Self {
+        Self {
+            current: AtomicPtr::new(ptr::null_mut()),
+            make,
+        }
+    }
+
+    /// This process's value, made on first use.
+    #[inline]
+    pub(crate) fn get(&self) -> &'static T {
+        // SAFETY: `current` is null or a leaked box, which is only ever shared.
+        match unsafe { self.current.load(Ordering::Acquire).as_ref() } {
+            Some(owned) if owned.generation == generation() => &owned.value,
+            _ => self.make_anew(),
+        }
+    }
+
+    #[cold]
+    fn make_anew(&self) -> &'static T {
+        let generation = generation();
+        let mut before = self.current.load(Ordering::Acquire);
+        let value = (self.make)();
+        let fresh = Box::into_raw(Box::new(Owned { generation, value }));
+        loop {
+            // SAFETY: as in `get`.
+            if let Some(owned) = unsafe { before.as_ref() }
+                && owned.generation == generation
+            {
+                // SAFETY: made above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                return &owned.value;
+            }
+            let swapped =
+                self.current
+                    .compare_exchange(before, fresh, Ordering::AcqRel, Ordering::Acquire);
+            match swapped {
+                // SAFETY: as in `get`; it is leaked now.
+                Ok(_) => return unsafe { &(*fresh).value },
+                Err(theirs) => before = theirs,
+            }
+        }
     }
 }
 

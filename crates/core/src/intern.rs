@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::fork::PerProcess;
 use crate::value::{Value, ValueRef};
 use crate::wire::{Text, TextBuf};
 
@@ -66,13 +67,21 @@ pub fn symbol(name: &str) -> Option<Symbol> {
 }
 
 static SYMBOLS: Table<Text<'static>, MAX_SYMBOLS> = Table::new();
-static KNOWN: OnceLock<Mutex<HashMap<&'static str, u32>>> = OnceLock::new();
+static KNOWN: PerProcess<Mutex<HashMap<&'static str, u32>>> =
+    PerProcess::new(|| Mutex::new(names_in_table()));
+
+/// What is in the table already: in a forked child, what the parent put there.
+fn names_in_table() -> HashMap<&'static str, u32> {
+    (1_u32..)
+        .map_while(|index| {
+            let text = SYMBOLS.at(index as usize)?;
+            Some((text.as_str(), index))
+        })
+        .collect()
+}
 
 fn lock_known() -> MutexGuard<'static, HashMap<&'static str, u32>> {
-    KNOWN
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn empty_text() -> Text<'static> {
@@ -144,18 +153,16 @@ pub fn site<'a>(attributes: impl IntoIterator<Item = (&'a str, Value)>) -> SiteI
         .into_iter()
         .filter_map(|(key, value)| Some((symbol(key)?.text(), SiteValue::new(value)?)))
         .collect();
-    let mut count = SITE_COUNT.lock().unwrap_or_else(PoisonError::into_inner);
-    let index = *count + 1;
+    let index = SITE_COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if SITES.put(index, || Site { attributes }).is_none() {
         return SiteId::NONE;
     }
-    *count = index;
     #[expect(clippy::cast_possible_truncation, reason = "below MAX_SITES")]
     SiteId(index as u32)
 }
 
 static SITES: Table<Site, MAX_SITES> = Table::new();
-static SITE_COUNT: Mutex<usize> = Mutex::new(0);
+static SITE_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 struct Site {
     attributes: Vec<(Text<'static>, SiteValue)>,

@@ -271,7 +271,7 @@ impl Inner {
                 &self.settings,
             );
             if self.closed.load(Ordering::Acquire) {
-                fresh.list.iter().for_each(|lane| lane.close());
+                fresh.list.iter().for_each(|lane| lane.close_unstarted());
             }
             Arc::new(fresh)
         });
@@ -304,7 +304,7 @@ impl Inner {
             lanes.with(list)
         });
         if self.closed.load(Ordering::Acquire) {
-            lane.close();
+            lane.close_unstarted();
         }
         id
     }

@@ -1,10 +1,11 @@
 //! Used trees on their way back to the recorder: their arenas are filled again instead of being freed and allocated anew.
 //!
 //! Bounded in number and bytes. The recorder's side takes no lock that somebody holds and never allocates: when the pool is
-//! busy or empty the recorder makes a fresh tree. In a forked child whose parent was just using the pool it stays busy.
+//! busy or empty the recorder makes a fresh tree.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::fork::PerProcess;
 use crate::tree::SpanTree;
 
 /// Trees that the pool holds at most.
@@ -14,9 +15,9 @@ const MAX_BYTES: usize = 8 << 20;
 /// Memory that a tree may have grown to and still be kept: most trees are small, and stay small when reused.
 const MAX_TREE_BYTES: usize = 64 << 10;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool::new());
+static POOL: PerProcess<Mutex<Pool>> = PerProcess::new(Mutex::default);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pool {
     trees: Vec<SpanTree>,
     bytes: usize,
@@ -25,7 +26,7 @@ struct Pool {
 /// A used tree to be filled again with [`TreeBuilder::reusing`](crate::tree::TreeBuilder::reusing), if one is at hand.
 #[inline]
 pub fn take() -> Option<SpanTree> {
-    POOL.try_lock().ok()?.take()
+    POOL.get().try_lock().ok()?.take()
 }
 
 /// Takes a tree back.
@@ -33,7 +34,7 @@ pub fn recycle(mut tree: SpanTree) {
     tree.clear();
     let bytes = tree.capacity_bytes();
     if bytes <= MAX_TREE_BYTES {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = POOL.get().lock().unwrap_or_else(PoisonError::into_inner);
         let left_over = pool.put(tree, bytes);
         drop(pool);
         drop(left_over);
@@ -48,13 +49,6 @@ pub fn recycle_shared(tree: Arc<SpanTree>) {
 }
 
 impl Pool {
-    const fn new() -> Self {
-        Self {
-            trees: Vec::new(),
-            bytes: 0,
-        }
-    }
-
     fn take(&mut self) -> Option<SpanTree> {
         let tree = self.trees.pop()?;
         self.bytes -= tree.capacity_bytes();

@@ -5,8 +5,10 @@
 //! so the traced program pays one counter read, and a duration can never be negative or jump with the wall clock.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::fork::PerProcess;
 
 mod source;
 
@@ -125,8 +127,8 @@ impl Clock {
 
     /// The scale for a tree whose root starts at `tick`.
     pub fn scale_at(tick: u64) -> TickScale {
-        let anchors = ANCHORS.get_or_init(|| Mutex::new(Anchors::new()));
-        let mut anchors = anchors.lock().unwrap_or_else(PoisonError::into_inner);
+        let anchors = ANCHORS.get().lock();
+        let mut anchors = anchors.unwrap_or_else(PoisonError::into_inner);
         anchors.scale_at(tick)
     }
 
@@ -139,7 +141,7 @@ impl Clock {
 const SOURCE_TSC: u8 = 1;
 const SOURCE_MONOTONIC: u8 = 2;
 static SOURCE: AtomicU8 = AtomicU8::new(0);
-static ANCHORS: OnceLock<Mutex<Anchors>> = OnceLock::new();
+static ANCHORS: PerProcess<Mutex<Anchors>> = PerProcess::new(|| Mutex::new(Anchors::new()));
 
 #[cold]
 fn find_source() -> TickSource {

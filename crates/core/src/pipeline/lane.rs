@@ -154,8 +154,15 @@ impl Lane {
         self.report(ended && !lost)
     }
 
+    /// For a lane of a pipeline that is shut down already.
+    pub(super) fn close_unstarted(&self) {
+        *lock(&self.thread) = Thread::Over;
+        self.queue.end();
+        self.close();
+    }
+
     /// Takes nothing in any more; what is there counts as dropped.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         self.queue.clear();
         self.ledger.close();
     }
