@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "bfloat16_supported",
@@ -108,7 +108,7 @@ def set_seed(
     import random
 
     random.seed(seed)
-    seeders = [
+    seeders: list[tuple[str, bool, Callable[[Any], object]]] = [
         ("numpy", True, lambda np: np.random.seed(seed)),
         ("jax", has_jax, lambda jax: jax.random.PRNGKey(seed)),
         ("tensorflow", has_tf, lambda tf: tf.random.set_seed(seed)),
@@ -139,9 +139,9 @@ def _listed(data: str | list[str]) -> list[str]:
 def _chart(
     data: list[str], path: str | None, as_stream: bool, size: tuple[float, float], bars: Any, prefix: str
 ) -> Any:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     from .tree import Tree

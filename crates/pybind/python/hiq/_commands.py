@@ -80,8 +80,8 @@ def download_from_http(
     """Writes what `uri` answers into a file and returns its path. `display` shows the progress on stderr."""
     import urllib.request
 
-    if auth is not None and not (isinstance(auth, (tuple, list)) and len(auth) == 2):
-        raise ValueError(f"auth information is wrong: {type(auth).__name__}, (user, password) is needed")
+    if auth is not None and len(auth) != 2:
+        raise ValueError(f"auth information is wrong: {len(auth)} parts, (user, password) is needed")
     request = urllib.request.Request(uri)
     if auth is not None:
         from base64 import b64encode

@@ -1,4 +1,4 @@
-"""The extra metrics: bytes that pass through files, descriptors and `requests`, counted while a driver asks for them."""
+"""The extra metrics: bytes through files, descriptors and `requests`, counted while a driver asks for them."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ Times are seconds as `float` where HiQ had them so, else integers with the unit 
 traced program: a recorder that meets an error of its own drops the span and counts it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, SupportsIndex, TypeVar, final
+from typing import Any, Final, Literal, TypeVar, final
 
 __all__ = [
     "ConfigError",
@@ -91,8 +91,11 @@ def is_traced(obj: object) -> bool:
 def original(traced: Traced) -> Callable[..., Any]:
     """The callable that was wrapped."""
 
-def subscribe(traced: Traced, driver: Driver | None, *, min_duration_ns: int = 0) -> None:
-    """Turns the wrapper on for `driver`; `None` stands for the pipeline alone. Repeating it changes nothing."""
+def subscribe(traced: Traced, driver: Driver | None, *, name: str | None = None, min_duration_ns: int = 0) -> None:
+    """Turns the wrapper on for `driver`; `None` stands for the pipeline alone. Repeating it changes nothing.
+
+    `name` is what the driver's trees call its spans, if another driver has had the wrapper made under another name.
+    """
 
 def unsubscribe(traced: Traced, driver: Driver | None) -> int:
     """Takes the subscription back. Returns how many are left; at 0 the wrapper passes calls through."""
@@ -110,7 +113,9 @@ class Driver:
     def __init__(
         self,
         *,
-        metrics: Sequence[tuple[str, str, Literal["time", "level", "delta", "counter"], Callable[[], float] | None]] = ...,
+        metrics: Sequence[
+            tuple[str, str, Literal["time", "level", "delta", "counter"], Callable[[], float] | None]
+        ] = ...,
         id_func: Callable[[], object] | None = None,
         args_handler: Callable[..., Any] | None = None,
         fast_fail: bool = True,
@@ -158,7 +163,13 @@ class Tree:
     """HiQ's `Tree`: see section 2 of HiQ's contract. Values are floats, whatever the metric."""
 
     def __init__(
-        self, s: str = "", tid: str = "", extra: dict[str, Any] | None = None, monotonic: bool = True, capacity: int = 1024, queue_lmk: Any = None
+        self,
+        s: str = "",
+        tid: str = "",
+        extra: dict[str, Any] | None = None,
+        monotonic: bool = True,
+        capacity: int = 1024,
+        queue_lmk: Any = None,
     ) -> None: ...
     # start, end, add_node, show, get_graph, repr, recover, consolidate, get_root, is_valid, ... as HiQ has them.
     def __getattr__(self, name: str) -> Any: ...
@@ -170,9 +181,13 @@ class Trace:
     """One use of `hiq.trace(...)`: a context manager (sync and async) and a decorator. Re-entrant."""
 
     def __enter__(self) -> Span: ...
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> Literal[False]: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> Literal[False]: ...
     async def __aenter__(self) -> Span: ...
-    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> Literal[False]: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> Literal[False]: ...
     def __call__(self, func: _F) -> _F: ...
 
 def trace(name: str | Callable[..., Any] | None = None, /, *, kind: str = "internal", **attributes: Any) -> Any:
@@ -227,6 +242,8 @@ class Context:
     def baggage(self) -> dict[str, str]: ...
     @property
     def is_remote(self) -> bool: ...
+    def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Calls `func` with this context attached."""
 
 def extract(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Context | None:
     """The context in W3C headers (names in any case); None when there is none."""
@@ -270,6 +287,9 @@ def remove_exporter(handle: int, timeout_s: float = 5.0) -> None:
 def memory_spans(clear: bool = False) -> list[dict[str, Any]]:
     """The spans of the `memory` exporter: dicts with trace_id, span_id, parent_span_id, name, kind, start_unix_nanos, end_unix_nanos,
     attributes, events, links, status, status_message, scope, resource."""
+
+def is_running() -> bool:
+    """Whether there is a pipeline."""
 
 def flush(timeout_s: float = 5.0) -> bool:
     """True when everything that was finished before has left. The GIL is released while waiting."""

@@ -28,11 +28,11 @@ class ModuleWatch:
         """Tells of the modules that are there, then of those to come."""
         for name in sorted(self._names & sys.modules.keys()):
             self._tell(name, sys.modules[name])
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
     def remove(self) -> None:
         if self in sys.meta_path:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
         if name not in self._names:

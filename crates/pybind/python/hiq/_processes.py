@@ -1,10 +1,10 @@
 """Child processes made by `multiprocessing`: their spans leave before they end, and spawned ones are traced as well.
 
-A forked child has everything already, but ends without running exit handlers: a finalizer of `multiprocessing` flushes.
-A spawned child begins anew: what `hiq run` needs there travels in the preparation data that the parent sends, and takes
-effect before the child imports the main module. Children that are not made by `multiprocessing` (subprocesses) are other
-programs, and are run under hiq by their own command line. A child that is killed (`Pool.terminate`) loses what it has not
-sent, as any killed process does.
+A forked child has everything already, but ends without running exit handlers: a finalizer of `multiprocessing`
+flushes. A spawned child begins anew: what `hiq run` needs there travels in the preparation data that the parent sends,
+and takes effect before the child imports the main module. Children that are not made by `multiprocessing`
+(subprocesses) are other programs, and are run under hiq by their own command line. A child that is killed
+(`Pool.terminate`) loses what it has not sent, as any killed process does.
 """
 
 from __future__ import annotations

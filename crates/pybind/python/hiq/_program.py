@@ -92,7 +92,7 @@ def _new_main() -> types.ModuleType:
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     if sys.version_info < (3, 14):
-        main.__dict__["__annotations__"] = {}
+        main.__annotations__ = {}
     # The interpreter goes on using the names of the module that started us, without holding it.
     _kept_alive.append(sys.modules["__main__"])
     # For good: what ends after the main code (threads, exit handlers, pickles) looks it up by name.
@@ -143,7 +143,7 @@ def _code_of_script(path: str, main: types.ModuleType) -> types.CodeType:
     main.__dict__.update(
         __file__=full_path, __cached__=None, __loader__=loader_type("__main__", full_path), __package__=None
     )
-    if compiled:
+    if isinstance(compiled, types.CodeType):
         return compiled
     assert source is not None
     return compile(source, full_path, "exec", dont_inherit=True)

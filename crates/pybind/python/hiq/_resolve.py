@@ -136,10 +136,7 @@ def _owners(module: Any, row: Row) -> Iterator[Any]:
 def _walk(module: Any, path: str) -> Any:
     owner = module
     for part in path.split("."):
-        try:
-            owner = getattr(owner, part)
-        except AttributeError as error:
-            raise NotTraceable(_reason(error)) from error
+        owner = _read(owner, part)
     return owner
 
 
@@ -226,7 +223,7 @@ def _callable_in(owner: Any, attribute: str, holder: Any) -> Any:
     for kind, hint in _DESCRIPTOR_HINTS.items():
         if isinstance(holder, kind):
             raise NotTraceable(f"{attribute} is {hint}")
-    function = holder.__func__ if isinstance(holder, (staticmethod, classmethod)) else holder
+    function: Any = holder.__func__ if isinstance(holder, (staticmethod, classmethod)) else holder
     if _hiq.is_traced(function):
         # Taken by name while it was traced: traced here under this row, once.
         function = _hiq.original(function)
@@ -258,7 +255,7 @@ def _reason(error: BaseException) -> str:
 def kind_of(function: Any) -> Kind:
     candidates = [function]
     if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
-        candidates.append(getattr(type(function), "__call__", None))
+        candidates.append(getattr(type(function), "__call__", None))  # noqa: B004 (its kind, not whether it is there)
     for candidate in candidates:
         if inspect.iscoroutinefunction(candidate):
             return "coroutine"

@@ -28,9 +28,7 @@ class Target:
         # What reading the attribute gave before: a bound method for a class method.
         self.shown = getattr(found.owner, found.attribute)
         self.name = found.name
-        self.traced = _hiq.traced(
-            found.function, found.name, kind=found.kind, attributes=found.attributes
-        )
+        self.traced = _hiq.traced(found.function, found.name, kind=found.kind, attributes=found.attributes)
         self.kept = found.as_kept(self.traced)
         self.subscriptions = 0
 
@@ -104,9 +102,7 @@ class Instrumentation:
             # Something else was put there since: a module was loaded again, a decorator came after us.
             self._release([known])
         target = _target(found)
-        _hiq.subscribe(
-            target.traced, self._driver, name=found.name, min_duration_ns=row.min_duration_ns
-        )
+        _hiq.subscribe(target.traced, self._driver, name=found.name, min_duration_ns=row.min_duration_ns)
         target.subscriptions += 1
         self._places[place] = (target, row)
         return target
@@ -120,8 +116,8 @@ class Instrumentation:
 
 
 _lock = threading.RLock()
-# All targets that a place ever had: more than one where somebody wrapped over us. Owners stay alive with them, so that a
-# wrapper which somebody has taken by name works again at the next enabling.
+# All targets that a place ever had: more than one where somebody wrapped over us. Owners stay alive with them, so that
+# a wrapper which somebody has taken by name works again at the next enabling.
 _targets: dict[tuple[int, str], list[Target]] = {}
 
 

@@ -14,31 +14,32 @@ Place = tuple[Any, str]
 class DriverTrees:
     """Projections of the recorder's fragments by key (k0) and metric (k1).
 
-    Each is made when it is asked for. Programs may also write spans into a tree (`get_tree`) or give it extras; both are
-    kept here and joined to what the recorder has.
+    Each is made when it is asked for. Programs may also write spans into a tree (`get_tree`) or give it extras; both
+    are kept here and joined to what the recorder has.
     """
 
     def __init__(self, driver: _hiq.Driver) -> None:
         self._driver = driver
         self._extras: dict[Place, dict[str, Any]] = {}
-        self._written: dict[Place, list[_hiq.Node]] = {}
+        self._written: dict[Place, list[Any]] = {}
         # Trees given out to be written into, and how many nodes they had under their root.
         self._open: dict[Place, tuple[_hiq.Tree, int]] = {}
 
-    def keys(self) -> list[Any]:
+    def k0s(self) -> list[Any]:
         """The keys, oldest first."""
         by_hand = [key for key, _ in (*self._open, *self._written, *self._extras)]
         return list(dict.fromkeys([*self._driver.keys(), *by_hand]))
 
     def metrics(self, key: Any) -> list[str]:
         """Names of the metrics that have a tree under `key`."""
-        recorded = self._driver.metrics() if key in self._driver.keys() else []
+        known_keys = self._driver.keys()
+        recorded = self._driver.metrics() if key in known_keys else []
         by_hand = [name for known, name in (*self._open, *self._written) if known == key]
         return list(dict.fromkeys([*recorded, *by_hand]))
 
     def tree(self, key: Any, metric: str) -> _hiq.Tree:
         """A new tree. KeyError when there is none."""
-        if key not in self.keys() or metric not in self.metrics(key):
+        if key not in self.k0s() or metric not in self.metrics(key):
             raise KeyError(metric)
         self._take_in((key, metric))
         return self._projection((key, metric))
@@ -48,15 +49,13 @@ class DriverTrees:
         place = (key, metric)
         if extra:
             self.add_extra(place, extra)
-        open_tree, _ = self._open.get(place, (None, 0))
-        if open_tree is not None and not open_tree.just_before_ending_root():
-            return open_tree
-        if open_tree is None or not _is_in_use(open_tree):
-            self._take_in(place)
-            tree = self._projection(place)
-            self._open[place] = (tree, len(tree.get_root().nodes))
-            return tree
-        return open_tree
+        given_out, _ = self._open.get(place, (None, 0))
+        if given_out is not None and _is_in_use(given_out):
+            return given_out
+        self._take_in(place)
+        tree = self._projection(place)
+        self._open[place] = (tree, len(tree.get_root().nodes))
+        return tree
 
     def add_extra(self, place: Place, extra: dict[str, Any]) -> None:
         """Shown on the tree's root line."""

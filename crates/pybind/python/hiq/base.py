@@ -26,8 +26,8 @@ class HiQException(Exception):
 class HiQBase:
     """Traces the functions of a conf and holds their trees, one for each key (k0) and metric (k1).
 
-    The constructor enables it. `custom` and `custom_disable` may be overridden to put wrappers made with `inserter` into
-    the program by hand and to take them out again.
+    The constructor enables it. `custom` and `custom_disable` may be overridden to put wrappers made with `inserter`
+    into the program by hand and to take them out again.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class HiQBase:
     def tau(self) -> dict[Any, dict[str, _hiq.Tree]]:
         """All trees: by key, then by metric."""
         trees = self._trees
-        return {key: {name: trees.tree(key, name) for name in trees.metrics(key)} for key in trees.keys()}
+        return {key: {name: trees.tree(key, name) for name in trees.metrics(key)} for key in trees.k0s()}
 
     def reset(self) -> None:
         """Forgets all trees; the overhead is kept."""
@@ -228,35 +228,33 @@ class HiQBase:
 
     def empty(self) -> bool:
         """True when there is no tree."""
-        return not self._trees.keys()
+        return not self._trees.k0s()
 
     def get_k0s(self) -> KeysView[Any]:
         """The keys, oldest first."""
-        return dict.fromkeys(self._trees.keys()).keys()
+        return dict.fromkeys(self._trees.k0s()).keys()
 
     def get_k0s_summary(self, metrics_key: str = KEY_LATENCY) -> list[tuple[Any, float, float, float]]:
         """(key, span, start, end) of each tree's root."""
         summary = []
-        for key in self._trees.keys():
+        for key in self._trees.k0s():
             root = _consolidated(self._trees.tree(key, metrics_key)).get_root()
             summary.append((key, root.span(), root.start, root.end))
         return summary
 
     def get_metrics(self, metrics_key: str = KEY_LATENCY) -> list[_hiq.Tree]:
         """The trees of a metric, one for each key. KeyError when a key has none."""
-        return [self._trees.tree(key, metrics_key) for key in self._trees.keys()]
+        return [self._trees.tree(key, metrics_key) for key in self._trees.k0s()]
 
     def get_metrics_by_k0(self, k0: Any = None, metrics_key: str = KEY_LATENCY) -> _hiq.Tree | None:
         """The tree of a key; None for an unknown key, KeyError for an unknown metric."""
-        return self._trees.tree(k0, metrics_key) if k0 in self._trees.keys() else None
+        return self._trees.tree(k0, metrics_key) if k0 in self._trees.k0s() else None
 
     def get_tree(self, func: Callable[[], Any], extra: dict[str, Any] | None = None) -> _hiq.Tree:
         """The current key's tree of a metric, made when there is none. Spans may be written into it."""
         return self._trees.writable(self._current_key(), _driver.metric_name(func), extra)
 
-    def show(
-        self, ignore_empty_tree: bool = False, show_key: bool = False, time_format: str = FORMAT_DATETIME
-    ) -> None:
+    def show(self, ignore_empty_tree: bool = False, show_key: bool = False, time_format: str = FORMAT_DATETIME) -> None:
         """Prints all trees."""
         for k0, trees in self.tau.items():
             for k1, tree in trees.items():
@@ -321,7 +319,7 @@ class HiQBase:
     def get_overhead_pct(self) -> float:
         """The same as a share (0 to 1) of the time that the latency trees cover; -1 when they cover none."""
         trees = self._trees
-        timed = [key for key in trees.keys() if KEY_LATENCY in trees.metrics(key)]
+        timed = [key for key in trees.k0s() if KEY_LATENCY in trees.metrics(key)]
         spans = [_consolidated(trees.tree(key, KEY_LATENCY)).get_root().span() for key in timed]
         total = sum(span for span in spans if span == span)
         return self.overhead_us / (total * 1e6) if total > 0 else -1
@@ -422,10 +420,14 @@ def _rows(hiq_table_or_path: Any, extra_rows: list[Any]) -> list[Any]:
     if not extra_rows:
         return rows
     # Read together, so that a name used in both is told of.
-    return rows_of_table([*(row.as_list() for row in rows), *extra_rows]) if isinstance(table, list) else [
-        *rows,
-        *rows_of_table(extra_rows),
-    ]
+    return (
+        rows_of_table([*(row.as_list() for row in rows), *extra_rows])
+        if isinstance(table, list)
+        else [
+            *rows,
+            *rows_of_table(extra_rows),
+        ]
+    )
 
 
 def _consolidated(tree: _hiq.Tree) -> _hiq.Tree:

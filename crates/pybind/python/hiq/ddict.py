@@ -41,7 +41,7 @@ def ddyaml(data_or_path: str, name: str = _TYPE_NAME) -> Any:
 def _with_fields(value: Any, name: str = _TYPE_NAME) -> Any:
     if isinstance(value, Mapping):
         fields = {_field(key): _with_fields(item) for key, item in value.items()}
-        return namedtuple(name, list(fields))(*fields.values())  # type: ignore[misc]
+        return namedtuple(name, list(fields))(*fields.values())
     if isinstance(value, list):
         return [_with_fields(item) for item in value]
     return value

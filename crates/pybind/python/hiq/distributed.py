@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -189,15 +190,11 @@ def _set_up_grpc(*_args: Any, **_kwargs: Any) -> _SetUp:
 
 _SET_UP: dict[Any, Any] = {
     OtmExporterType.JAEGER_THRIFT: setup_jaeger,
-    OtmExporterType.JAEGER_PROTOBUF: lambda *args, **kwargs: setup_jaeger(
-        *args, exporter_type=OtmExporterType.JAEGER_PROTOBUF, **kwargs
-    ),
+    OtmExporterType.JAEGER_PROTOBUF: functools.partial(setup_jaeger, exporter_type=OtmExporterType.JAEGER_PROTOBUF),
     OtmExporterType.ZIPKIN_JSON: setup_zipkin,
-    OtmExporterType.ZIPKIN_PROTOBUF: lambda *args, **kwargs: setup_zipkin(
-        *args, exporter_type=OtmExporterType.ZIPKIN_PROTOBUF, **kwargs
-    ),
-    OtmExporterType.OTLP_HTTP_PROTOBUF: lambda *args, **kwargs: _set_up_otlp("http/protobuf", *args, **kwargs),
-    OtmExporterType.OTLP_HTTP_JSON: lambda *args, **kwargs: _set_up_otlp("http/json", *args, **kwargs),
+    OtmExporterType.ZIPKIN_PROTOBUF: functools.partial(setup_zipkin, exporter_type=OtmExporterType.ZIPKIN_PROTOBUF),
+    OtmExporterType.OTLP_HTTP_PROTOBUF: functools.partial(_set_up_otlp, "http/protobuf"),
+    OtmExporterType.OTLP_HTTP_JSON: functools.partial(_set_up_otlp, "http/json"),
     OtmExporterType.OTLP_GRPC: _set_up_grpc,
     _ByEnvironment.DEFAULT: _set_up_default,
     _ByEnvironment.CONSOLE: _set_up_console,

@@ -18,7 +18,7 @@ def install() -> None:
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    before = ThreadPoolExecutor.submit
+    before: Any = ThreadPoolExecutor.submit
 
     @functools.wraps(before)
     def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:

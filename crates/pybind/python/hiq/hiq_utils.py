@@ -79,9 +79,9 @@ def get_hiq_table(hiq_table_or_path: Any) -> list[Any]:
     if isinstance(hiq_table_or_path, list):
         return hiq_table_or_path
     if not isinstance(hiq_table_or_path, str):
-        raise Exception(f"bad data:{hiq_table_or_path}")  # noqa: TRY002 (HiQ's type)
+        raise Exception(f"bad data:{hiq_table_or_path}")
     if not os.path.exists(hiq_table_or_path):
-        raise Exception(f"😓 file {hiq_table_or_path} doesn't exist.")  # noqa: TRY002
+        raise Exception(f"😓 file {hiq_table_or_path} doesn't exist.")
     rows = _hiq.load_conf(hiq_table_or_path)
     return [[row["module"], row["class"], row["function"], row["name"]] for row in rows]
 

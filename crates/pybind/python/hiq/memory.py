@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from .utils import execute_cmd
 
@@ -114,7 +115,7 @@ def _cgroup_bytes(version_2: str, version_1: str) -> int:
     return -1
 
 
-def _nvml():  # type: ignore[no-untyped-def]
+def _nvml() -> Any:
     global _nvml_module
     if _nvml_module is None:
         try:
@@ -137,5 +138,5 @@ def _gpu_mb_by_command(indices: str | None) -> float:
 # Bound here, so that a driver that traces `os.read` does not count our readings.
 _open, _read, _close = os.open, os.read, os.close
 _PAGE_BYTES = resource.getpagesize()
-_nvml_module = None
+_nvml_module: Any = None
 _resident_bytes = _resident_reader()

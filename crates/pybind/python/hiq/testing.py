@@ -1,11 +1,11 @@
 """For users' own tests: finished spans in memory.
 
-    from hiq.testing import InMemoryExporter
+from hiq.testing import InMemoryExporter
 
-    def test_orders_are_traced():
-        with InMemoryExporter() as spans:
-            place_order()
-        assert [span["name"] for span in spans] == ["place_order"]
+def test_orders_are_traced():
+    with InMemoryExporter() as spans:
+        place_order()
+    assert [span["name"] for span in spans] == ["place_order"]
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ __all__ = ["InMemoryExporter"]
 
 
 class InMemoryExporter(Exporter):
-    """Keeps finished spans. Give it to `hiq.init(exporters=[...])`, or use it as a context manager, which takes it out of
-    the pipeline at the end; the spans stay readable.
+    """Keeps finished spans. Give it to `hiq.init(exporters=[...])`, or use it as a context manager, which takes it out
+    of the pipeline at the end; the spans stay readable.
 
     A span is a dict: `name`, `trace_id`, `span_id`, `parent_span_id` (hex digits, empty for a root), `kind`,
-    `start_unix_nanos`, `end_unix_nanos`, `attributes`, `events`, `links`, `status`, `status_message`, `scope`, `resource`.
+    `start_unix_nanos`, `end_unix_nanos`, `attributes`, `events`, `links`, `status`, `status_message`, `scope`,
+    `resource`.
     All objects of this class in a process share their spans.
     """
 

@@ -42,11 +42,11 @@ def init(
 ) -> None:
     """Starts the pipeline of this process. What is not given comes from OpenTelemetry's environment variables.
 
-    `endpoint`, `protocol` and `headers` are short for one `OtlpExporter`. `conf` declares functions as `instrument` does.
-    `sampler` has OpenTelemetry's names (`always_on`, `traceidratio`, ...), `sampler_arg` its ratio. `traceparent` is the
-    span that this process's spans hang under. `keep_errors` and `keep_slower_than_s` (seconds) keep what the sampler would
-    leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans` spans; `max_queue_spans` is the memory.
-    `log_ids` puts trace and span ids on `logging` records.
+    `endpoint`, `protocol` and `headers` are short for one `OtlpExporter`. `conf` declares functions as `instrument`
+    does. `sampler` has OpenTelemetry's names (`always_on`, `traceidratio`, ...), `sampler_arg` its ratio. `traceparent`
+    is the span that this process's spans hang under. `keep_errors` and `keep_slower_than_s` (seconds) keep what the
+    sampler would leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans` spans;
+    `max_queue_spans` is the memory. `log_ids` puts trace and span ids on `logging` records.
 
     The same call again does nothing; with other settings it raises ConfigError until `shutdown`.
     """
@@ -94,7 +94,7 @@ def flush(timeout: float = 5.0) -> bool:
 
 
 def shutdown(timeout: float = 5.0) -> bool:
-    """Flushes and ends the pipeline. It is called at interpreter exit by itself. False when some spans have not left."""
+    """Flushes and ends the pipeline; it is called at exit by itself. False when some spans have not left."""
     return _hiq.shutdown(timeout)
 
 
@@ -108,7 +108,7 @@ def stats() -> dict[str, dict[str, Any]]:
 
 
 def start(settings: dict[str, Any]) -> None:
-    """Starts the pipeline with the native module's settings, and what carries contexts between threads and processes."""
+    """Starts the pipeline, and what carries contexts between threads and processes."""
     from . import _processes, executors
 
     for warning in _hiq.init(settings):

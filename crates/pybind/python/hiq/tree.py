@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._hiq import Tree
 from .constants import FORMAT_TIMESTAMP
 
-__all__ = ["Tree", "get_duration_from_hiq_string", "get_graph_from_string"]
+__all__ = ["Tree", "get_duration_from_hiq_string", "get_graph_from_string", "is_virtual_node"]
 
 
 def get_graph_from_string(
@@ -23,6 +25,11 @@ def get_graph_from_string(
     if not with_ordered_node:
         return graph
     return f"{graph}ordered lowest level calls:{tree.leaf_duration_by_name_s(ordered=3)}\n"
+
+
+def is_virtual_node(node: Any) -> bool:
+    """True for a tree's root before it is drawn: it has no name and no extent."""
+    return node.name is None and node.start == float("inf")
 
 
 def get_duration_from_hiq_string(s: str, key: str) -> float:

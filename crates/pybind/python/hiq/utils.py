@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _hiq
 from ._charts import (
@@ -107,7 +107,7 @@ def memoize_first(func: Callable[..., Any]) -> Callable[..., Any]:
 class SingletonMeta(type):
     """Metaclass of classes that have one instance."""
 
-    _instances: dict[type, Any] = {}
+    _instances: ClassVar[dict[type, Any]] = {}
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls not in SingletonMeta._instances:
@@ -358,10 +358,12 @@ def write_file(
         ensure_folder(file_path)
     with open(file_path, "ab" if append else "wb") as file:
         file.write(data if isinstance(data, bytes) else data.encode("utf-8"))
-    if as_owner or as_group:
-        import shutil
+    import shutil
 
-        shutil.chown(file_path, user=as_owner, group=as_group)  # type: ignore[call-overload,unused-ignore]
+    if as_owner:
+        shutil.chown(file_path, user=as_owner)
+    if as_group:
+        shutil.chown(file_path, group=as_group)
     if mod_ != "644":
         os.chmod(file_path, int(mod_, 8))
 
@@ -390,15 +392,13 @@ def get_files_by_type(
     recursive: bool = True,
     verbose: bool = True,
 ) -> list[tuple[Any, ...]]:
-    """(bytes, name, path[, folder]) of the files below a folder (the current one) whose names fit `types` in any case."""
+    """(bytes, name, path[, folder]) of the files below a folder (this one) whose names fit `types`, in any case."""
     import glob
 
     folder = os.getcwd() if folder_path is None else folder_path
     patterns = [types] if isinstance(types, str) else types
     paths = {
-        path
-        for pattern in patterns
-        for path in glob.glob(f"{folder}/**/{_any_case(pattern)}", recursive=recursive)
+        path for pattern in patterns for path in glob.glob(f"{folder}/**/{_any_case(pattern)}", recursive=recursive)
     }
     found = [_file_entry(path, include_folder_name) for path in paths]
     if sorting:
@@ -408,7 +408,7 @@ def get_files_by_type(
     if topk:
         return found[:topk]
     if sample_num:
-        return down_sample(found, sample_num)
+        return list(down_sample(found, sample_num))
     if len(found) > 1000 and verbose:
         print(f"😱 big number of files: {len(found)}")
     return found
@@ -418,9 +418,7 @@ def down_sample(a_list: Sequence[Any], k: int, debug: bool = False) -> Any:
     """`k` items at even distances, first and last among them."""
     if len(a_list) < k:
         print("💀" * 80)
-        print(
-            f"🦉 warning: k={k} is too big for a length-{len(a_list)} list in downsampling, return original list"
-        )
+        print(f"🦉 warning: k={k} is too big for a length-{len(a_list)} list in downsampling, return original list")
         return a_list
     step = (len(a_list) - 1) / (k - 1) if k > 1 else 0.0
     chosen = [int(i * step) for i in range(k)]
@@ -439,4 +437,3 @@ def _file_entry(path: str, with_folder: bool) -> tuple[Any, ...]:
     folder, name = os.path.split(path)
     entry = (os.path.getsize(path), name, path)
     return (*entry, os.path.basename(folder) or None) if with_folder else entry
-

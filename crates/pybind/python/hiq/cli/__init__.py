@@ -1,8 +1,12 @@
-"""The command line: `run`, `conf check`, `conf suggest`. Exit codes: 0 fine, 2 usage or conf; `run` has the program's."""
+"""The command line: `run`, `conf check`, `conf suggest`.
+
+Exit codes: 0 fine, 2 usage or conf; `run` has the program's.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from .. import _hiq
 
@@ -23,7 +27,8 @@ def run_command(arguments: list[str]) -> int:
     try:
         return int(options.command(options))
     except _hiq.ConfigError as error:
-        options.parser.exit(2, f"hiq: {error}\n")
+        sys.stderr.write(f"hiq: {error}\n")
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ __all__ = ["check"]
 
 
 def check(conf: str) -> int:
-    """Says what is wrong on stderr, a line each, and how many targets were found on stdout. 2 when something is wrong."""
+    """Says what is wrong on stderr, a line each, and counts on stdout. 2 when something is wrong."""
     put_current_folder_first()
     if not os.path.exists(conf):
         raise _hiq.ConfigError(f"{conf}: there is no such conf file")
@@ -29,7 +29,9 @@ def check(conf: str) -> int:
                 continue
             earlier = targets.setdefault((id(found.owner), found.attribute), row)
             if earlier is not row and not (earlier.has_wildcard or row.has_wildcard):
-                problems.append(f"{_place(row, conf)}{row.title}: the same target as {earlier.name}; remove one of the rows")
+                problems.append(
+                    f"{_place(row, conf)}{row.title}: the same target as {earlier.name}; remove one of the rows"
+                )
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     sys.stdout.write(f"{conf}: {len(rows)} rows, {len(targets)} targets, {len(problems)} problems\n")

@@ -38,9 +38,7 @@ def run(command: list[str], options: argparse.Namespace) -> int:
     return 0
 
 
-def restart_in_child(
-    conf: str | None, settings: dict[str, Any], log_ids: bool, main_names: list[str]
-) -> None:
+def restart_in_child(conf: str | None, settings: dict[str, Any], log_ids: bool, main_names: list[str]) -> None:
     """The same tracing in a spawned child, before it imports anything of the program."""
     tracing.start(settings)
     if log_ids:

@@ -56,11 +56,8 @@ def long_functions(module_name: str, at_least_lines: int, at_most: int) -> list[
         module = importlib.import_module(module_name)
     except ImportError:
         return None
-    rows = []
-    for place in sorted(set(_places_of_module(module))):
-        if _source_lines(module, place) >= at_least_lines:
-            rows.append([*place, place[2]])
-    return rows[:at_most]
+    places = sorted(set(_places_of_module(module)))
+    return [[*place, place[2]] for place in places if _source_lines(module, place) >= at_least_lines][:at_most]
 
 
 def _places(root: types.ModuleType) -> Iterator[Place]:
