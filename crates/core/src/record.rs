@@ -28,7 +28,10 @@ pub struct OpenTree {
 /// Whether a start or end left the tree due for [`OpenTree::split`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a long-running root piles up unless its finished spans are let go"]
-#[expect(clippy::exhaustive_structs, reason = "two words that a recorder keeps in registers")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "two words that a recorder keeps in registers"
+)]
 pub struct Started {
     /// The new span.
     pub id: SpanId,
@@ -102,7 +105,9 @@ impl OpenTree {
     /// Takes the current span out of the tree if it is `id`, has no children, is not the root and took less than `min_ticks`.
     pub fn forget_short_leaf(&mut self, id: SpanId, tick: u64, min_ticks: u64) -> bool {
         let index = self.current;
-        let Some(parent) = self.builder.parent_index(index) else { return false };
+        let Some(parent) = self.builder.parent_index(index) else {
+            return false;
+        };
         let is_short = tick.saturating_sub(self.builder.start_tick(index)) < min_ticks;
         if self.builder.span_id(index) != id || !is_short || !self.builder.take_back(index) {
             return false;
@@ -151,9 +156,9 @@ impl OpenTree {
     #[cold]
     pub fn split(&mut self) -> Option<SpanTree> {
         let split = self.builder.split_finished();
-        let fragment = split.map(|(fragment, places)| {
-            self.current = places[self.current as usize].unwrap_or(0);
-            fragment
+        let fragment = split.map(|split| {
+            self.current = split.place_of(self.current).unwrap_or(0);
+            split.finished
         });
         // Deep recursion keeps thousands of spans open: the next look is as far away again.
         self.split_at_spans = self.builder.len() + MAX_FINISHED_SPANS;

@@ -15,8 +15,10 @@ use crate::value::{Value, ValueRef};
 use crate::wire::{Text, TextAt, TextBuf};
 
 mod build;
+mod split;
 
 pub use build::{Role, SpanLimits, TreeBuilder, TreeStart};
+pub use split::Split;
 
 const NONE: u32 = u32::MAX;
 

@@ -1,6 +1,9 @@
 //! Python values into attributes, by the C API: no Python object is made, and the program's own code runs only for `repr`,
 //! where that was asked for.
-#![allow(unsafe_code, reason = "exact type checks and borrowed UTF-8, argued at each place")]
+#![allow(
+    unsafe_code,
+    reason = "exact type checks and borrowed UTF-8, argued at each place"
+)]
 
 use std::ptr;
 
@@ -51,11 +54,18 @@ struct KeyCache(std::cell::UnsafeCell<[(*mut ffi::PyObject, Symbol); KEYS]>);
 // SAFETY: only touched with the GIL held.
 unsafe impl Sync for KeyCache {}
 
-static CACHE: KeyCache = KeyCache(std::cell::UnsafeCell::new([(ptr::null_mut(), Symbol::EMPTY); KEYS]));
+static CACHE: KeyCache = KeyCache(std::cell::UnsafeCell::new(
+    [(ptr::null_mut(), Symbol::EMPTY); KEYS],
+));
 
 /// Sets an attribute of an open span.
 #[inline]
-pub(crate) fn set(builder: &mut TreeBuilder, span: u32, key: *mut ffi::PyObject, value: *mut ffi::PyObject) {
+pub(crate) fn set(
+    builder: &mut TreeBuilder,
+    span: u32,
+    key: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) {
     let key = key_symbol(builder, key);
     if !set_plain(builder, span, key, value) {
         set_other(builder, span, key, value);
@@ -76,7 +86,11 @@ fn set_plain(builder: &mut TreeBuilder, span: u32, key: Symbol, value: *mut ffi:
                 return false;
             }
             let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.cast_unsigned());
-            builder.set_attribute(span, key, ValueRef::Str(std::str::from_utf8_unchecked(bytes)));
+            builder.set_attribute(
+                span,
+                key,
+                ValueRef::Str(std::str::from_utf8_unchecked(bytes)),
+            );
         } else if kind == &raw mut ffi::PyLong_Type {
             let mut overflow = 0;
             let number = ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow);
@@ -131,7 +145,9 @@ fn nested(value: &Bound<'_, PyAny>, depth: u32) -> Value {
         return Value::Bool(value.is_truthy().unwrap_or(false));
     }
     if value.is_instance_of::<PyInt>() {
-        return value.extract().map_or_else(|_| Value::Str(guarded_repr(value)), Value::Int);
+        return value
+            .extract()
+            .map_or_else(|_| Value::Str(guarded_repr(value)), Value::Int);
     }
     if value.is_instance_of::<PyFloat>() {
         return value.extract().map_or(Value::Empty, Value::F64);
@@ -147,7 +163,11 @@ fn nested(value: &Bound<'_, PyAny>, depth: u32) -> Value {
             return Value::Array(tuple.iter().map(|item| nested(&item, depth + 1)).collect());
         }
     }
-    if value.is_none() { Value::Empty } else { Value::Str(guarded_repr(value)) }
+    if value.is_none() {
+        Value::Empty
+    } else {
+        Value::Str(guarded_repr(value))
+    }
 }
 
 /// `repr` of a stranger: it may raise, take long or call traced functions. Only its text comes back, and no error.
@@ -161,7 +181,13 @@ pub(crate) fn guarded_repr(value: &Bound<'_, PyAny>) -> String {
         }
         Err(error) => {
             drop(error);
-            format!("<{} without repr>", value.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string()))
+            format!(
+                "<{} without repr>",
+                value
+                    .get_type()
+                    .name()
+                    .map_or_else(|_| "object".to_owned(), |name| name.to_string())
+            )
         }
     }
 }
@@ -175,7 +201,12 @@ pub(crate) fn lossless(text: &Bound<'_, PyString>) -> String {
             let encoded = text.call_method1("encode", ("utf-16-le", "surrogatepass"));
             let units: Vec<u16> = encoded
                 .and_then(|bytes| bytes.extract::<Vec<u8>>())
-                .map(|bytes| bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+                .map(|bytes| {
+                    bytes
+                        .chunks_exact(2)
+                        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+                        .collect()
+                })
                 .unwrap_or_default();
             String::from_utf16_lossy(&units)
         }
@@ -195,7 +226,10 @@ pub(crate) fn with_utf8<R>(object: *mut ffi::PyObject, then: impl FnOnce(&str) -
             ffi::PyErr_Clear();
             let py = Python::assume_attached();
             let string = Bound::from_borrowed_ptr(py, object);
-            return string.cast::<PyString>().ok().map(|string| then(&lossless(string)));
+            return string
+                .cast::<PyString>()
+                .ok()
+                .map(|string| then(&lossless(string)));
         }
         let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.cast_unsigned());
         Some(then(std::str::from_utf8_unchecked(bytes)))

@@ -62,7 +62,9 @@ impl PyContext {
 static VARIABLE: OnceLock<usize> = OnceLock::new();
 
 fn variable() -> *mut ffi::PyObject {
-    VARIABLE.get().map_or(ptr::null_mut(), |variable| *variable as *mut ffi::PyObject)
+    VARIABLE
+        .get()
+        .map_or(ptr::null_mut(), |variable| *variable as *mut ffi::PyObject)
 }
 
 pub(crate) fn make_variable() {
@@ -198,11 +200,18 @@ fn extract(headers: &Bound<'_, PyAny>) -> PyResult<Option<PyContext>> {
             let pair = pair?;
             let (name, value) = pair
                 .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
-                .map_err(|_| PyTypeError::new_err("headers must be a mapping, or pairs of name and value"))?;
+                .map_err(|_| {
+                    PyTypeError::new_err("headers must be a mapping, or pairs of name and value")
+                })?;
             take(&name, &value);
         }
     }
-    let header = |name: &str| wanted.iter().position(|wanted| *wanted == name).and_then(|at| found[at].as_deref());
+    let header = |name: &str| {
+        wanted
+            .iter()
+            .position(|wanted| *wanted == name)
+            .and_then(|at| found[at].as_deref())
+    };
     Ok(Context::extract(header).map(PyContext))
 }
 
@@ -211,7 +220,10 @@ fn header_text(value: &Bound<'_, PyAny>) -> String {
     if let Ok(text) = value.cast::<PyString>() {
         return crate::attributes::lossless(text);
     }
-    value.cast::<PyBytes>().map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned())
+    value.cast::<PyBytes>().map_or_else(
+        |_| String::new(),
+        |bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+    )
 }
 
 /// Writes W3C headers of the current span into `carrier`, a new dict by default, and returns it.
@@ -220,7 +232,9 @@ fn header_text(value: &Bound<'_, PyAny>) -> String {
 fn inject<'py>(py: Python<'py>, carrier: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     let carrier = carrier.unwrap_or_else(|| PyDict::new(py).into_any());
     // SAFETY: the calling thread's state, with the GIL held.
-    let Some(context) = (unsafe { (*state()).capture() }) else { return Ok(carrier) };
+    let Some(context) = (unsafe { (*state()).capture() }) else {
+        return Ok(carrier);
+    };
     let mut failed = Ok(());
     context.inject(|name, value| {
         if failed.is_ok() {
@@ -235,7 +249,16 @@ fn inject<'py>(py: Python<'py>, carrier: Option<Bound<'py, PyAny>>) -> PyResult<
 fn current_trace_ids(py: Python<'_>) -> PyResult<Option<Bound<'_, PyTuple>>> {
     // SAFETY: the calling thread's state, with the GIL held.
     let tree = unsafe { (*state()).open() };
-    tree.map(|tree| PyTuple::new(py, [tree.peek().trace_id().to_string(), tree.current_id().to_string()])).transpose()
+    tree.map(|tree| {
+        PyTuple::new(
+            py,
+            [
+                tree.peek().trace_id().to_string(),
+                tree.current_id().to_string(),
+            ],
+        )
+    })
+    .transpose()
 }
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -79,7 +79,9 @@ impl Shared {
 
     /// The key of the call that has just ended. A key function that fails counts as key None.
     fn key(&self, py: Python<'_>) -> Py<PyAny> {
-        let Some(function) = &self.id_func else { return py.None() };
+        let Some(function) = &self.id_func else {
+            return py.None();
+        };
         let _quiet = Quiet::new();
         function.call0(py).unwrap_or_else(|error| {
             drop(error);
@@ -93,7 +95,10 @@ impl Shared {
         held.seen += own;
         held.spans += own;
         let at = held.position(py, &key).unwrap_or_else(|| {
-            held.keys.push_back(Key { value: key, fragments: VecDeque::new() });
+            held.keys.push_back(Key {
+                value: key,
+                fragments: VecDeque::new(),
+            });
             held.keys.len() - 1
         });
         held.keys[at].fragments.push_back((Arc::clone(tree), own));
@@ -131,7 +136,9 @@ impl Held {
         if fragments < 2 {
             return false;
         }
-        let Some(key) = self.keys.iter_mut().find(|key| !key.fragments.is_empty()) else { return false };
+        let Some(key) = self.keys.iter_mut().find(|key| !key.fragments.is_empty()) else {
+            return false;
+        };
         if let Some((_, own)) = key.fragments.pop_front() {
             self.spans -= own;
             self.dropped += own;
@@ -141,7 +148,11 @@ impl Held {
 }
 
 /// Every set of drivers that some wrapper has, by number; set 0 is the empty one.
-static SETS: GilCell<Sets> = GilCell::new(Sets { sets: Vec::new(), drivers: Vec::new(), next_id: 1 });
+static SETS: GilCell<Sets> = GilCell::new(Sets {
+    sets: Vec::new(),
+    drivers: Vec::new(),
+    next_id: 1,
+});
 
 #[derive(Debug)]
 struct Sets {
@@ -155,7 +166,10 @@ pub(crate) fn set_of(_py: Python<'_>, drivers: &[Py<Driver>]) -> u16 {
     if drivers.is_empty() {
         return 0;
     }
-    let mut ids: Vec<u32> = drivers.iter().map(|driver| driver.get().shared.id).collect();
+    let mut ids: Vec<u32> = drivers
+        .iter()
+        .map(|driver| driver.get().shared.id)
+        .collect();
     ids.sort_unstable();
     let mut sets = SETS.lock();
     let known = sets.sets.iter().position(|set| **set == *ids);
@@ -185,10 +199,13 @@ pub(crate) fn offer(tree: &Arc<SpanTree>) {
             counts[last].1 += 1;
             continue;
         }
-        last = counts.iter().position(|(known, _)| *known == set).unwrap_or_else(|| {
-            counts.push((set, 0));
-            counts.len() - 1
-        });
+        last = counts
+            .iter()
+            .position(|(known, _)| *known == set)
+            .unwrap_or_else(|| {
+                counts.push((set, 0));
+                counts.len() - 1
+            });
         counts[last].1 += 1;
     }
     if !counts.is_empty() {
@@ -200,7 +217,11 @@ fn offer_counted(py: Python<'_>, tree: &Arc<SpanTree>, counts: &[(u16, usize)]) 
     let drivers: Vec<(Arc<Shared>, usize)> = {
         let sets = SETS.lock();
         let alive = sets.drivers.iter().filter_map(|(id, shared)| {
-            let own: usize = counts.iter().filter(|(set, _)| holds(&sets.sets, *set, *id)).map(|(_, count)| count).sum();
+            let own: usize = counts
+                .iter()
+                .filter(|(set, _)| holds(&sets.sets, *set, *id))
+                .map(|(_, count)| count)
+                .sum();
             (own > 0).then(|| shared.upgrade().map(|shared| (shared, own)))?
         });
         alive.collect()
@@ -219,7 +240,10 @@ impl Driver {
         flagged.iter().any(|flag| flag.load(Ordering::Relaxed))
             || !self.fast_fail()
             || flags.verbose.load(Ordering::Relaxed)
-            || self.lock_metrics().iter().any(|metric| metric.read.is_some())
+            || self
+                .lock_metrics()
+                .iter()
+                .any(|metric| metric.read.is_some())
     }
 
     pub(crate) fn fast_fail(&self) -> bool {
@@ -241,7 +265,10 @@ impl Driver {
     }
 
     pub(crate) fn args_handler(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let handler = self.args_handler.lock().unwrap_or_else(PoisonError::into_inner);
+        let handler = self
+            .args_handler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         handler.as_ref().map(|handler| handler.clone_ref(py))
     }
 
@@ -250,7 +277,12 @@ impl Driver {
         let functions: Vec<_> = self
             .lock_metrics()
             .iter()
-            .filter_map(|metric| Some((Arc::clone(&metric.spec), metric.read.as_ref()?.clone_ref(py))))
+            .filter_map(|metric| {
+                Some((
+                    Arc::clone(&metric.spec),
+                    metric.read.as_ref()?.clone_ref(py),
+                ))
+            })
             .collect();
         for (spec, function) in functions {
             let _quiet = Quiet::new();
@@ -272,7 +304,13 @@ impl Driver {
     fn fragments(&self, py: Python<'_>, key: &Py<PyAny>) -> Option<Vec<Arc<SpanTree>>> {
         let held = self.shared.lock();
         let at = held.position(py, key)?;
-        Some(held.keys[at].fragments.iter().map(|(tree, _)| Arc::clone(tree)).collect())
+        Some(
+            held.keys[at]
+                .fragments
+                .iter()
+                .map(|(tree, _)| Arc::clone(tree))
+                .collect(),
+        )
     }
 }
 
@@ -282,14 +320,23 @@ fn column_kind(kind: &str) -> PyResult<Option<ColumnKind>> {
         "level" => Ok(Some(ColumnKind::Level)),
         "delta" => Ok(Some(ColumnKind::Delta { monotonic: false })),
         "counter" => Ok(Some(ColumnKind::Delta { monotonic: true })),
-        other => Err(PyValueError::new_err(format!("metric kind `{other}` is none of time, level, delta, counter"))),
+        other => Err(PyValueError::new_err(format!(
+            "metric kind `{other}` is none of time, level, delta, counter"
+        ))),
     }
 }
 
 fn metric(name: &str, unit: &str, kind: &str, function: Option<Py<PyAny>>) -> PyResult<Metric> {
     let column = column_kind(kind)?;
     let read = if column.is_some() { function } else { None };
-    Ok(Metric { spec: Arc::new(ColumnSpec::new(name, unit, column.unwrap_or(ColumnKind::Level))), read })
+    Ok(Metric {
+        spec: Arc::new(ColumnSpec::new(
+            name,
+            unit,
+            column.unwrap_or(ColumnKind::Level),
+        )),
+        read,
+    })
 }
 
 type MetricRow = (String, String, String, Option<Py<PyAny>>);
@@ -306,17 +353,29 @@ impl Driver {
         verbose: bool,
         max_keys: usize,
     ) -> PyResult<Self> {
-        let rows = metrics.unwrap_or_else(|| vec![("time".into(), "s".into(), "time".into(), None)]);
-        let metrics = rows.into_iter().map(|(name, unit, kind, function)| metric(&name, &unit, &kind, function));
+        let rows =
+            metrics.unwrap_or_else(|| vec![("time".into(), "s".into(), "time".into(), None)]);
+        let metrics = rows
+            .into_iter()
+            .map(|(name, unit, kind, function)| metric(&name, &unit, &kind, function));
         let metrics = metrics.collect::<PyResult<Vec<_>>>()?;
         let mut sets = SETS.lock();
         let id = sets.next_id;
         sets.next_id += 1;
-        let shared = Arc::new(Shared { id, id_func, max_keys, held: Mutex::default() });
+        let shared = Arc::new(Shared {
+            id,
+            id_func,
+            max_keys,
+            held: Mutex::default(),
+        });
         sets.drivers.retain(|(_, driver)| driver.strong_count() > 0);
         sets.drivers.push((id, Arc::downgrade(&shared)));
         drop(sets);
-        let flags = Flags { fast_fail: fast_fail.into(), verbose: verbose.into(), ..Flags::default() };
+        let flags = Flags {
+            fast_fail: fast_fail.into(),
+            verbose: verbose.into(),
+            ..Flags::default()
+        };
         Ok(Self {
             shared,
             metrics: Mutex::new(metrics),
@@ -386,15 +445,29 @@ impl Driver {
     }
 
     fn keys(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        self.shared.lock().keys.iter().map(|key| key.value.clone_ref(py)).collect()
+        self.shared
+            .lock()
+            .keys
+            .iter()
+            .map(|key| key.value.clone_ref(py))
+            .collect()
     }
 
     fn metrics(&self) -> Vec<String> {
-        self.lock_metrics().iter().map(|metric| metric.spec.name.clone()).collect()
+        self.lock_metrics()
+            .iter()
+            .map(|metric| metric.spec.name.clone())
+            .collect()
     }
 
     #[pyo3(signature = (name, unit, kind, func))]
-    fn add_metric(&self, name: &str, unit: &str, kind: &str, func: Option<Py<PyAny>>) -> PyResult<()> {
+    fn add_metric(
+        &self,
+        name: &str,
+        unit: &str,
+        kind: &str,
+        func: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         let metric = metric(name, unit, kind, func)?;
         let mut metrics = self.lock_metrics();
         metrics.retain(|known| known.spec.name != name);
@@ -410,7 +483,9 @@ impl Driver {
             let known = known.ok_or_else(|| PyKeyError::new_err(metric.to_owned()))?;
             known.read.is_some().then(|| metric.to_owned())
         };
-        let Some(fragments) = self.fragments(py, &key) else { return Ok(None) };
+        let Some(fragments) = self.fragments(py, &key) else {
+            return Ok(None);
+        };
         let sets = SETS.lock().sets.clone();
         let is_own = |set: u16| holds(&sets, set, self.shared.id);
         let with_times = self.flags.attach_timestamp.load(Ordering::Relaxed);
@@ -427,7 +502,12 @@ impl Driver {
 
     fn overhead_ns(&self) -> u64 {
         let spans = self.shared.lock().seen;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an estimate")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an estimate"
+        )]
         let recording = (runtime::calibrated_span_nanos() * spans as f64) as u64;
         recording + self.extras_nanos.load(Ordering::Relaxed)
     }

@@ -1,5 +1,8 @@
 //! An exception on its way out: its type, text and stack, read once and without disturbing it.
-#![allow(unsafe_code, reason = "the pending exception is only reachable through the C API")]
+#![allow(
+    unsafe_code,
+    reason = "the pending exception is only reachable through the C API"
+)]
 
 use std::fmt::Write as _;
 use std::ptr;
@@ -34,7 +37,8 @@ impl Pending {
     /// Takes the pending exception. The caller must give it back by [`Pending::restore`].
     #[cfg(not(Py_3_12))]
     pub(crate) fn take() -> Self {
-        let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        let (mut kind, mut value, mut traceback) =
+            (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         // SAFETY: called with the GIL; the three references are owned by us until given back, except the type,
         // which the normalised value holds as well.
         unsafe {
@@ -99,7 +103,10 @@ pub(crate) struct LastException {
 }
 
 impl LastException {
-    pub(crate) const NONE: Self = Self { object: ptr::null_mut(), text: None };
+    pub(crate) const NONE: Self = Self {
+        object: ptr::null_mut(),
+        text: None,
+    };
 }
 
 /// Records the pending exception on the innermost span, which is `id`, and leaves it pending.
@@ -116,7 +123,13 @@ pub(crate) fn record_pending(state: &mut ThreadState, id: SpanId, tick: u64) {
 }
 
 /// Records `value` on the open span `id`. Exceptions that mean "done" or "closed" are not errors.
-pub(crate) fn record(py: Python<'_>, state: &mut ThreadState, id: SpanId, tick: u64, value: &Bound<'_, PyAny>) {
+pub(crate) fn record(
+    py: Python<'_>,
+    state: &mut ThreadState,
+    id: SpanId,
+    tick: u64,
+    value: &Bound<'_, PyAny>,
+) {
     if is_control_flow(value) {
         return;
     }
@@ -127,7 +140,11 @@ pub(crate) fn record(py: Python<'_>, state: &mut ThreadState, id: SpanId, tick: 
         return;
     };
     let text = match state.exception.text.take() {
-        Some(text) if state.exception.object == value.as_ptr() && (text.repr.is_some() || !wants_repr) => text,
+        Some(text)
+            if state.exception.object == value.as_ptr() && (text.repr.is_some() || !wants_repr) =>
+        {
+            text
+        }
         _ => read(py, value, wants_repr),
     };
     // Callbacks above may have run anything, so the tree is looked up again.
@@ -136,7 +153,10 @@ pub(crate) fn record(py: Python<'_>, state: &mut ThreadState, id: SpanId, tick: 
     {
         write(tree.builder(), index, tick, &text, wants_repr);
     }
-    state.exception = LastException { object: value.as_ptr(), text: Some(text) };
+    state.exception = LastException {
+        object: value.as_ptr(),
+        text: Some(text),
+    };
 }
 
 fn is_control_flow(value: &Bound<'_, PyAny>) -> bool {
@@ -197,13 +217,22 @@ pub(crate) fn read(py: Python<'_>, value: &Bound<'_, PyAny>, with_repr: bool) ->
     let message = guarded(value.str());
     let repr = with_repr.then(|| guarded(value.repr()));
     let stack = stack_of(py, value, &kind, &message);
-    ExceptionText { kind, message, stack, repr }
+    ExceptionText {
+        kind,
+        message,
+        stack,
+        repr,
+    }
 }
 
 /// `ValueError`, `package.module.Error`.
 fn type_name(kind: &Bound<'_, PyType>) -> String {
-    let name = kind.qualname().map_or_else(|_| "<unknown>".to_owned(), |name| name.to_string());
-    let module = kind.module().map_or_else(|_| String::new(), |module| module.to_string());
+    let name = kind
+        .qualname()
+        .map_or_else(|_| "<unknown>".to_owned(), |name| name.to_string());
+    let module = kind
+        .module()
+        .map_or_else(|_| String::new(), |module| module.to_string());
     match module.as_str() {
         "" | "builtins" => name,
         module => format!("{module}.{name}"),
@@ -261,18 +290,27 @@ fn place(traceback: &Bound<'_, PyAny>) -> Option<(String, i64, String)> {
 
 /// Adds the stack of the exception that was recorded last to the open span `id`, for HiQ's `exception_trace`.
 pub(crate) fn add_trace(state: &mut ThreadState, id: SpanId) {
-    let Some(text) = state.exception.text.take() else { return };
+    let Some(text) = state.exception.text.take() else {
+        return;
+    };
     if let Some(tree) = state.open()
         && let Some(index) = tree.index_of_open(id)
     {
         let key = symbol("hiq.exception_trace").unwrap_or(Symbol::EMPTY);
-        tree.builder().set_attribute(index, key, ValueRef::Str(&text.stack));
+        tree.builder()
+            .set_attribute(index, key, ValueRef::Str(&text.stack));
     }
     state.exception.text = Some(text);
 }
 
 /// Records an exception that a program hands to us (`span.record_exception(e)`), with attributes of its own.
-pub(crate) fn record_given(builder: &mut TreeBuilder, index: u32, tick: u64, text: &ExceptionText, more: Vec<(Symbol, Value)>) {
+pub(crate) fn record_given(
+    builder: &mut TreeBuilder,
+    index: u32,
+    tick: u64,
+    text: &ExceptionText,
+    more: Vec<(Symbol, Value)>,
+) {
     let names = names();
     let own = [
         (names.kind, Value::from(text.kind.as_str())),
@@ -280,5 +318,10 @@ pub(crate) fn record_given(builder: &mut TreeBuilder, index: u32, tick: u64, tex
         (names.stack, text.stack.as_str().into()),
     ];
     let all: Vec<_> = own.into_iter().chain(more).collect();
-    builder.add_event(index, names.event, tick, all.iter().map(|(key, value)| (*key, value.as_ref())));
+    builder.add_event(
+        index,
+        names.event,
+        tick,
+        all.iter().map(|(key, value)| (*key, value.as_ref())),
+    );
 }

@@ -23,7 +23,11 @@ mod memory;
 mod registry;
 
 /// What `init` was called with, and exporters by handle.
-static PROCESS: GilCell<Process> = GilCell::new(Process { settings: None, exporters: Vec::new(), next_handle: 1 });
+static PROCESS: GilCell<Process> = GilCell::new(Process {
+    settings: None,
+    exporters: Vec::new(),
+    next_handle: 1,
+});
 
 struct Process {
     settings: Option<String>,
@@ -42,22 +46,46 @@ impl<'py> Arguments<'_, 'py> {
     }
 
     fn text(&self, key: &str) -> PyResult<Option<String>> {
-        self.get(key)?.map(|value| value.extract().map_err(|_| wrong_type(key, &value, "a text"))).transpose()
+        self.get(key)?
+            .map(|value| {
+                value
+                    .extract()
+                    .map_err(|_| wrong_type(key, &value, "a text"))
+            })
+            .transpose()
     }
 
     fn number(&self, key: &str) -> PyResult<Option<f64>> {
-        self.get(key)?.map(|value| value.extract().map_err(|_| wrong_type(key, &value, "a number"))).transpose()
+        self.get(key)?
+            .map(|value| {
+                value
+                    .extract()
+                    .map_err(|_| wrong_type(key, &value, "a number"))
+            })
+            .transpose()
     }
 
     fn count(&self, key: &str) -> PyResult<Option<usize>> {
-        self.get(key)?.map(|value| value.extract().map_err(|_| wrong_type(key, &value, "a whole number"))).transpose()
+        self.get(key)?
+            .map(|value| {
+                value
+                    .extract()
+                    .map_err(|_| wrong_type(key, &value, "a whole number"))
+            })
+            .transpose()
     }
 
     fn seconds(&self, key: &str) -> PyResult<Option<Duration>> {
-        let Some(seconds) = self.number(key)? else { return Ok(None) };
-        Duration::try_from_secs_f64(seconds)
-            .map(Some)
-            .map_err(|_| errors::config(&ConfigError::new(key, format!("{seconds} is not a number of seconds"), "use 0 or more")))
+        let Some(seconds) = self.number(key)? else {
+            return Ok(None);
+        };
+        Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| {
+            errors::config(&ConfigError::new(
+                key,
+                format!("{seconds} is not a number of seconds"),
+                "use 0 or more",
+            ))
+        })
     }
 
     /// Names that nobody knows are mistakes, not wishes.
@@ -66,7 +94,11 @@ impl<'py> Arguments<'_, 'py> {
             let key: String = key.extract()?;
             if !known.contains(&key.as_str()) {
                 let fix = format!("known are {}", known.join(", "));
-                return Err(errors::config(&ConfigError::new(key, "is not a setting", fix)));
+                return Err(errors::config(&ConfigError::new(
+                    key,
+                    "is not a setting",
+                    fix,
+                )));
             }
         }
         Ok(())
@@ -74,8 +106,15 @@ impl<'py> Arguments<'_, 'py> {
 }
 
 fn wrong_type(key: &str, value: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
-    let found = value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
-    errors::config(&ConfigError::new(key, format!("{found} was given"), format!("give {wanted}")))
+    let found = value
+        .get_type()
+        .name()
+        .map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    errors::config(&ConfigError::new(
+        key,
+        format!("{found} was given"),
+        format!("give {wanted}"),
+    ))
 }
 
 const KNOWN: [&str; 15] = [
@@ -105,7 +144,11 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
             return Ok(Vec::new());
         }
         let problem = "hiq is running with other settings";
-        return Err(errors::config(&ConfigError::new("init", problem, "call hiq.shutdown() first, or init once")));
+        return Err(errors::config(&ConfigError::new(
+            "init",
+            problem,
+            "call hiq.shutdown() first, or init once",
+        )));
     }
     let arguments = Arguments { dict: settings };
     arguments.refuse_unknown(&KNOWN)?;
@@ -113,7 +156,17 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
     let mut merged = Settings::from_env(&env);
     apply(&arguments, &mut merged)?;
     let mut warnings = Vec::new();
-    let specs = if merged.disabled { Vec::new() } else { registry::specs(py, &arguments.get("exporters")?, &mut merged, &env, &mut warnings)? };
+    let specs = if merged.disabled {
+        Vec::new()
+    } else {
+        registry::specs(
+            py,
+            &arguments.get("exporters")?,
+            &mut merged,
+            &env,
+            &mut warnings,
+        )?
+    };
     let resource = resource(&arguments, &merged)?;
     let mut runtime = Runtime::from_settings(&merged, Arc::clone(&resource));
     runtime.keep = keep_rules(&arguments)?;
@@ -161,17 +214,26 @@ fn apply(arguments: &Arguments<'_, '_>, settings: &mut Settings) -> PyResult<()>
 
 fn sampler(name: &str, argument: Option<f64>) -> PyResult<Sampler> {
     let argument = argument.map(|argument| ("OTEL_TRACES_SAMPLER_ARG", argument.to_string()));
-    let pairs = [("OTEL_TRACES_SAMPLER", name.to_owned())].into_iter().chain(argument);
+    let pairs = [("OTEL_TRACES_SAMPLER", name.to_owned())]
+        .into_iter()
+        .chain(argument);
     Ok(as_in_env("sampler", pairs)?.sampler)
 }
 
 /// Reads a value as the variable of the same meaning is read; what is only warned of there is an error in code.
-fn as_in_env(place: &str, pairs: impl IntoIterator<Item = (&'static str, String)>) -> PyResult<Settings> {
+fn as_in_env(
+    place: &str,
+    pairs: impl IntoIterator<Item = (&'static str, String)>,
+) -> PyResult<Settings> {
     let read = Settings::from_env(&Env::from_pairs(pairs));
     match read.warnings.first() {
         None => Ok(read),
         Some(warning) => {
-            let error = ConfigError::new(place, warning.message.clone(), "see OpenTelemetry's list of values");
+            let error = ConfigError::new(
+                place,
+                warning.message.clone(),
+                "see OpenTelemetry's list of values",
+            );
             Err(errors::config(&error))
         }
     }
@@ -181,7 +243,11 @@ fn parent(header: &str) -> PyResult<Context> {
     let parent = Context::extract(|name| (name == "traceparent").then_some(header));
     parent.ok_or_else(|| {
         let fix = "use the form 00-<32 hex digits>-<16 hex digits>-01";
-        errors::config(&ConfigError::new("traceparent", format!("`{header}` is not a traceparent"), fix))
+        errors::config(&ConfigError::new(
+            "traceparent",
+            format!("`{header}` is not a traceparent"),
+            fix,
+        ))
     })
 }
 
@@ -195,9 +261,12 @@ fn keep_rules(arguments: &Arguments<'_, '_>) -> PyResult<KeepRules> {
 }
 
 fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<Resource>> {
-    let mut own: Vec<(String, Value)> = vec![("telemetry.sdk.language".to_owned(), "python".into())];
+    let mut own: Vec<(String, Value)> =
+        vec![("telemetry.sdk.language".to_owned(), "python".into())];
     if let Some(given) = arguments.get("resource")? {
-        let given = given.cast::<PyDict>().map_err(|_| wrong_type("resource", &given, "a dict"))?;
+        let given = given
+            .cast::<PyDict>()
+            .map_err(|_| wrong_type("resource", &given, "a dict"))?;
         for (key, value) in given {
             own.push((key.extract()?, attributes::to_value(&value)));
         }
@@ -205,11 +274,18 @@ fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<
     if let Some(name) = arguments.text("service_name")? {
         own.push(("service.name".to_owned(), name.into()));
     }
-    Ok(Arc::new(hiq_core::detect::resource(&settings.resource, own)))
+    Ok(Arc::new(hiq_core::detect::resource(
+        &settings.resource,
+        own,
+    )))
 }
 
 fn pipeline(settings: &Settings, resource: Arc<Resource>) -> hiq_core::pipeline::PipelineBuilder {
-    let sink = if settings.log_level == LogLevel::None { StatusSink::silent() } else { StatusSink::stderr() };
+    let sink = if settings.log_level == LogLevel::None {
+        StatusSink::silent()
+    } else {
+        StatusSink::stderr()
+    };
     Pipeline::builder()
         .resource(resource)
         .sampler(settings.sampler.clone())
@@ -228,7 +304,12 @@ fn add_exporter(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<u64> {
     let pipeline = match &before.pipeline {
         Some(pipeline) => pipeline.clone(),
         None => {
-            let resource = resource(&Arguments { dict: &PyDict::new(py) }, &merged)?;
+            let resource = resource(
+                &Arguments {
+                    dict: &PyDict::new(py),
+                },
+                &merged,
+            )?;
             let mut runtime = Runtime::from_settings(&merged, Arc::clone(&resource));
             let pipeline = pipeline(&merged, resource).build();
             runtime.pipeline = Some(pipeline.clone());
@@ -253,7 +334,10 @@ fn add_exporter(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<u64> {
 fn remove_exporter(py: Python<'_>, handle: u64, timeout_s: f64) {
     let known = {
         let mut process = PROCESS.lock();
-        let at = process.exporters.iter().position(|(known, _)| *known == handle);
+        let at = process
+            .exporters
+            .iter()
+            .position(|(known, _)| *known == handle);
         at.map(|at| process.exporters.remove(at).1)
     };
     if let (Some(id), Some(pipeline)) = (known, &runtime::current().pipeline) {
@@ -263,13 +347,17 @@ fn remove_exporter(py: Python<'_>, handle: u64, timeout_s: f64) {
 
 fn seconds(seconds: f64) -> Duration {
     const LONGEST: Duration = Duration::from_hours(24);
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(LONGEST).min(LONGEST)
+    Duration::try_from_secs_f64(seconds.max(0.0))
+        .unwrap_or(LONGEST)
+        .min(LONGEST)
 }
 
 #[pyfunction]
 #[pyo3(signature = (timeout_s=5.0))]
 fn flush(py: Python<'_>, timeout_s: f64) -> bool {
-    let Some(pipeline) = &runtime::current().pipeline else { return true };
+    let Some(pipeline) = &runtime::current().pipeline else {
+        return true;
+    };
     py.detach(|| pipeline.flush(seconds(timeout_s)).is_complete())
 }
 
@@ -278,7 +366,9 @@ fn flush(py: Python<'_>, timeout_s: f64) -> bool {
 #[pyo3(signature = (timeout_s=5.0))]
 fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
     let current = runtime::current();
-    let Some(pipeline) = &current.pipeline else { return true };
+    let Some(pipeline) = &current.pipeline else {
+        return true;
+    };
     let complete = py.detach(|| pipeline.shutdown(seconds(timeout_s)).is_complete());
     runtime::replace(current.without_pipeline());
     let mut process = PROCESS.lock();
@@ -291,7 +381,9 @@ fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
 #[pyfunction]
 fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let stats = PyDict::new(py);
-    let Some(pipeline) = &runtime::current().pipeline else { return Ok(stats) };
+    let Some(pipeline) = &runtime::current().pipeline else {
+        return Ok(stats);
+    };
     for exporter in pipeline.stats().exporters() {
         let ledger = &exporter.ledger;
         let row = PyDict::new(py);
@@ -348,9 +440,13 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
-    py.import("atexit")?.call_method1("register", (wrap_pyfunction!(at_exit, module)?,))?;
+    py.import("atexit")?
+        .call_method1("register", (wrap_pyfunction!(at_exit, module)?,))?;
     let hooks = PyDict::new(py);
-    hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, module)?)?;
+    hooks.set_item(
+        "after_in_child",
+        wrap_pyfunction!(after_fork_in_child, module)?,
+    )?;
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {
         os.call_method("register_at_fork", (), Some(&hooks))?;

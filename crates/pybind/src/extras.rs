@@ -60,13 +60,20 @@ fn open(me: *mut TracedObject, state: &mut ThreadState) -> Option<SpanId> {
         }
         return Some(started.id);
     }
-    match state.begin_root(&Root { role, tick, parent: &None }) {
+    match state.begin_root(&Root {
+        role,
+        tick,
+        parent: &None,
+    }) {
         Begun::Recording(id) => Some(id),
         Begun::SampledOut(_) => None,
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what one call has gathered until its end")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what one call has gathered until its end"
+)]
 unsafe fn close(
     py: Python<'_>,
     state: &mut ThreadState,
@@ -154,7 +161,9 @@ impl Texts {
                     texts.kwargs = handled(&handler, py, kwargs.as_any());
                 }
             }
-            if (wants_file || wants_func) && let Some((file, line, function)) = caller(py) {
+            if (wants_file || wants_func)
+                && let Some((file, line, function)) = caller(py)
+            {
                 if wants_file {
                     texts.file = Some(format!("{file}:{line}"));
                 }
@@ -179,7 +188,8 @@ impl Texts {
             for (name, text) in parts {
                 if let Some(text) = text {
                     let key = symbol(name).unwrap_or(Symbol::EMPTY);
-                    tree.builder().set_attribute(index, key, ValueRef::Str(text));
+                    tree.builder()
+                        .set_attribute(index, key, ValueRef::Str(text));
                 }
             }
         }
@@ -203,7 +213,8 @@ unsafe fn arguments<'py>(
     unsafe {
         let positional = ffi::PyVectorcall_NARGS(count).cast_unsigned();
         let at = |index: usize| Bound::from_borrowed_ptr(py, *args.add(index));
-        let tuple = PyTuple::new(py, (0..positional).map(at)).unwrap_or_else(|_| PyTuple::empty(py));
+        let tuple =
+            PyTuple::new(py, (0..positional).map(at)).unwrap_or_else(|_| PyTuple::empty(py));
         let kwargs = PyDict::new(py);
         if !names.is_null() {
             let names = Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>();
@@ -218,7 +229,13 @@ unsafe fn arguments<'py>(
 
 /// File, line and function that made the call.
 fn caller(py: Python<'_>) -> Option<(String, i64, String)> {
-    let frame = py.import("sys").ok()?.getattr("_getframe").ok()?.call1((0,)).ok()?;
+    let frame = py
+        .import("sys")
+        .ok()?
+        .getattr("_getframe")
+        .ok()?
+        .call1((0,))
+        .ok()?;
     let line = frame.getattr("f_lineno").ok()?.extract().ok()?;
     let code = frame.getattr("f_code").ok()?;
     let file: String = code.getattr("co_filename").ok()?.extract().ok()?;

@@ -1,5 +1,8 @@
 //! Wrapping and subscribing, as the package's Python half asks for it.
-#![allow(unsafe_code, reason = "wrappers are reached by their C layout, with the GIL held")]
+#![allow(
+    unsafe_code,
+    reason = "wrappers are reached by their C layout, with the GIL held"
+)]
 
 use hiq_core::intern::{Symbol, site, symbol};
 use hiq_core::span::Kind;
@@ -19,14 +22,22 @@ use crate::wrap::{self, Returns, TracedObject, apply_plan, traced_object};
 /// A wrapper that records while it has subscribers.
 #[pyfunction]
 #[pyo3(signature = (func, name, kind="function", attributes=None))]
-fn traced(py: Python<'_>, func: &Bound<'_, PyAny>, name: &str, kind: &str, attributes: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn traced(
+    py: Python<'_>,
+    func: &Bound<'_, PyAny>,
+    name: &str,
+    kind: &str,
+    attributes: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let returns = match kind {
         "function" => Returns::Value,
         "coroutine" => Returns::Coroutine,
         "generator" => Returns::Generator,
         "async_generator" => Returns::AsyncGenerator,
         other => {
-            let message = format!("kind `{other}` is none of function, coroutine, generator, async_generator");
+            let message = format!(
+                "kind `{other}` is none of function, coroutine, generator, async_generator"
+            );
             return Err(PyValueError::new_err(message));
         }
     };
@@ -41,8 +52,15 @@ fn traced(py: Python<'_>, func: &Bound<'_, PyAny>, name: &str, kind: &str, attri
             pairs.push((key, attributes::to_value(&value)));
         }
     }
-    let place = site(pairs.iter().map(|(key, value)| (key.as_str(), value.clone())));
-    let role = Role { kind: span_kind, ..Role::new(symbol(name).unwrap_or(Symbol::EMPTY), place) };
+    let place = site(
+        pairs
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone())),
+    );
+    let role = Role {
+        kind: span_kind,
+        ..Role::new(symbol(name).unwrap_or(Symbol::EMPTY), place)
+    };
     wrap::new(py, func, role, returns)
 }
 
@@ -53,7 +71,8 @@ fn is_traced(obj: &Bound<'_, PyAny>) -> bool {
 
 fn expect_traced(obj: &Bound<'_, PyAny>) -> PyResult<*mut TracedObject> {
     let name = obj.get_type().name()?;
-    traced_object(obj.as_ptr()).ok_or_else(|| PyTypeError::new_err(format!("a Traced is needed, not {name}")))
+    traced_object(obj.as_ptr())
+        .ok_or_else(|| PyTypeError::new_err(format!("a Traced is needed, not {name}")))
 }
 
 #[pyfunction]
@@ -66,7 +85,12 @@ fn original(traced: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
 /// Turns the wrapper on for `driver`; None stands for the pipeline alone.
 #[pyfunction]
 #[pyo3(signature = (traced, driver, *, min_duration_ns=0))]
-fn subscribe(py: Python<'_>, traced: &Bound<'_, PyAny>, driver: Option<Py<Driver>>, min_duration_ns: u64) -> PyResult<()> {
+fn subscribe(
+    py: Python<'_>,
+    traced: &Bound<'_, PyAny>,
+    driver: Option<Py<Driver>>,
+    min_duration_ns: u64,
+) -> PyResult<()> {
     let object = expect_traced(traced)?;
     // SAFETY: a live wrapper, with the GIL held.
     unsafe { (*(*object).plan).add(py, driver.as_ref(), min_duration_ns) };
@@ -85,7 +109,11 @@ pub(crate) fn subscribe_pipeline(py: Python<'_>, traced: &Py<PyAny>) {
 
 /// Takes a subscription back. Returns how many are left.
 #[pyfunction]
-fn unsubscribe(py: Python<'_>, traced: &Bound<'_, PyAny>, driver: Option<Py<Driver>>) -> PyResult<usize> {
+fn unsubscribe(
+    py: Python<'_>,
+    traced: &Bound<'_, PyAny>,
+    driver: Option<Py<Driver>>,
+) -> PyResult<usize> {
     let object = expect_traced(traced)?;
     // SAFETY: a live wrapper, with the GIL held.
     let left = unsafe { (*(*object).plan).remove(py, driver.as_ref()) };
@@ -105,7 +133,12 @@ fn refresh(py: Python<'_>, traced: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Puts `value` into the dict of a type, also of one written in C, and lets the caches know.
 #[pyfunction]
-fn set_type_attribute(py: Python<'_>, type_: &Bound<'_, PyType>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+fn set_type_attribute(
+    py: Python<'_>,
+    type_: &Bound<'_, PyType>,
+    name: &str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     if name.starts_with("__") && name.ends_with("__") {
         let message = format!(
             "{}.{name} cannot be traced: the interpreter calls it through a slot, not by its name; trace a method or the caller",
@@ -120,7 +153,11 @@ fn set_type_attribute(py: Python<'_>, type_: &Bound<'_, PyType>, name: &str, val
         let key = pyo3::types::PyString::intern(py, name);
         let failed = ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) < 0;
         ffi::PyType_Modified(kind);
-        if failed { Err(PyErr::fetch(py)) } else { Ok(()) }
+        if failed {
+            Err(PyErr::fetch(py))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -134,7 +171,11 @@ fn delete_type_attribute(py: Python<'_>, type_: &Bound<'_, PyType>, name: &str) 
         let key = pyo3::types::PyString::intern(py, name);
         let failed = ffi::PyDict_DelItem(dict.as_ptr(), key.as_ptr()) < 0;
         ffi::PyType_Modified(kind);
-        if failed { Err(PyErr::fetch(py)) } else { Ok(()) }
+        if failed {
+            Err(PyErr::fetch(py))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -187,7 +228,12 @@ pub(crate) mod errors {
     use pyo3::types::{PyDict, PyTuple, PyType};
 
     pyo3::create_exception!(hiq, HiqError, PyException, "Base of hiq's errors.");
-    pyo3::create_exception!(hiq, ExportError, HiqError, "Not everything could be delivered in time.");
+    pyo3::create_exception!(
+        hiq,
+        ExportError,
+        HiqError,
+        "Not everything could be delivered in time."
+    );
 
     static CONFIG_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 

@@ -31,7 +31,11 @@ impl TypeCell {
         flags: std::ffi::c_ulong,
         slots: &mut [ffi::PyType_Slot],
     ) -> PyResult<()> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "sizes of small structures, flags of 32 bits")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "sizes of small structures, flags of 32 bits"
+        )]
         let mut spec = ffi::PyType_Spec {
             name: name.as_ptr(),
             basicsize: size as c_int,
@@ -44,7 +48,11 @@ impl TypeCell {
             let made = ffi::PyType_FromSpec(&raw mut spec);
             Bound::from_owned_ptr_or_err(module.py(), made)?
         };
-        let short = name.to_str().ok().and_then(|name| name.rsplit('.').next()).unwrap_or_default();
+        let short = name
+            .to_str()
+            .ok()
+            .and_then(|name| name.rsplit('.').next())
+            .unwrap_or_default();
         module.add(short, made.cast::<PyType>()?)?;
         self.0.store(made.into_ptr().cast(), Ordering::Relaxed);
         Ok(())
@@ -67,22 +75,38 @@ pub(crate) const fn offset_member(name: &'static CStr, offset: usize) -> ffi::Py
     }
 }
 
-pub(crate) const END_OF_MEMBERS: ffi::PyMemberDef =
-    ffi::PyMemberDef { name: ptr::null(), type_code: 0, offset: 0, flags: 0, doc: ptr::null() };
+pub(crate) const END_OF_MEMBERS: ffi::PyMemberDef = ffi::PyMemberDef {
+    name: ptr::null(),
+    type_code: 0,
+    offset: 0,
+    flags: 0,
+    doc: ptr::null(),
+};
 
-pub(crate) const fn method(name: &'static CStr, function: ffi::PyCFunction, flags: c_int) -> ffi::PyMethodDef {
+pub(crate) const fn method(
+    name: &'static CStr,
+    function: ffi::PyCFunction,
+    flags: c_int,
+) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunction: function,
+        },
         ml_flags: flags,
         ml_doc: ptr::null(),
     }
 }
 
-pub(crate) const fn fast_method(name: &'static CStr, function: ffi::PyCFunctionFastWithKeywords) -> ffi::PyMethodDef {
+pub(crate) const fn fast_method(
+    name: &'static CStr,
+    function: ffi::PyCFunctionFastWithKeywords,
+) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: function,
+        },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: ptr::null(),
     }

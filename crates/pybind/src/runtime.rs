@@ -93,7 +93,9 @@ impl Runtime {
     }
 
     fn is_wanted(&self, tree: &SpanTree) -> bool {
-        let sampled = tree.span(0).is_some_and(|root| root.trace_flags() & SAMPLED != 0);
+        let sampled = tree
+            .span(0)
+            .is_some_and(|root| root.trace_flags() & SAMPLED != 0);
         sampled || self.keep.keeps(tree)
     }
 }
@@ -115,9 +117,16 @@ pub(crate) fn current() -> &'static Runtime {
 fn begin() -> &'static Runtime {
     let settings = Settings::from_env(&Env::process());
     let mut attributes = vec![("telemetry.sdk.language".to_owned(), Value::from("python"))];
-    let name = settings.resource.service_name.clone().unwrap_or_else(|| "unknown_service:python".to_owned());
+    let name = settings
+        .resource
+        .service_name
+        .clone()
+        .unwrap_or_else(|| "unknown_service:python".to_owned());
     attributes.push(("service.name".to_owned(), name.into()));
-    replace(Runtime::from_settings(&settings, Arc::new(Resource::new(attributes))))
+    replace(Runtime::from_settings(
+        &settings,
+        Arc::new(Resource::new(attributes)),
+    ))
 }
 
 /// Puts new settings in force. The old ones are left alone: spans that were begun with them may be on their way.

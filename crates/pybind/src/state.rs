@@ -1,7 +1,10 @@
 //! What each thread knows: its open tree, and why it may be silent.
 //!
 //! Every function here needs the GIL; with it, no two threads touch one [`ThreadState`] at the same time.
-#![allow(unsafe_code, reason = "per-thread state behind a raw pointer, guarded by the GIL")]
+#![allow(
+    unsafe_code,
+    reason = "per-thread state behind a raw pointer, guarded by the GIL"
+)]
 
 use std::cell::UnsafeCell;
 use std::ptr;
@@ -91,7 +94,10 @@ impl ThreadState {
 
     /// True when the open tree was opened in another task than the one that runs now.
     pub(crate) fn is_of_another_task(&self) -> bool {
-        self.task_blocks != 0 && !self.in_step && !self.tree.is_null() && self.scope != context::attached_object()
+        self.task_blocks != 0
+            && !self.in_step
+            && !self.tree.is_null()
+            && self.scope != context::attached_object()
     }
 
     /// The open tree.
@@ -164,9 +170,15 @@ impl ThreadState {
             self.register();
         }
         let runtime = runtime::current();
-        let parent = root.parent.clone().or_else(context::attached).or_else(|| runtime.parent.clone());
+        let parent = root
+            .parent
+            .clone()
+            .or_else(context::attached)
+            .or_else(|| runtime.parent.clone());
         let parent = parent.filter(Context::is_valid);
-        let trace_id = parent.as_ref().map_or_else(TraceId::random, |parent| parent.trace_id);
+        let trace_id = parent
+            .as_ref()
+            .map_or_else(TraceId::random, |parent| parent.trace_id);
         let sampled = runtime.sample(parent.as_ref(), trace_id);
         if !sampled && root.role.drivers == 0 && !runtime.has_keep_rules() {
             runtime.count_sampled_out();
@@ -175,7 +187,11 @@ impl ThreadState {
         let tree = open_tree(runtime, root, parent, trace_id, sampled);
         let id = tree.current_id();
         self.tree = Box::into_raw(Box::new(tree));
-        self.scope = if self.task_blocks == 0 && !self.in_step { ptr::null_mut() } else { context::attached_object() };
+        self.scope = if self.task_blocks == 0 && !self.in_step {
+            ptr::null_mut()
+        } else {
+            context::attached_object()
+        };
         Begun::Recording(id)
     }
 }
@@ -196,8 +212,18 @@ pub(crate) enum Begun {
     SampledOut(Box<Context>),
 }
 
-fn open_tree(runtime: &Runtime, root: &Root<'_>, parent: Option<Context>, trace_id: TraceId, sampled: bool) -> OpenTree {
-    let mut start = TreeStart::new(trace_id, Arc::clone(&runtime.resource), Arc::clone(&runtime.scope));
+fn open_tree(
+    runtime: &Runtime,
+    root: &Root<'_>,
+    parent: Option<Context>,
+    trace_id: TraceId,
+    sampled: bool,
+) -> OpenTree {
+    let mut start = TreeStart::new(
+        trace_id,
+        Arc::clone(&runtime.resource),
+        Arc::clone(&runtime.scope),
+    );
     start.trace_flags = if sampled { SAMPLED } else { 0 };
     start.scale = Clock::scale_at(root.tick);
     if let Some(parent) = parent {
@@ -269,6 +295,8 @@ pub(crate) fn after_fork_in_child() {
     let inherited = state.open().map(|tree| context_of(tree));
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
     std::mem::forget(state.take_tree());
-    THREADS.lock().retain(|thread| *thread == ptr::from_mut(state) as usize);
+    THREADS
+        .lock()
+        .retain(|thread| *thread == ptr::from_mut(state) as usize);
     runtime::after_fork_in_child(inherited);
 }

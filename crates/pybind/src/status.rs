@@ -63,8 +63,15 @@ fn path(name: &str) -> PathBuf {
     // SAFETY: asks for a number.
     let user = unsafe { libc::getuid() };
     let shared_memory = PathBuf::from("/dev/shm");
-    let folder = if shared_memory.is_dir() { shared_memory } else { std::env::temp_dir() };
-    let plain: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    let folder = if shared_memory.is_dir() {
+        shared_memory
+    } else {
+        std::env::temp_dir()
+    };
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '_' })
+        .collect();
     folder.join(format!("hiq-status-{user}-{plain}"))
 }
 
@@ -88,7 +95,14 @@ fn map(path: &PathBuf) -> Option<*mut AtomicU8> {
     }
     // SAFETY: a shared mapping of one page of a file of at least one byte, which nobody shortens; never undone.
     let page = unsafe {
-        libc::mmap(ptr::null_mut(), 1, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file.as_raw_fd(), 0)
+        libc::mmap(
+            ptr::null_mut(),
+            1,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
     };
     (page != libc::MAP_FAILED).then_some(page.cast())
 }
@@ -115,7 +129,9 @@ fn status_get(name: &str, default: bool) -> bool {
 
 #[pyfunction]
 fn status_set(name: &str, on: bool) -> bool {
-    let Some(byte) = mapped(name) else { return false };
+    let Some(byte) = mapped(name) else {
+        return false;
+    };
     // SAFETY: mappings are never undone.
     unsafe { &*byte }.store(if on { ON } else { OFF }, Ordering::Relaxed);
     if name == DEFAULT_NAME {

@@ -2,7 +2,10 @@
 //!
 //! Each is the root of a fragment of its own. A step puts that fragment in the place of the thread's open tree and takes it
 //! away again, so interleaved tasks and half-used generators never see each other's spans.
-#![allow(unsafe_code, reason = "iteration slots and their object layout are C; each block is argued")]
+#![allow(
+    unsafe_code,
+    reason = "iteration slots and their object layout are C; each block is argued"
+)]
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -64,11 +67,17 @@ static COROUTINE: object::TypeCell = object::TypeCell::new();
 static GENERATOR: object::TypeCell = object::TypeCell::new();
 
 /// Puts our object around what the call made; hands that back as it is when it is something else.
-pub(crate) unsafe fn wrap(traced: *mut TracedObject, state: &mut ThreadState, made: *mut ffi::PyObject) -> *mut ffi::PyObject {
+pub(crate) unsafe fn wrap(
+    traced: *mut TracedObject,
+    state: &mut ThreadState,
+    made: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: a live wrapper and a new reference from its original, which is handed on inside the object or as it is.
     unsafe {
         let returns = (*traced).returns;
-        let Some(kind) = type_for(returns, made) else { return made };
+        let Some(kind) = type_for(returns, made) else {
+            return made;
+        };
         let object = ffi::PyType_GenericAlloc(kind, 0).cast::<Stepped>();
         if object.is_null() {
             ffi::PyErr_Clear();
@@ -94,11 +103,12 @@ unsafe fn type_for(returns: Returns, made: *mut ffi::PyObject) -> Option<*mut ff
         let kind = ffi::Py_TYPE(made);
         let has_async = !(*kind).tp_as_async.is_null();
         match returns {
-            Returns::Coroutine => (has_async && (*(*kind).tp_as_async).am_await.is_some()).then(|| COROUTINE.get()),
-            Returns::Generator => (*kind).tp_iternext.is_some().then(|| GENERATOR.get()),
-            Returns::AsyncGenerator => {
-                (has_async && (*(*kind).tp_as_async).am_anext.is_some()).then(async_generator::type_object)
+            Returns::Coroutine => {
+                (has_async && (*(*kind).tp_as_async).am_await.is_some()).then(|| COROUTINE.get())
             }
+            Returns::Generator => (*kind).tp_iternext.is_some().then(|| GENERATOR.get()),
+            Returns::AsyncGenerator => (has_async && (*(*kind).tp_as_async).am_anext.is_some())
+                .then(async_generator::type_object),
             Returns::Value => None,
         }
     }
@@ -129,7 +139,8 @@ pub(crate) fn finish_all() {
         let object = object as *mut Stepped;
         // SAFETY: objects leave the list before their memory goes; the GIL keeps them from changing.
         unsafe {
-            if let Stage::Open { tree, .. } = std::mem::replace(&mut (*(*object).run).stage, Stage::Ended)
+            if let Stage::Open { tree, .. } =
+                std::mem::replace(&mut (*(*object).run).stage, Stage::Ended)
                 && !tree.is_null()
             {
                 crate::state::deliver(Box::from_raw(tree).finish_unfinished());
@@ -174,26 +185,34 @@ unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         let run = &mut *(*object).run;
         let started = Clock::ticks();
         let silent = state.quiet != 0 && state.unsampled.is_null();
-        if matches!(run.stage, Stage::Ended) || matches!(run.stage, Stage::Fresh) && (silent || crate::status::is_off()) {
+        if matches!(run.stage, Stage::Ended)
+            || matches!(run.stage, Stage::Fresh) && (silent || crate::status::is_off())
+        {
             return None;
         }
-        let mut outer =
-            Outer {
-                tree: state.tree,
-                scope: state.scope,
-                in_step: state.in_step,
-                unsampled: state.unsampled,
-                quiet: state.quiet,
-                token: ptr::null_mut(),
-                started,
-            };
+        let mut outer = Outer {
+            tree: state.tree,
+            scope: state.scope,
+            in_step: state.in_step,
+            unsampled: state.unsampled,
+            quiet: state.quiet,
+            token: ptr::null_mut(),
+            started,
+        };
         if let Stage::Fresh = run.stage {
             let parent = run.parent.take().or_else(|| state.capture());
             state.tree = ptr::null_mut();
             state.in_step = true;
-            let root = Root { role: run.role, tick: started, parent: &parent };
+            let root = Root {
+                role: run.role,
+                tick: started,
+                parent: &parent,
+            };
             run.stage = match state.begin_root(&root) {
-                Begun::Recording(root) => Stage::Open { tree: state.tree, root },
+                Begun::Recording(root) => Stage::Open {
+                    tree: state.tree,
+                    root,
+                },
                 Begun::SampledOut(context) => Stage::SampledOut(context),
             };
         }
@@ -202,7 +221,8 @@ unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
                 (state.tree, state.unsampled, state.quiet) = (*tree, ptr::null(), 0);
             }
             Stage::SampledOut(context) => {
-                (state.tree, state.unsampled, state.quiet) = (ptr::null_mut(), &raw const **context, 1);
+                (state.tree, state.unsampled, state.quiet) =
+                    (ptr::null_mut(), &raw const **context, 1);
             }
             Stage::Fresh | Stage::Ended => {}
         }
@@ -264,7 +284,9 @@ enum Ended {
 
 /// Closes the root while its fragment is the thread's open tree.
 fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
-    let Stage::Open { root, .. } = std::mem::replace(&mut run.stage, Stage::Ended) else { return };
+    let Stage::Open { root, .. } = std::mem::replace(&mut run.stage, Stage::Ended) else {
+        return;
+    };
     if ended == Ended::Raised {
         record_pending(state, root, tick);
     }
@@ -272,14 +294,19 @@ fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
         let active = hiq_core::time::Clock::scale_at(tick).nanos(run.active_ticks);
         let key = symbol("hiq.active_ns").unwrap_or(Symbol::EMPTY);
         if let Some(index) = tree.index_of_open(root) {
-            tree.builder().set_attribute(index, key, ValueRef::Int(active.cast_signed()));
+            tree.builder()
+                .set_attribute(index, key, ValueRef::Int(active.cast_signed()));
         }
     }
     state.end(root, tick);
 }
 
 /// Sends `value` into the coroutine or generator, as one step of it.
-unsafe extern "C" fn send_slot(object: *mut ffi::PyObject, value: *mut ffi::PyObject, result: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+unsafe extern "C" fn send_slot(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
     // SAFETY: the interpreter passes an object of ours and a place for the result.
     unsafe {
         let me = object.cast::<Stepped>();
@@ -329,7 +356,10 @@ unsafe fn as_iteration(sent: ffi::PySendResult, result: *mut ffi::PyObject) -> *
     }
 }
 
-unsafe extern "C" fn send_method(object: *mut ffi::PyObject, value: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn send_method(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: as in `send_slot`.
     unsafe {
         let mut result = ptr::null_mut();
@@ -375,15 +405,30 @@ unsafe fn ended_by_method(result: *mut ffi::PyObject) -> Ended {
     }
 }
 
-unsafe extern "C" fn close_method(object: *mut ffi::PyObject, _unused: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn close_method(
+    object: *mut ffi::PyObject,
+    _unused: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: as in `send_slot`.
     unsafe {
         let me = object.cast::<Stepped>();
         // Closing what never ran makes no span.
-        let outer = if matches!((*(*me).run).stage, Stage::Fresh) { None } else { enter(me) };
+        let outer = if matches!((*(*me).run).stage, Stage::Fresh) {
+            None
+        } else {
+            enter(me)
+        };
         let result = call_inner((*me).inner, c"close", ptr::null(), 0, ptr::null_mut());
         match outer {
-            Some(outer) => leave(me, outer, if result.is_null() { Ended::Raised } else { Ended::Returned }),
+            Some(outer) => leave(
+                me,
+                outer,
+                if result.is_null() {
+                    Ended::Raised
+                } else {
+                    Ended::Returned
+                },
+            ),
             None => (*(*me).run).stage = Stage::Ended,
         }
         result
@@ -417,21 +462,41 @@ unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 /// Our methods, else what the inner object answers: `cr_frame`, `__name__`, `__class__`.
-unsafe extern "C" fn get_attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    const OURS: [&str; 11] =
-        ["send", "throw", "close", "__await__", "__next__", "__iter__", "asend", "athrow", "aclose", "__anext__", "__aiter__"];
+unsafe extern "C" fn get_attribute(
+    object: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    const OURS: [&str; 11] = [
+        "send",
+        "throw",
+        "close",
+        "__await__",
+        "__next__",
+        "__iter__",
+        "asend",
+        "athrow",
+        "aclose",
+        "__anext__",
+        "__aiter__",
+    ];
     // SAFETY: live objects from the interpreter.
     unsafe {
         let inner = (*object.cast::<Stepped>()).inner;
         // An attribute that the inner object lacks is not ours to add.
-        if OURS.iter().any(|ours| object::is_name(name, ours)) && ffi::PyObject_HasAttr(inner, name) != 0 {
+        if OURS.iter().any(|ours| object::is_name(name, ours))
+            && ffi::PyObject_HasAttr(inner, name) != 0
+        {
             return ffi::PyObject_GenericGetAttr(object, name);
         }
         ffi::PyObject_GetAttr(inner, name)
     }
 }
 
-unsafe extern "C" fn set_attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn set_attribute(
+    object: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: live objects from the interpreter.
     unsafe { ffi::PyObject_SetAttr((*object.cast::<Stepped>()).inner, name, value) }
 }
@@ -441,7 +506,11 @@ unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     unsafe { ffi::PyObject_Repr((*object.cast::<Stepped>()).inner) }
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
     // SAFETY: called by the collector with a live object of ours.
     unsafe {
         let me = object.cast::<Stepped>();
@@ -476,7 +545,14 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         let pending = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
-        let outer = if matches!((*(*me).run).stage, Stage::Open { .. } | Stage::SampledOut(_)) { enter(me) } else { None };
+        let outer = if matches!(
+            (*(*me).run).stage,
+            Stage::Open { .. } | Stage::SampledOut(_)
+        ) {
+            enter(me)
+        } else {
+            None
+        };
         let inner = std::mem::replace(&mut (*me).inner, ptr::null_mut());
         ffi::Py_XDECREF(inner);
         if let Some(outer) = outer {
@@ -494,11 +570,26 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 
 /// Makes the types of coroutines and generators and adds them to the module.
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    make(module, &COROUTINE, c"hiq._hiq.TracedCoroutine", slot(ffi::Py_am_await, itself as *mut c_void))?;
-    make(module, &GENERATOR, c"hiq._hiq.TracedGenerator", slot(ffi::Py_tp_iter, itself as *mut c_void))
+    make(
+        module,
+        &COROUTINE,
+        c"hiq._hiq.TracedCoroutine",
+        slot(ffi::Py_am_await, itself as *mut c_void),
+    )?;
+    make(
+        module,
+        &GENERATOR,
+        c"hiq._hiq.TracedGenerator",
+        slot(ffi::Py_tp_iter, itself as *mut c_void),
+    )
 }
 
-fn make(module: &Bound<'_, PyModule>, cell: &object::TypeCell, name: &'static std::ffi::CStr, own: ffi::PyType_Slot) -> PyResult<()> {
+fn make(
+    module: &Bound<'_, PyModule>,
+    cell: &object::TypeCell,
+    name: &'static std::ffi::CStr,
+    own: ffi::PyType_Slot,
+) -> PyResult<()> {
     let methods = Box::leak(Box::new([
         method(c"send", send_method, ffi::METH_O),
         fast_method(c"throw", throw_method),
@@ -519,13 +610,17 @@ fn make(module: &Bound<'_, PyModule>, cell: &object::TypeCell, name: &'static st
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(0, ptr::null_mut()),
     ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    let flags =
+        ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     cell.make(module, name, size_of::<Stepped>(), flags, &mut slots)
 }
 
 fn weak_reference_members() -> *mut ffi::PyMemberDef {
     Box::leak(Box::new([
-        offset_member(c"__weaklistoffset__", std::mem::offset_of!(Stepped, weak_references)),
+        offset_member(
+            c"__weaklistoffset__",
+            std::mem::offset_of!(Stepped, weak_references),
+        ),
         object::END_OF_MEMBERS,
     ]))
     .as_mut_ptr()

@@ -41,7 +41,12 @@ impl Plan {
     }
 
     /// Adds a subscriber; one that is there already stays.
-    pub(crate) fn add(&mut self, py: Python<'_>, driver: Option<&Py<Driver>>, min_duration_nanos: u64) {
+    pub(crate) fn add(
+        &mut self,
+        py: Python<'_>,
+        driver: Option<&Py<Driver>>,
+        min_duration_nanos: u64,
+    ) {
         match driver {
             None => self.pipeline = true,
             Some(driver) if self.drivers.iter().any(|known| known.is(driver)) => {}
@@ -64,8 +69,12 @@ impl Plan {
     /// Looks again at what the drivers want.
     pub(crate) fn renew(&mut self, py: Python<'_>) {
         self.set = driver::set_of(py, &self.drivers);
-        let wanting: Vec<_> =
-            self.drivers.iter().filter(|driver| driver.get().wants_extras()).map(|driver| driver.clone_ref(py)).collect();
+        let wanting: Vec<_> = self
+            .drivers
+            .iter()
+            .filter(|driver| driver.get().wants_extras())
+            .map(|driver| driver.clone_ref(py))
+            .collect();
         self.extras = (!wanting.is_empty()).then(|| Arc::new(wanting));
     }
 }

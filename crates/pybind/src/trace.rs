@@ -1,5 +1,8 @@
 //! Spans by hand: `hiq.trace`, `hiq.record`, `hiq.current_span()` and the `Span` they give.
-#![allow(unsafe_code, reason = "vectorcall keywords are read where they lie; each block is argued")]
+#![allow(
+    unsafe_code,
+    reason = "vectorcall keywords are read where they lie; each block is argued"
+)]
 
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +18,7 @@ use hiq_core::value::Value;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::attributes;
@@ -45,7 +49,11 @@ enum Entered {
     /// A fragment of its own, for a task that others interleave with.
     Block(Block),
     /// Sampled out; the context is propagated meanwhile.
-    SampledOut { thread: usize, outer: usize, _context: Box<Context> },
+    SampledOut {
+        thread: usize,
+        outer: usize,
+        _context: Box<Context>,
+    },
     /// Not recorded.
     Nothing { thread: usize },
 }
@@ -70,12 +78,23 @@ impl Trace {
         let state = unsafe { &mut *thread };
         let entered = self.open(py, state);
         let span = match &entered {
-            Entered::Inside { id, .. } => Span::new(state.open().map_or(TraceId::INVALID, |tree| tree.peek().trace_id()), *id),
+            Entered::Inside { id, .. } => Span::new(
+                state
+                    .open()
+                    .map_or(TraceId::INVALID, |tree| tree.peek().trace_id()),
+                *id,
+            ),
             // SAFETY: the block's tree lives until it is left.
-            Entered::Block(block) => Span::new(unsafe { (*(block.tree as *const OpenTree)).peek().trace_id() }, block.root),
+            Entered::Block(block) => Span::new(
+                unsafe { (*(block.tree as *const OpenTree)).peek().trace_id() },
+                block.root,
+            ),
             Entered::SampledOut { .. } | Entered::Nothing { .. } => Span::none(),
         };
-        self.entered.lock().unwrap_or_else(PoisonError::into_inner).push(entered);
+        self.entered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entered);
         span
     }
 
@@ -84,7 +103,10 @@ impl Trace {
         if state.quiet != 0 || crate::status::is_off() {
             return Entered::Nothing { thread };
         }
-        let role = Role { kind: self.kind, ..Role::new(self.name.unwrap_or(Symbol::EMPTY), SiteId::NONE) };
+        let role = Role {
+            kind: self.kind,
+            ..Role::new(self.name.unwrap_or(Symbol::EMPTY), SiteId::NONE)
+        };
         if !state.in_step && in_event_loop(py) {
             return self.open_block(state, role);
         }
@@ -97,12 +119,21 @@ impl Trace {
                 }
                 started.id
             }
-            None => match state.begin_root(&Root { role, tick, parent: &None }) {
+            None => match state.begin_root(&Root {
+                role,
+                tick,
+                parent: &None,
+            }) {
                 Begun::Recording(id) => id,
                 Begun::SampledOut(context) => {
-                    let outer = std::mem::replace(&mut state.unsampled, &raw const *context) as usize;
+                    let outer =
+                        std::mem::replace(&mut state.unsampled, &raw const *context) as usize;
                     state.quiet += 1;
-                    return Entered::SampledOut { thread, outer, _context: context };
+                    return Entered::SampledOut {
+                        thread,
+                        outer,
+                        _context: context,
+                    };
                 }
             },
         };
@@ -118,9 +149,16 @@ impl Trace {
     fn open_block(&self, state: &mut ThreadState, role: Role) -> Entered {
         let thread = ptr::from_mut(state) as usize;
         let parent = state.capture();
-        let outer = (std::mem::replace(&mut state.tree, ptr::null_mut()), state.scope);
+        let outer = (
+            std::mem::replace(&mut state.tree, ptr::null_mut()),
+            state.scope,
+        );
         let tick = Clock::ticks();
-        let begun = state.begin_root(&Root { role, tick, parent: &parent });
+        let begun = state.begin_root(&Root {
+            role,
+            tick,
+            parent: &parent,
+        });
         let tree = std::mem::replace(&mut state.tree, outer.0);
         state.scope = outer.1;
         let (root, place, tree) = match begun {
@@ -138,7 +176,13 @@ impl Trace {
         let token = unsafe { context::set(attached) };
         state.task_blocks += 1;
         BLOCKS.lock().push((root, tree as usize));
-        Entered::Block(Block { thread, tree: tree as usize, root, attached: attached as usize, token: token as usize })
+        Entered::Block(Block {
+            thread,
+            tree: tree as usize,
+            root,
+            attached: attached as usize,
+            token: token as usize,
+        })
     }
 
     fn describe(&self, builder: &mut TreeBuilder, index: u32) {
@@ -154,7 +198,9 @@ impl Trace {
     fn exit(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
         // SAFETY: the calling thread's state, with the GIL held.
         let state = unsafe { &mut *state() };
-        let Some(entered) = self.last_entered_here(state) else { return };
+        let Some(entered) = self.last_entered_here(state) else {
+            return;
+        };
         match entered {
             Entered::Inside { id, .. } => close(py, state, id, error),
             Entered::Block(block) => close_block(py, state, &block, error),
@@ -171,11 +217,17 @@ impl Trace {
         let me = ptr::from_ref(state) as usize;
         let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
         let at = entered.iter().rposition(|entry| match entry {
-            Entered::Inside { thread, .. } | Entered::SampledOut { thread, .. } | Entered::Nothing { thread } => *thread == me,
+            Entered::Inside { thread, .. }
+            | Entered::SampledOut { thread, .. }
+            | Entered::Nothing { thread } => *thread == me,
             Entered::Block(block) => block.attached == context::attached_object() as usize,
         });
         // A block that is left in another task (an async generator closed elsewhere) is the last one there is.
-        let at = at.or_else(|| entered.iter().rposition(|entry| matches!(entry, Entered::Block(_))))?;
+        let at = at.or_else(|| {
+            entered
+                .iter()
+                .rposition(|entry| matches!(entry, Entered::Block(_)))
+        })?;
         Some(entered.remove(at))
     }
 }
@@ -191,9 +243,14 @@ fn close(py: Python<'_>, state: &mut ThreadState, id: SpanId, error: &Bound<'_, 
 fn close_block(py: Python<'_>, state: &mut ThreadState, block: &Block, error: &Bound<'_, PyAny>) {
     // SAFETY: the state of the thread that entered outlives its open blocks; usually it is ours.
     unsafe { (*(block.thread as *mut ThreadState)).task_blocks -= 1 };
-    BLOCKS.lock().retain(|(_, tree)| *tree != block.tree || block.tree == 0);
+    BLOCKS
+        .lock()
+        .retain(|(_, tree)| *tree != block.tree || block.tree == 0);
     if block.tree != 0 {
-        let outer = (std::mem::replace(&mut state.tree, block.tree as *mut OpenTree), state.scope);
+        let outer = (
+            std::mem::replace(&mut state.tree, block.tree as *mut OpenTree),
+            state.scope,
+        );
         close(py, state, block.root, error);
         (state.tree, state.scope) = outer;
     }
@@ -220,23 +277,27 @@ pub(crate) fn finish_blocks() {
 
 /// True when an asyncio event loop is running in this thread.
 fn in_event_loop(py: Python<'_>) -> bool {
-    static RUNNING_LOOP: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
-    let function = match RUNNING_LOOP.get(py) {
-        Some(function) => function,
-        None => {
-            let find = || {
-                let modules = py.import("sys").ok()?.getattr("modules").ok()?;
-                // Not imported by us: without asyncio there is no loop.
-                let events = modules.cast::<PyDict>().ok()?.get_item("asyncio.events").ok()??;
-                events.getattr("_get_running_loop").ok().map(Bound::unbind)
-            };
-            match find() {
-                Some(function) => RUNNING_LOOP.get_or_init(py, || function),
-                None => return false,
-            }
-        }
-    };
-    function.call0(py).is_ok_and(|running| !running.is_none(py))
+    static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let function = RUNNING_LOOP.get(py).or_else(|| {
+        let found = running_loop_function(py)?;
+        Some(RUNNING_LOOP.get_or_init(py, || found))
+    });
+    function.is_some_and(|function| function.call0(py).is_ok_and(|running| !running.is_none(py)))
+}
+
+/// asyncio is not imported for this: a program that has not done so has no loop.
+fn running_loop_function(py: Python<'_>) -> Option<Py<PyAny>> {
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let modules = MODULES.get_or_try_init(py, || {
+        let modules = py.import("sys")?.getattr("modules")?;
+        Ok::<_, PyErr>(modules.cast_into::<PyDict>()?.unbind())
+    });
+    let events = modules
+        .ok()?
+        .bind(py)
+        .get_item(pyo3::intern!(py, "asyncio.events"))
+        .ok()??;
+    events.getattr("_get_running_loop").ok().map(Bound::unbind)
 }
 
 #[pymethods]
@@ -246,7 +307,13 @@ impl Trace {
     }
 
     #[pyo3(signature = (_kind, value, _traceback))]
-    fn __exit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, _traceback: &Bound<'_, PyAny>) -> bool {
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> bool {
         self.exit(py, value);
         false
     }
@@ -256,9 +323,19 @@ impl Trace {
     }
 
     #[pyo3(signature = (_kind, value, _traceback))]
-    fn __aexit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, _traceback: &Bound<'_, PyAny>) -> Ready {
+    fn __aexit__(
+        &self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> Ready {
         self.exit(py, value);
-        Ready::new(false.into_pyobject(py).map_or_else(|_| py.None(), |no| no.to_owned().into_any().unbind()))
+        Ready::new(
+            false
+                .into_pyobject(py)
+                .map_or_else(|_| py.None(), |no| no.to_owned().into_any().unbind()),
+        )
     }
 
     fn __call__(&self, py: Python<'_>, func: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -317,27 +394,53 @@ fn decorate(
         let inner = decorate(py, &descriptor, name, kind, more)?;
         return Ok(func.get_type().call1((inner,))?.unbind());
     }
-    let qualified = func.getattr("__qualname__").and_then(|name| name.extract::<String>()).unwrap_or_else(|_| "call".to_owned());
+    let qualified = func
+        .getattr("__qualname__")
+        .and_then(|name| name.extract::<String>())
+        .unwrap_or_else(|_| "call".to_owned());
     let name = name.or_else(|| symbol(&qualified)).unwrap_or(Symbol::EMPTY);
     let mut site_attributes = code_attributes(func, &qualified);
     site_attributes.extend(more);
-    let pairs: Vec<(&str, Value)> = site_attributes.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let pairs: Vec<(&str, Value)> = site_attributes
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.clone()))
+        .collect();
     let site = hiq_core::intern::site(pairs);
-    let traced = wrap::new(py, func, Role { kind, ..Role::new(name, site) }, returns_of(func))?;
+    let traced = wrap::new(
+        py,
+        func,
+        Role {
+            kind,
+            ..Role::new(name, site)
+        },
+        returns_of(func),
+    )?;
     crate::module::subscribe_pipeline(py, &traced);
     Ok(traced)
 }
 
 /// `code.*` by OpenTelemetry's semantic conventions.
 fn code_attributes(func: &Bound<'_, PyAny>, qualified: &str) -> Vec<(String, Value)> {
-    let module: Option<String> = func.getattr("__module__").and_then(|module| module.extract()).ok();
-    let full = module.map_or_else(|| qualified.to_owned(), |module| format!("{module}.{qualified}"));
+    let module: Option<String> = func
+        .getattr("__module__")
+        .and_then(|module| module.extract())
+        .ok();
+    let full = module.map_or_else(
+        || qualified.to_owned(),
+        |module| format!("{module}.{qualified}"),
+    );
     let mut attributes = vec![("code.function.name".to_owned(), Value::from(full))];
     if let Ok(code) = func.getattr("__code__") {
-        if let Ok(file) = code.getattr("co_filename").and_then(|file| file.extract::<String>()) {
+        if let Ok(file) = code
+            .getattr("co_filename")
+            .and_then(|file| file.extract::<String>())
+        {
             attributes.push(("code.file.path".to_owned(), file.into()));
         }
-        if let Ok(line) = code.getattr("co_firstlineno").and_then(|line| line.extract::<i64>()) {
+        if let Ok(line) = code
+            .getattr("co_firstlineno")
+            .and_then(|line| line.extract::<i64>())
+        {
             attributes.push(("code.line.number".to_owned(), line.into()));
         }
     }
@@ -349,8 +452,14 @@ fn returns_of(func: &Bound<'_, PyAny>) -> Returns {
     const GENERATOR: u32 = 0x20;
     const COROUTINE: u32 = 0x80;
     const ASYNC_GENERATOR: u32 = 0x200;
-    let code = func.getattr("__code__").or_else(|_| func.getattr("__func__").and_then(|inner| inner.getattr("__code__")));
-    let flags = code.and_then(|code| code.getattr("co_flags")).and_then(|flags| flags.extract::<u32>()).unwrap_or(0);
+    let code = func.getattr("__code__").or_else(|_| {
+        func.getattr("__func__")
+            .and_then(|inner| inner.getattr("__code__"))
+    });
+    let flags = code
+        .and_then(|code| code.getattr("co_flags"))
+        .and_then(|flags| flags.extract::<u32>())
+        .unwrap_or(0);
     if flags & COROUTINE != 0 {
         Returns::Coroutine
     } else if flags & ASYNC_GENERATOR != 0 {
@@ -387,7 +496,9 @@ unsafe extern "C" fn trace(
         let py = Python::assume_attached();
         let first = (count > 0).then(|| Bound::from_borrowed_ptr(py, *args));
         let made = if count > 1 {
-            Err(PyTypeError::new_err(format!("trace() takes one positional argument, a name or a function, but {count} were given")))
+            Err(PyTypeError::new_err(format!(
+                "trace() takes one positional argument, a name or a function, but {count} were given"
+            )))
         } else {
             make_trace(py, first, args.add(count.cast_unsigned()), names)
         };
@@ -413,10 +524,14 @@ unsafe fn make_trace(
             None => None,
             Some(name) => match attributes::with_utf8(name.as_ptr(), symbol) {
                 Some(name) => Some(name.unwrap_or(Symbol::EMPTY)),
-                None if name.is_callable() => return decorate(py, name, None, Kind::Internal, Vec::new()),
+                None if name.is_callable() => {
+                    return decorate(py, name, None, Kind::Internal, Vec::new());
+                }
                 None => {
                     let kind = name.get_type().name()?;
-                    return Err(PyTypeError::new_err(format!("trace() takes a name or a function, not {kind}")));
+                    return Err(PyTypeError::new_err(format!(
+                        "trace() takes a name or a function, not {kind}"
+                    )));
                 }
             },
         };
@@ -425,23 +540,51 @@ unsafe fn make_trace(
         let mut kept = None;
         if !names.is_null() {
             let names = Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>();
-            let is_kind = |position: usize| crate::object::is_name(ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()), "kind");
+            let is_kind = |position: usize| {
+                crate::object::is_name(
+                    ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()),
+                    "kind",
+                )
+            };
             let total = names.len();
             values.reserve(total);
             match (0..total).find(|position| is_kind(*position)) {
                 None => {
-                    values.extend((0..total).map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()));
+                    values.extend(
+                        (0..total)
+                            .map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()),
+                    );
                     kept = Some(names.unbind());
                 }
                 Some(skip) => {
-                    kind = kind_of(&Bound::from_borrowed_ptr(py, *keywords.add(skip)).extract::<String>()?)?;
+                    kind = kind_of(
+                        &Bound::from_borrowed_ptr(py, *keywords.add(skip)).extract::<String>()?,
+                    )?;
                     let others = (0..total).filter(|at| *at != skip);
-                    values.extend(others.clone().map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()));
-                    kept = Some(PyTuple::new(py, others.map(|at| names.get_item(at)).collect::<PyResult<Vec<_>>>()?)?.unbind());
+                    values.extend(
+                        others
+                            .clone()
+                            .map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()),
+                    );
+                    kept = Some(
+                        PyTuple::new(
+                            py,
+                            others
+                                .map(|at| names.get_item(at))
+                                .collect::<PyResult<Vec<_>>>()?,
+                        )?
+                        .unbind(),
+                    );
                 }
             }
         }
-        let trace = Trace { name, kind, names: kept, values, entered: Mutex::default() };
+        let trace = Trace {
+            name,
+            kind,
+            names: kept,
+            values,
+            entered: Mutex::default(),
+        };
         Ok(Py::new(py, trace)?.into_any())
     }
 }
@@ -456,7 +599,10 @@ unsafe extern "C" fn record(
     // SAFETY: vectorcall arguments from the interpreter; the thread's state is used with the GIL held.
     unsafe {
         if count != 1 || ffi::PyUnicode_Check(*args) == 0 {
-            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"record() takes a name and keyword attributes".as_ptr());
+            ffi::PyErr_SetString(
+                ffi::PyExc_TypeError,
+                c"record() takes a name and keyword attributes".as_ptr(),
+            );
             return ptr::null_mut();
         }
         let state = &mut *state();
@@ -469,11 +615,21 @@ unsafe extern "C" fn record(
 }
 
 #[inline]
-unsafe fn record_now(state: &mut ThreadState, name: *mut ffi::PyObject, values: *const *mut ffi::PyObject, names: *mut ffi::PyObject) {
+unsafe fn record_now(
+    state: &mut ThreadState,
+    name: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    names: *mut ffi::PyObject,
+) {
     // SAFETY: as in `record`.
     unsafe {
         let tick = Clock::ticks();
-        let outer = state.is_of_another_task().then(|| (std::mem::replace(&mut state.tree, ptr::null_mut()), state.scope));
+        let outer = state.is_of_another_task().then(|| {
+            (
+                std::mem::replace(&mut state.tree, ptr::null_mut()),
+                state.scope,
+            )
+        });
         let id = match state.open() {
             Some(tree) => {
                 let name = attributes::key_symbol(tree.builder(), name);
@@ -484,9 +640,15 @@ unsafe fn record_now(state: &mut ThreadState, name: *mut ffi::PyObject, values: 
                 Some(started.id)
             }
             None => {
-                let name = attributes::with_utf8(name, symbol).flatten().unwrap_or(Symbol::EMPTY);
+                let name = attributes::with_utf8(name, symbol)
+                    .flatten()
+                    .unwrap_or(Symbol::EMPTY);
                 let role = Role::new(name, SiteId::NONE);
-                match state.begin_root(&Root { role, tick, parent: &None }) {
+                match state.begin_root(&Root {
+                    role,
+                    tick,
+                    parent: &None,
+                }) {
                     Begun::Recording(id) => Some(id),
                     Begun::SampledOut(_) => None,
                 }
@@ -538,7 +700,11 @@ impl Span {
         {
             return Some(then(tree.builder(), index));
         }
-        let tree = BLOCKS.lock().iter().find(|(id, _)| *id == self.id).map(|(_, tree)| *tree)?;
+        let tree = BLOCKS
+            .lock()
+            .iter()
+            .find(|(id, _)| *id == self.id)
+            .map(|(_, tree)| *tree)?;
         // SAFETY: trees in the list belong to blocks that are open.
         let tree = unsafe { (tree as *mut OpenTree).as_mut() }?;
         let index = tree.index_of_open(self.id)?;
@@ -555,7 +721,8 @@ impl Span {
 
     #[getter]
     fn name(&self) -> String {
-        self.write(|builder, index| builder.name(index).to_owned()).unwrap_or_default()
+        self.write(|builder, index| builder.name(index).to_owned())
+            .unwrap_or_default()
     }
 
     #[getter]
@@ -568,7 +735,11 @@ impl Span {
         self.id.to_string()
     }
 
-    fn set_attribute<'py>(this: Bound<'py, Self>, key: &Bound<'py, PyString>, value: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+    fn set_attribute<'py>(
+        this: Bound<'py, Self>,
+        key: &Bound<'py, PyString>,
+        value: &Bound<'py, PyAny>,
+    ) -> Bound<'py, Self> {
         // Made before the builder is borrowed: `repr` of a stranger may run anything.
         let value = attributes::to_value(value);
         this.get().write(|builder, index| {
@@ -578,7 +749,10 @@ impl Span {
         this
     }
 
-    fn set_attributes<'py>(this: Bound<'py, Self>, attributes: &Bound<'py, PyDict>) -> Bound<'py, Self> {
+    fn set_attributes<'py>(
+        this: Bound<'py, Self>,
+        attributes: &Bound<'py, PyDict>,
+    ) -> Bound<'py, Self> {
         let all = attributes::owned(attributes);
         this.get().write(|builder, index| {
             for (key, value) in &all {
@@ -589,11 +763,20 @@ impl Span {
     }
 
     #[pyo3(signature = (name, attributes=None))]
-    fn add_event<'py>(this: Bound<'py, Self>, name: &str, attributes: Option<&Bound<'py, PyDict>>) -> Bound<'py, Self> {
+    fn add_event<'py>(
+        this: Bound<'py, Self>,
+        name: &str,
+        attributes: Option<&Bound<'py, PyDict>>,
+    ) -> Bound<'py, Self> {
         let all = attributes.map(attributes::owned).unwrap_or_default();
         this.get().write(|builder, index| {
             let name = builder.symbol(name);
-            builder.add_event(index, name, Clock::ticks(), all.iter().map(|(key, value)| (*key, value.as_ref())));
+            builder.add_event(
+                index,
+                name,
+                Clock::ticks(),
+                all.iter().map(|(key, value)| (*key, value.as_ref())),
+            );
         });
         this
     }
@@ -606,19 +789,30 @@ impl Span {
     ) -> Bound<'py, Self> {
         let text = exception::read(this.py(), exception, false);
         let more = attributes.map(attributes::owned).unwrap_or_default();
-        this.get().write(|builder, index| exception::record_given(builder, index, Clock::ticks(), &text, more));
+        this.get().write(|builder, index| {
+            exception::record_given(builder, index, Clock::ticks(), &text, more)
+        });
         this
     }
 
     #[pyo3(signature = (status, message=""))]
-    fn set_status<'py>(this: Bound<'py, Self>, status: &str, message: &str) -> PyResult<Bound<'py, Self>> {
+    fn set_status<'py>(
+        this: Bound<'py, Self>,
+        status: &str,
+        message: &str,
+    ) -> PyResult<Bound<'py, Self>> {
         let status = match status.to_ascii_lowercase().as_str() {
             "unset" => Status::Unset,
             "ok" => Status::Ok,
             "error" => Status::Error,
-            _ => return Err(PyValueError::new_err(format!("status `{status}` is none of unset, ok, error"))),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "status `{status}` is none of unset, ok, error"
+                )));
+            }
         };
-        this.get().write(|builder, index| builder.set_status(index, status, message));
+        this.get()
+            .write(|builder, index| builder.set_status(index, status, message));
         Ok(this)
     }
 
@@ -631,7 +825,11 @@ impl Span {
     }
 
     #[pyo3(signature = (context, attributes=None))]
-    fn add_link<'py>(this: Bound<'py, Self>, context: &PyContext, attributes: Option<&Bound<'py, PyDict>>) -> Bound<'py, Self> {
+    fn add_link<'py>(
+        this: Bound<'py, Self>,
+        context: &PyContext,
+        attributes: Option<&Bound<'py, PyDict>>,
+    ) -> Bound<'py, Self> {
         const IS_REMOTE_KNOWN: u32 = 0x100;
         const IS_REMOTE: u32 = 0x200;
         let all = attributes.map(attributes::owned).unwrap_or_default();
@@ -640,7 +838,13 @@ impl Span {
         let flags = u32::from(place.trace_flags) | IS_REMOTE_KNOWN | remote;
         this.get().write(|builder, index| {
             let pairs = all.iter().map(|(key, value)| (*key, value.as_ref()));
-            builder.add_link(index, (place.trace_id, place.span_id), &place.trace_state, flags, pairs);
+            builder.add_link(
+                index,
+                (place.trace_id, place.span_id),
+                &place.trace_state,
+                flags,
+                pairs,
+            );
         });
         this
     }
@@ -698,7 +902,10 @@ struct Methods([ffi::PyMethodDef; 2]);
 // SAFETY: only read, by the interpreter.
 unsafe impl Sync for Methods {}
 
-static METHODS: Methods = Methods([crate::object::fast_method(c"trace", trace), crate::object::fast_method(c"record", record)]);
+static METHODS: Methods = Methods([
+    crate::object::fast_method(c"trace", trace),
+    crate::object::fast_method(c"record", record),
+]);
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Trace>()?;
@@ -709,7 +916,11 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, definition) in ["trace", "record"].iter().zip(&METHODS.0) {
         // SAFETY: the definitions live for ever and are not written to.
         let function = unsafe {
-            let made = ffi::PyCFunction_NewEx(ptr::from_ref(definition).cast_mut(), ptr::null_mut(), ptr::null_mut());
+            let made = ffi::PyCFunction_NewEx(
+                ptr::from_ref(definition).cast_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            );
             Bound::from_owned_ptr_or_err(module.py(), made)?
         };
         module.add(*name, function)?;

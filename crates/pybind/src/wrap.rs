@@ -2,7 +2,10 @@
 //!
 //! A call costs one vectorcall slot, two clock reads and one arena node. Everything that is rare (a root, an exception,
 //! extra metrics) leaves the straight line at once.
-#![allow(unsafe_code, reason = "a vectorcall slot and its object layout are C; each block is argued")]
+#![allow(
+    unsafe_code,
+    reason = "a vectorcall slot and its object layout are C; each block is argued"
+)]
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -62,7 +65,10 @@ pub(crate) fn new(
     returns: Returns,
 ) -> PyResult<Py<PyAny>> {
     if !func.is_callable() {
-        return Err(PyTypeError::new_err(format!("{} is not callable: a function or method is needed", func.get_type().name()?)));
+        return Err(PyTypeError::new_err(format!(
+            "{} is not callable: a function or method is needed",
+            func.get_type().name()?
+        )));
     }
     // SAFETY: the type was made in `add_to_module`; the fields behind the header are written before anybody sees the object.
     unsafe {
@@ -193,7 +199,11 @@ unsafe fn call_root(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_recorded`.
     unsafe {
-        let root = Root { role: (*me).role, tick: Clock::ticks(), parent: &None };
+        let root = Root {
+            role: (*me).role,
+            tick: Clock::ticks(),
+            parent: &None,
+        };
         match (*state).begin_root(&root) {
             Begun::Recording(id) => {
                 let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
@@ -254,11 +264,17 @@ unsafe extern "C" fn call_stepped(
     }
 }
 
-unsafe extern "C" fn bind(object: *mut ffi::PyObject, instance: *mut ffi::PyObject, owner: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn bind(
+    object: *mut ffi::PyObject,
+    instance: *mut ffi::PyObject,
+    owner: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: the interpreter passes live objects; each branch returns a new reference.
     unsafe {
         let func = (*object.cast::<TracedObject>()).func;
-        if instance.is_null() || instance == ffi::Py_None() && owner != ffi::Py_TYPE(ffi::Py_None()).cast() {
+        if instance.is_null()
+            || instance == ffi::Py_None() && owner != ffi::Py_TYPE(ffi::Py_None()).cast()
+        {
             ffi::Py_INCREF(object);
             return object;
         }
@@ -272,20 +288,32 @@ unsafe extern "C" fn bind(object: *mut ffi::PyObject, instance: *mut ffi::PyObje
 }
 
 unsafe extern "C" {
-    fn PyMethod_New(function: *mut ffi::PyObject, instance: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyMethod_New(
+        function: *mut ffi::PyObject,
+        instance: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
 }
 
-unsafe extern "C" fn get_attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn get_attribute(
+    object: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: live objects from the interpreter. Only the two names below are ours.
     unsafe {
-        if crate::object::is_name(name, "__reduce_ex__") || crate::object::is_name(name, "__reduce__") {
+        if crate::object::is_name(name, "__reduce_ex__")
+            || crate::object::is_name(name, "__reduce__")
+        {
             return ffi::PyObject_GenericGetAttr(object, name);
         }
         ffi::PyObject_GetAttr((*object.cast::<TracedObject>()).func, name)
     }
 }
 
-unsafe extern "C" fn set_attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn set_attribute(
+    object: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: live objects from the interpreter; a null value deletes, for the original as for us.
     unsafe { ffi::PyObject_SetAttr((*object.cast::<TracedObject>()).func, name, value) }
 }
@@ -301,7 +329,11 @@ unsafe extern "C" fn hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t {
 }
 
 /// Equal to itself, to the original, and to whatever equals that.
-unsafe extern "C" fn compare(object: *mut ffi::PyObject, other: *mut ffi::PyObject, operation: c_int) -> *mut ffi::PyObject {
+unsafe extern "C" fn compare(
+    object: *mut ffi::PyObject,
+    other: *mut ffi::PyObject,
+    operation: c_int,
+) -> *mut ffi::PyObject {
     // SAFETY: live objects from the interpreter.
     unsafe {
         let other = traced_object(other).map_or(other, |other| (*other).func);
@@ -310,12 +342,24 @@ unsafe extern "C" fn compare(object: *mut ffi::PyObject, other: *mut ffi::PyObje
 }
 
 /// Pickles by reference: the module's attribute is looked up by name, as for a function.
-unsafe extern "C" fn reduce(object: *mut ffi::PyObject, _protocol: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn reduce(
+    object: *mut ffi::PyObject,
+    _protocol: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: a live object from the interpreter.
-    unsafe { ffi::PyObject_GetAttrString((*object.cast::<TracedObject>()).func, c"__qualname__".as_ptr()) }
+    unsafe {
+        ffi::PyObject_GetAttrString(
+            (*object.cast::<TracedObject>()).func,
+            c"__qualname__".as_ptr(),
+        )
+    }
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
     // SAFETY: called by the collector with a live object of ours.
     unsafe {
         let me = object.cast::<TracedObject>();
@@ -359,8 +403,14 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     use crate::object::{method, offset_member, slot};
     let members = Box::leak(Box::new([
-        offset_member(c"__vectorcalloffset__", std::mem::offset_of!(TracedObject, vectorcall)),
-        offset_member(c"__weaklistoffset__", std::mem::offset_of!(TracedObject, weak_references)),
+        offset_member(
+            c"__vectorcalloffset__",
+            std::mem::offset_of!(TracedObject, vectorcall),
+        ),
+        offset_member(
+            c"__weaklistoffset__",
+            std::mem::offset_of!(TracedObject, weak_references),
+        ),
         crate::object::END_OF_MEMBERS,
     ]));
     let methods = Box::leak(Box::new([
@@ -383,6 +433,15 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
         slot(0, ptr::null_mut()),
     ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR | ffi::Py_TPFLAGS_HAVE_GC;
-    TYPE.make(module, c"hiq._hiq.Traced", size_of::<TracedObject>(), flags, &mut slots)
+    let flags = ffi::Py_TPFLAGS_DEFAULT
+        | ffi::Py_TPFLAGS_HAVE_VECTORCALL
+        | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR
+        | ffi::Py_TPFLAGS_HAVE_GC;
+    TYPE.make(
+        module,
+        c"hiq._hiq.Traced",
+        size_of::<TracedObject>(),
+        flags,
+        &mut slots,
+    )
 }

@@ -24,7 +24,11 @@ pub struct Projection<'a> {
 impl<'a> Projection<'a> {
     /// The time tree of the spans that are `is_own`.
     pub fn new(is_own: &'a (dyn Fn(u16) -> bool + Sync)) -> Self {
-        Self { is_own, metric: None, with_times: false }
+        Self {
+            is_own,
+            metric: None,
+            with_times: false,
+        }
     }
 
     /// The same of another metric.
@@ -37,26 +41,43 @@ impl<'a> Projection<'a> {
     /// Draws up the tree; takes time in proportion to the spans, whatever their depth.
     pub fn tree(&self, builder: HiqTreeBuilder, fragments: &[Arc<SpanTree>]) -> HiqTree {
         let forest = Forest::of(fragments, self.is_own);
-        let columns: Vec<_> = fragments.iter().map(|fragment| self.column(fragment)).collect();
+        let columns: Vec<_> = fragments
+            .iter()
+            .map(|fragment| self.column(fragment))
+            .collect();
         let spans = forest.in_order().into_iter().map(|(place, parent)| {
             let (fragment, span) = forest.own[place];
             self.span(fragments[fragment].span(span), columns[fragment], parent)
         });
         // A name that HiQ's text cannot hold is the only error, and `span` leaves none.
-        builder.clone().spans(spans.flatten()).unwrap_or_else(|_| builder.build())
+        builder
+            .clone()
+            .spans(spans.flatten())
+            .unwrap_or_else(|_| builder.build())
     }
 
     fn column(&self, fragment: &'a SpanTree) -> &'a [(f64, f64)] {
-        let column = fragment.columns().iter().find(|column| Some(column.metric.name.as_str()) == self.metric);
+        let column = fragment
+            .columns()
+            .iter()
+            .find(|column| Some(column.metric.name.as_str()) == self.metric);
         column.map_or(&[], |column| &column.values)
     }
 
-    fn span<'s>(&self, span: Option<Span<'s>>, values: &[(f64, f64)], parent: Option<usize>) -> Option<HiqSpan<'s>> {
+    fn span<'s>(
+        &self,
+        span: Option<Span<'s>>,
+        values: &[(f64, f64)],
+        parent: Option<usize>,
+    ) -> Option<HiqSpan<'s>> {
         let span = span?;
         let times = (span.start().seconds(), span.end().seconds());
         let (start, end) = match self.metric {
             None => times,
-            Some(_) => values.get(span.index() as usize).copied().unwrap_or((0.0, 0.0)),
+            Some(_) => values
+                .get(span.index() as usize)
+                .copied()
+                .unwrap_or((0.0, 0.0)),
         };
         let mut extras = extras_of(span);
         if self.with_times && self.metric.is_some() {
@@ -65,13 +86,21 @@ impl<'a> Projection<'a> {
         }
         let name = span.name().as_str();
         let name = name.split(',').next().unwrap_or(name);
-        Some(HiqSpan { name, start, end: Some(end), parent, extras })
+        Some(HiqSpan {
+            name,
+            start,
+            end: Some(end),
+            parent,
+            extras,
+        })
     }
 }
 
 impl std::fmt::Debug for Projection<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Projection").field("metric", &self.metric).finish_non_exhaustive()
+        f.debug_struct("Projection")
+            .field("metric", &self.metric)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,7 +120,14 @@ fn extras_of(span: Span<'_>) -> Extras {
         let shown = SHOWN.iter().find(|(name, ..)| *name == key.as_str());
         if let (Some((_, name, is_python)), ValueRef::Text(text)) = (shown, value) {
             let text = text.as_str();
-            extras.set(name, &if *is_python { text.to_owned() } else { str_repr(text) });
+            extras.set(
+                name,
+                &if *is_python {
+                    text.to_owned()
+                } else {
+                    str_repr(text)
+                },
+            );
         }
     }
     extras
@@ -110,7 +146,11 @@ struct Forest {
 
 impl Forest {
     fn of(fragments: &[Arc<SpanTree>], is_own: &dyn Fn(u16) -> bool) -> Self {
-        let mut forest = Self { own: Vec::new(), start: Vec::new(), parent: Vec::new() };
+        let mut forest = Self {
+            own: Vec::new(),
+            start: Vec::new(),
+            parent: Vec::new(),
+        };
         // The nearest own span of each span, itself included; filled as far as it is known.
         let mut nearest: Vec<Vec<u32>> = Vec::with_capacity(fragments.len());
         for (fragment, tree) in fragments.iter().enumerate() {
@@ -126,10 +166,12 @@ impl Forest {
         }
         let elsewhere = Elsewhere::of(fragments);
         forest.parent = (0..forest.own.len())
-            .map(|place| match elsewhere.parent(fragments, forest.own[place]) {
-                Some(parent) => resolve(fragments, &elsewhere, &mut nearest, parent),
-                None => NONE,
-            })
+            .map(
+                |place| match elsewhere.parent(fragments, forest.own[place]) {
+                    Some(parent) => resolve(fragments, &elsewhere, &mut nearest, parent),
+                    None => NONE,
+                },
+            )
             .collect();
         forest
     }
@@ -144,7 +186,11 @@ impl Forest {
             &children[first..behind]
         };
         let mut order = Vec::with_capacity(self.own.len());
-        let mut open: Vec<(usize, Option<usize>)> = of(NONE).iter().rev().map(|(_, place)| (*place, None)).collect();
+        let mut open: Vec<(usize, Option<usize>)> = of(NONE)
+            .iter()
+            .rev()
+            .map(|(_, place)| (*place, None))
+            .collect();
         while let Some((place, parent)) = open.pop() {
             let position = order.len();
             order.push((place, parent));
@@ -165,7 +211,9 @@ fn resolve(
     let mut passed = Vec::new();
     let mut at = Some(from);
     let answer = loop {
-        let Some((fragment, span)) = at else { break NONE };
+        let Some((fragment, span)) = at else {
+            break NONE;
+        };
         match nearest[fragment][span] {
             UNKNOWN => {
                 // Marked at once, so that ids that lead in a circle end the walk.
@@ -188,8 +236,11 @@ struct Elsewhere(HashMap<SpanId, (usize, usize)>);
 impl Elsewhere {
     fn of(fragments: &[Arc<SpanTree>]) -> Self {
         let outer = fragments.iter().flat_map(|fragment| fragment.spans());
-        let outer = outer.filter(|span| span.parent_index().is_none()).filter_map(|span| span.parent_id());
-        let mut places: HashMap<SpanId, (usize, usize)> = outer.map(|id| (id, (usize::MAX, 0))).collect();
+        let outer = outer
+            .filter(|span| span.parent_index().is_none())
+            .filter_map(|span| span.parent_id());
+        let mut places: HashMap<SpanId, (usize, usize)> =
+            outer.map(|id| (id, (usize::MAX, 0))).collect();
         if !places.is_empty() {
             for (fragment, tree) in fragments.iter().enumerate() {
                 for (index, span) in tree.spans().enumerate() {
@@ -203,7 +254,11 @@ impl Elsewhere {
         Self(places)
     }
 
-    fn parent(&self, fragments: &[Arc<SpanTree>], (fragment, span): (usize, usize)) -> Option<(usize, usize)> {
+    fn parent(
+        &self,
+        fragments: &[Arc<SpanTree>],
+        (fragment, span): (usize, usize),
+    ) -> Option<(usize, usize)> {
         let view = fragments[fragment].span(span)?;
         match view.parent_index() {
             Some(parent) => Some((fragment, parent as usize)),
@@ -226,7 +281,13 @@ mod tests {
         TreeBuilder::new(start, SpanLimits::default())
     }
 
-    fn add(tree: &mut TreeBuilder, name: &str, drivers: u16, parent: Option<u32>, times: (u64, u64)) -> u32 {
+    fn add(
+        tree: &mut TreeBuilder,
+        name: &str,
+        drivers: u16,
+        parent: Option<u32>,
+        times: (u64, u64),
+    ) -> u32 {
         let span = tree.start(symbol(name).unwrap(), SiteId::NONE, parent, times.0);
         tree.set_drivers(span, drivers);
         tree.end(span, times.1);
@@ -252,15 +313,34 @@ mod tests {
         let second = 1_000_000_000;
         let mut outer = builder(trace, SpanId::INVALID);
         let main = add(&mut outer, "__main", 1, None, (second, 9 * second));
-        let foreign = add(&mut outer, "foreign", 2, Some(main), (2 * second, 8 * second));
-        add(&mut outer, "__late", 1, Some(foreign), (6 * second, 7 * second));
+        let foreign = add(
+            &mut outer,
+            "foreign",
+            2,
+            Some(main),
+            (2 * second, 8 * second),
+        );
+        add(
+            &mut outer,
+            "__late",
+            1,
+            Some(foreign),
+            (6 * second, 7 * second),
+        );
         let mut inner = builder(trace, outer.span_id(foreign));
         let task = add(&mut inner, "task", 2, None, (3 * second, 5 * second));
-        add(&mut inner, "__early", 1, Some(task), (4 * second, 5 * second));
+        add(
+            &mut inner,
+            "__early",
+            1,
+            Some(task),
+            (4 * second, 5 * second),
+        );
         // A fragment that ends first arrives first.
         let fragments = [Arc::new(inner.finish()), Arc::new(outer.finish())];
         let tree = Projection::new(&|set| set == 1).tree(HiqTree::builder("time"), &fragments);
-        let expected = [("__main", 0), ("__early", 1), ("__late", 1)].map(|(name, level)| (name.to_owned(), level));
+        let expected = [("__main", 0), ("__early", 1), ("__late", 1)]
+            .map(|(name, level)| (name.to_owned(), level));
         assert_eq!(names(&tree), expected);
     }
 
@@ -271,12 +351,19 @@ mod tests {
         let mut fragments = Vec::new();
         for depth in 0..100_000_u64 {
             let mut one = builder(trace, parent);
-            let span = add(&mut one, "__f", u16::from(depth % 2 == 0), None, (1 + depth, 1_000_000 - depth));
+            let span = add(
+                &mut one,
+                "__f",
+                u16::from(depth % 2 == 0),
+                None,
+                (1 + depth, 1_000_000 - depth),
+            );
             parent = one.span_id(span);
             fragments.push(Arc::new(one.finish()));
         }
         fragments.reverse();
-        let tree = Projection::new(&|set| set == 1).tree(HiqTree::builder("time").mode(1), &fragments);
+        let tree =
+            Projection::new(&|set| set == 1).tree(HiqTree::builder("time").mode(1), &fragments);
         assert_eq!(tree.depth(), 50_001);
     }
 
@@ -284,9 +371,15 @@ mod tests {
     fn extra_metrics_are_drawn_with_their_own_values_and_times() {
         use crate::tree::{ColumnKind, ColumnSpec};
         let mut one = builder(TraceId::random(), SpanId::INVALID);
-        let span = add(&mut one, "__main", 1, None, (1_636_000_000_123_456_000, 1_636_000_004_123_456_000));
+        let span = add(
+            &mut one,
+            "__main",
+            1,
+            None,
+            (1_636_000_000_123_456_000, 1_636_000_004_123_456_000),
+        );
         let memory = Arc::new(ColumnSpec::new("get_memory_mb", "MBy", ColumnKind::Level));
-        one.set_metric(span, &memory, 84.352, 88.352);
+        one.set_metric(span, &memory, 84.35156, 88.35156);
         let is_own = |set: u16| set == 1;
         let projection = Projection::new(&is_own).of_metric(Some("get_memory_mb"), true);
         let tree = projection.tree(HiqTree::builder("get_memory_mb"), &[Arc::new(one.finish())]);

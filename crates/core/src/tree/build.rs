@@ -12,7 +12,7 @@ use crate::resource::{Resource, Scope};
 use crate::span::{Dropped, Kind, Status};
 use crate::time::TickScale;
 use crate::value::{Value, ValueRef};
-use crate::wire::{TextAt, TextBuf};
+use crate::wire::TextBuf;
 
 /// What a tree is begun with.
 #[derive(Clone, Debug)]
@@ -54,7 +54,10 @@ impl TreeStart {
 
 /// What is known of a span before it starts.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "what a recorder fills in at each call")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "what a recorder fills in at each call"
+)]
 pub struct Role {
     /// Its name.
     pub name: Symbol,
@@ -69,7 +72,12 @@ pub struct Role {
 impl Role {
     /// An internal span that no driver asked for.
     pub const fn new(name: Symbol, site: SiteId) -> Self {
-        Self { name, site, drivers: 0, kind: Kind::Internal }
+        Self {
+            name,
+            site,
+            drivers: 0,
+            kind: Kind::Internal,
+        }
     }
 }
 
@@ -119,10 +127,10 @@ impl Default for SpanLimits {
 /// A tree that is being filled.
 #[derive(Debug)]
 pub struct TreeBuilder {
-    tree: SpanTree,
-    ids: SpanIds,
-    limits: SpanLimits,
-    open: u32,
+    pub(super) tree: SpanTree,
+    pub(super) ids: SpanIds,
+    pub(super) limits: SpanLimits,
+    pub(super) open: u32,
 }
 
 impl TreeBuilder {
@@ -219,7 +227,14 @@ impl TreeBuilder {
     ///
     /// # Panics
     /// At 2^28 spans.
-    pub fn start_with_id(&mut self, id: SpanId, name: Symbol, site: SiteId, parent: Option<u32>, tick: u64) -> u32 {
+    pub fn start_with_id(
+        &mut self,
+        id: SpanId,
+        name: Symbol,
+        site: SiteId,
+        parent: Option<u32>,
+        tick: u64,
+    ) -> u32 {
         self.push(id, Role::new(name, site), parent, tick)
     }
 
@@ -264,17 +279,26 @@ impl TreeBuilder {
 
     /// The tick at which `span` started; zero for one that does not exist.
     pub fn start_tick(&self, span: u32) -> u64 {
-        self.tree.nodes.get(span as usize).map_or(0, |node| node.start)
+        self.tree
+            .nodes
+            .get(span as usize)
+            .map_or(0, |node| node.start)
     }
 
     /// The name of `span`; empty for one that does not exist.
     pub fn name(&self, span: u32) -> &str {
-        self.tree.nodes.get(span as usize).map_or("", |node| self.tree.text(node.name).as_str())
+        self.tree
+            .nodes
+            .get(span as usize)
+            .map_or("", |node| self.tree.text(node.name).as_str())
     }
 
     /// The set of drivers that asked for `span`.
     pub fn drivers(&self, span: u32) -> u16 {
-        self.tree.nodes.get(span as usize).map_or(0, |node| node.drivers)
+        self.tree
+            .nodes
+            .get(span as usize)
+            .map_or(0, |node| node.drivers)
     }
 
     /// Takes the last span back with all that it carries, as if it had never started. False when `span` is not the last one,
@@ -286,7 +310,10 @@ impl TreeBuilder {
         }
         self.tree.nodes.pop();
         self.open -= 1;
-        self.tree.attributes.items.retain(|entry| entry.owner() != span);
+        self.tree
+            .attributes
+            .items
+            .retain(|entry| entry.owner() != span);
         self.tree.events.items.retain(|event| event.owner() != span);
         self.tree.links.items.retain(|link| link.owner() != span);
         self.tree.messages.retain(|entry| entry.owner() != span);
@@ -657,82 +684,6 @@ impl TreeBuilder {
             self.set_dropped(span, dropped);
         }
     }
-
-    /// Takes the finished spans out as a tree of their own; open spans stay and are numbered anew.
-    ///
-    /// Returns the new index of each span that stays, by old index (`None`: it left), or nothing when no span is finished.
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-    pub fn split_finished(&mut self) -> Option<(SpanTree, Vec<Option<u32>>)> {
-        if self.open as usize == self.tree.nodes.len() {
-            return None;
-        }
-        let mut rest = self.tree.empty_sibling();
-        let nodes = std::mem::take(&mut self.tree.nodes);
-        let (mut stays, mut leaves) = (vec![None; nodes.len()], vec![None; nodes.len()]);
-        let mut leaving = self.tree.empty_sibling();
-        for (index, node) in nodes.iter().enumerate() {
-            let (tree, places) = if node.is_open() {
-                (&mut rest, &mut stays)
-            } else {
-                (&mut leaving, &mut leaves)
-            };
-            places[index] = Some(tree.nodes.len() as u32);
-            tree.nodes.push(*node);
-        }
-        let parents = Parents {
-            nodes: &nodes,
-            old: &self.tree,
-        };
-        parents.relink(&mut rest, &stays);
-        parents.relink(&mut leaving, &leaves);
-        self.tree.hand_out(&mut rest, &stays);
-        self.tree.hand_out(&mut leaving, &leaves);
-        // Texts and values are shared by index: the finished part takes them along, the open part copies its own.
-        rest.copy_texts_from(&self.tree);
-        leaving.texts = std::mem::take(&mut self.tree.texts);
-        leaving.local_symbols.clone_from(&self.tree.local_symbols);
-        leaving.rich = std::mem::take(&mut self.tree.rich);
-        self.tree = rest;
-        let finished = Self {
-            tree: leaving,
-            ids: self.ids.clone(),
-            limits: self.limits,
-            open: 0,
-        };
-        Some((finished.finish(), stays))
-    }
-}
-
-struct Parents<'a> {
-    nodes: &'a [Node],
-    old: &'a SpanTree,
-}
-
-impl Parents<'_> {
-    /// Points the nodes of `part` at their parents inside it, or names the parent by its id.
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-    fn relink(&self, part: &mut SpanTree, places: &[Option<u32>]) {
-        for (old_index, place) in places.iter().enumerate() {
-            let Some(place) = *place else { continue };
-            let old_parent = self.nodes[old_index].parent_index();
-            let inside = old_parent.and_then(|parent| places[parent as usize]);
-            part.nodes[place as usize].parent = inside.unwrap_or(NONE);
-            if inside.is_none() {
-                let outer = match old_parent {
-                    Some(parent) => self.nodes[parent as usize].id,
-                    None => self
-                        .old
-                        .outer_parent(old_index as u32)
-                        .unwrap_or(SpanId::INVALID),
-                };
-                if outer != part.parent {
-                    let fill = part.parent;
-                    let column = &mut part.explicit.get_or_insert_default().parent;
-                    put(column, place, outer, fill);
-                }
-            }
-        }
-    }
 }
 
 impl SpanTree {
@@ -773,111 +724,9 @@ impl SpanTree {
         self.columns.clear();
         self.explicit = None;
     }
-
-    fn empty_sibling(&self) -> Self {
-        Self {
-            trace_id: self.trace_id,
-            parent: self.parent,
-            parent_is_remote: self.parent_is_remote,
-            trace_flags: self.trace_flags,
-            trace_state: self.trace_state,
-            resource: Arc::clone(&self.resource),
-            scope: Arc::clone(&self.scope),
-            scale: self.scale,
-            ..Self::empty()
-        }
-    }
-
-    /// Gives `part` what belongs to the spans that have a place in it.
-    fn hand_out(&self, part: &mut Self, places: &[Option<u32>]) {
-        hand_out(&self.attributes.items, &mut part.attributes.items, places);
-        hand_out(&self.events.items, &mut part.events.items, places);
-        hand_out(&self.links.items, &mut part.links.items, places);
-        hand_out(&self.messages, &mut part.messages, places);
-        part.part_attributes.clone_from(&self.part_attributes);
-        for column in &self.columns {
-            let mut values = vec![(f64::NAN, f64::NAN); part.nodes.len()];
-            for (old, value) in column.values.iter().enumerate() {
-                if let Some(place) = places[old] {
-                    values[place as usize] = *value;
-                }
-            }
-            part.columns.push(Column {
-                metric: Arc::clone(&column.metric),
-                values,
-            });
-        }
-    }
-
-    /// Copies texts and values that this part's entries refer to, so that the rest can go.
-    fn copy_texts_from(&mut self, old: &Self) {
-        self.local_symbols = Vec::with_capacity(old.local_symbols.len());
-        for place in &old.local_symbols {
-            self.local_symbols
-                .extend(self.texts.push(old.texts.text(*place).as_str()));
-        }
-        let compact = compact_parts(self, old);
-        self.part_attributes = compact;
-        let mut entries = std::mem::take(&mut self.attributes.items);
-        let mut parts = std::mem::take(&mut self.part_attributes);
-        let mut messages = std::mem::take(&mut self.messages);
-        for entry in entries.iter_mut().chain(&mut parts).chain(&mut messages) {
-            self.adopt(entry, old);
-        }
-        (self.attributes.items, self.part_attributes, self.messages) = (entries, parts, messages);
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "an index was stored")]
-    fn adopt(&mut self, entry: &mut Entry, old: &Self) {
-        match entry.tag() {
-            Tag::Text => {
-                let text = old.texts.text(TextAt::from_bits(entry.value));
-                if let Some(place) = self.texts.push(text.as_str()) {
-                    entry.value = place.to_bits();
-                }
-            }
-            Tag::Rich => {
-                self.rich
-                    .extend(old.rich.get(entry.value as usize).cloned());
-                entry.value = self.rich.len() as u64 - 1;
-            }
-            Tag::Symbol | Tag::Int | Tag::Bool | Tag::F64 => {}
-        }
-    }
 }
 
-/// Keeps of the parts' attributes only those that events and links of `part` use, and moves their ranges.
-#[expect(clippy::cast_possible_truncation, reason = "fewer than before")]
-fn compact_parts(part: &mut SpanTree, old: &SpanTree) -> Vec<Entry> {
-    let mut kept = Vec::new();
-    let events = part
-        .events
-        .items
-        .iter_mut()
-        .map(|event| &mut event.attributes);
-    let links = part.links.items.iter_mut().map(|link| &mut link.attributes);
-    for range in events.chain(links) {
-        let start = kept.len() as u32;
-        kept.extend_from_slice(old.part_attributes(range));
-        *range = Range {
-            start,
-            end: kept.len() as u32,
-        };
-    }
-    kept
-}
-
-fn hand_out<T: Owned>(from: &[T], to: &mut Vec<T>, places: &[Option<u32>]) {
-    for item in from {
-        if let Some(place) = places[item.owner() as usize] {
-            let mut item = *item;
-            item.set_owner(place);
-            to.push(item);
-        }
-    }
-}
-
-fn put<T: Clone>(column: &mut Vec<T>, span: u32, value: T, fill: T) {
+pub(super) fn put<T: Clone>(column: &mut Vec<T>, span: u32, value: T, fill: T) {
     let at = span as usize;
     if column.len() <= at {
         column.resize(at + 1, fill);

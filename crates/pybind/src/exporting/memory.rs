@@ -19,9 +19,16 @@ static HELD: Mutex<Vec<Arc<SpanTree>>> = Mutex::new(Vec::new());
 pub(super) struct MemoryExporter;
 
 impl Exporter<TreeBatch> for MemoryExporter {
-    fn export(&mut self, batch: Arc<TreeBatch>, custody: Custody, _deadline: &Deadline) -> Progress {
+    fn export(
+        &mut self,
+        batch: Arc<TreeBatch>,
+        custody: Custody,
+        _deadline: &Deadline,
+    ) -> Progress {
         let trees = batch.trees().iter().map(Arc::clone);
-        HELD.lock().unwrap_or_else(PoisonError::into_inner).extend(trees);
+        HELD.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(trees);
         custody.delivered();
         Progress::Done
     }
@@ -33,7 +40,11 @@ impl Exporter<TreeBatch> for MemoryExporter {
 pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, PyList>> {
     let trees = {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        if clear { std::mem::take(&mut *held) } else { held.clone() }
+        if clear {
+            std::mem::take(&mut *held)
+        } else {
+            held.clone()
+        }
     };
     let spans = PyList::empty(py);
     for tree in &trees {
@@ -51,13 +62,19 @@ fn span_dict<'py>(py: Python<'py>, span: Span<'_>) -> PyResult<Bound<'py, PyDict
     dict.set_item("parent_span_id", span.parent_id().map(|id| id.to_string()))?;
     dict.set_item("has_remote_parent", span.has_remote_parent())?;
     dict.set_item("trace_flags", span.trace_flags())?;
-    dict.set_item("trace_state", span.trace_state().map_or("", |state| state.as_str()))?;
+    dict.set_item(
+        "trace_state",
+        span.trace_state().map_or("", |state| state.as_str()),
+    )?;
     dict.set_item("name", span.name().as_str())?;
     dict.set_item("kind", kind_name(span.kind()))?;
     dict.set_item("start_unix_nanos", span.start().0)?;
     dict.set_item("end_unix_nanos", span.end().0)?;
     dict.set_item("status", status_name(span.status()))?;
-    dict.set_item("status_message", span.status_message().map_or("", |message| message.as_str()))?;
+    dict.set_item(
+        "status_message",
+        span.status_message().map_or("", |message| message.as_str()),
+    )?;
     dict.set_item("attributes", attributes_dict(py, span.attributes())?)?;
     let events = PyList::empty(py);
     for event in span.events() {
@@ -78,8 +95,17 @@ fn span_dict<'py>(py: Python<'py>, span: Span<'_>) -> PyResult<Bound<'py, PyDict
     }
     dict.set_item("links", links)?;
     let scope = span.scope();
-    dict.set_item("scope", (scope.name().map_or("", |name| name.as_str()), scope.version().map_or("", |version| version.as_str())))?;
-    dict.set_item("resource", attributes_dict(py, span.tree().resource().attributes())?)?;
+    dict.set_item(
+        "scope",
+        (
+            scope.name().map_or("", |name| name.as_str()),
+            scope.version().map_or("", |version| version.as_str()),
+        ),
+    )?;
+    dict.set_item(
+        "resource",
+        attributes_dict(py, span.tree().resource().attributes())?,
+    )?;
     Ok(dict)
 }
 

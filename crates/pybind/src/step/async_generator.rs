@@ -1,5 +1,8 @@
 //! Async generators: each `__anext__`, `asend`, `athrow` and `aclose` gives an awaitable whose steps are steps of the generator.
-#![allow(unsafe_code, reason = "iteration slots and their object layout are C; each block is argued")]
+#![allow(
+    unsafe_code,
+    reason = "iteration slots and their object layout are C; each block is argued"
+)]
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -27,7 +30,11 @@ struct Awaitable {
     closes: bool,
 }
 
-unsafe fn awaitable(owner: *mut ffi::PyObject, inner: *mut ffi::PyObject, closes: bool) -> *mut ffi::PyObject {
+unsafe fn awaitable(
+    owner: *mut ffi::PyObject,
+    inner: *mut ffi::PyObject,
+    closes: bool,
+) -> *mut ffi::PyObject {
     // SAFETY: a live generator of ours and a new reference from the inner one, which is handed on.
     unsafe {
         if inner.is_null() {
@@ -49,7 +56,13 @@ unsafe fn awaitable(owner: *mut ffi::PyObject, inner: *mut ffi::PyObject, closes
 unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: an object of ours from the interpreter.
     unsafe {
-        let made = call_inner((*object.cast::<Stepped>()).inner, c"__anext__", ptr::null(), 0, ptr::null_mut());
+        let made = call_inner(
+            (*object.cast::<Stepped>()).inner,
+            c"__anext__",
+            ptr::null(),
+            0,
+            ptr::null_mut(),
+        );
         awaitable(object, made, false)
     }
 }
@@ -75,7 +88,11 @@ making!(asend, c"asend", false);
 making!(athrow, c"athrow", false);
 making!(aclose, c"aclose", true);
 
-unsafe extern "C" fn send_slot(object: *mut ffi::PyObject, value: *mut ffi::PyObject, result: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+unsafe extern "C" fn send_slot(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
     // SAFETY: an object of ours from the interpreter, and a place for the result.
     unsafe {
         let me = object.cast::<Awaitable>();
@@ -97,7 +114,11 @@ unsafe fn ended(me: *mut Awaitable, sent: ffi::PySendResult) -> Ended {
             ffi::PySendResult::PYGEN_NEXT => Ended::No,
             ffi::PySendResult::PYGEN_RETURN if (*me).closes => Ended::Returned,
             ffi::PySendResult::PYGEN_RETURN => Ended::No,
-            ffi::PySendResult::PYGEN_ERROR if ffi::PyErr_ExceptionMatches(ffi::PyExc_StopAsyncIteration) != 0 => Ended::Returned,
+            ffi::PySendResult::PYGEN_ERROR
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_StopAsyncIteration) != 0 =>
+            {
+                Ended::Returned
+            }
             ffi::PySendResult::PYGEN_ERROR => Ended::Raised,
         }
     }
@@ -112,7 +133,10 @@ unsafe extern "C" fn next_slot(object: *mut ffi::PyObject) -> *mut ffi::PyObject
     }
 }
 
-unsafe extern "C" fn send_method(object: *mut ffi::PyObject, value: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn send_method(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: as in `send_slot`.
     unsafe {
         let mut result = ptr::null_mut();
@@ -138,7 +162,9 @@ unsafe extern "C" fn throw_method(
         let outer = enter(generator);
         let result = call_inner((*me).inner, c"throw", args, count, names);
         if let Some(outer) = outer {
-            let ended = if !result.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_StopIteration) != 0 {
+            let ended = if !result.is_null()
+                || ffi::PyErr_ExceptionMatches(ffi::PyExc_StopIteration) != 0
+            {
                 Ended::No
             } else {
                 ended(me, ffi::PySendResult::PYGEN_ERROR)
@@ -149,12 +175,27 @@ unsafe extern "C" fn throw_method(
     }
 }
 
-unsafe extern "C" fn close_method(object: *mut ffi::PyObject, _unused: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn close_method(
+    object: *mut ffi::PyObject,
+    _unused: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: as in `send_slot`.
-    unsafe { call_inner((*object.cast::<Awaitable>()).inner, c"close", ptr::null(), 0, ptr::null_mut()) }
+    unsafe {
+        call_inner(
+            (*object.cast::<Awaitable>()).inner,
+            c"close",
+            ptr::null(),
+            0,
+            ptr::null_mut(),
+        )
+    }
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
     // SAFETY: called by the collector with a live object of ours.
     unsafe {
         let me = object.cast::<Awaitable>();
@@ -194,7 +235,8 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         fast_method(c"aclose", aclose),
         ffi::PyMethodDef::zeroed(),
     ]));
-    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    let flags =
+        ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     let mut slots = [
         slot(ffi::Py_am_aiter, itself as *mut c_void),
         slot(ffi::Py_am_anext, next as *mut c_void),
@@ -208,11 +250,21 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         slot(ffi::Py_tp_dealloc, super::dealloc as *mut c_void),
         slot(0, ptr::null_mut()),
     ];
-    GENERATOR.make(module, c"hiq._hiq.TracedAsyncGenerator", size_of::<Stepped>(), flags, &mut slots)?;
+    GENERATOR.make(
+        module,
+        c"hiq._hiq.TracedAsyncGenerator",
+        size_of::<Stepped>(),
+        flags,
+        &mut slots,
+    )?;
     add_awaitable(module, c"hiq._hiq.TracedAwaitable", flags)
 }
 
-fn add_awaitable(module: &Bound<'_, PyModule>, name: &'static CStr, flags: std::ffi::c_ulong) -> PyResult<()> {
+fn add_awaitable(
+    module: &Bound<'_, PyModule>,
+    name: &'static CStr,
+    flags: std::ffi::c_ulong,
+) -> PyResult<()> {
     let methods = Box::leak(Box::new([
         method(c"send", send_method, ffi::METH_O),
         fast_method(c"throw", throw_method),

@@ -1,0 +1,369 @@
+//! Long-running roots: the finished spans of an open tree leave as a fragment, the open ones stay.
+//!
+//! Of the thousands of spans in such a tree only the few on the way to the innermost one are open. So the tree itself leaves,
+//! with its memory, and the open spans move into another one.
+
+use std::sync::Arc;
+
+use super::build::put;
+use super::{Column, Entry, Grouped, NONE, Owned, Range, SpanTree, Tag, TreeBuilder};
+use crate::id::SpanId;
+use crate::pool;
+use crate::wire::TextAt;
+
+/// What [`TreeBuilder::split_finished`] did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Split {
+    /// The finished spans.
+    pub finished: SpanTree,
+    /// The spans that stayed, by their old index; each one's position is its new index.
+    pub stayed: Vec<u32>,
+}
+
+impl Split {
+    /// The new index of the span that had the index `old`; `None` when it left.
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than before")]
+    pub fn place_of(&self, old: u32) -> Option<u32> {
+        self.stayed
+            .binary_search(&old)
+            .ok()
+            .map(|place| place as u32)
+    }
+}
+
+impl TreeBuilder {
+    /// Takes the finished spans out as a tree of their own; open spans stay and are numbered anew. `None` when no span is
+    /// finished. For recorders: columns that only decoders fill stay with neither.
+    pub fn split_finished(&mut self) -> Option<Split> {
+        if self.open as usize == self.tree.nodes.len() {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+        let stayed: Vec<u32> = (0..self.tree.nodes.len() as u32)
+            .filter(|index| self.tree.nodes[*index as usize].is_open())
+            .collect();
+        let rest = self.tree.sibling_with(&stayed);
+        let mut leaving = std::mem::replace(&mut self.tree, rest);
+        leaving.leave_without(&stayed);
+        let finished = Self {
+            tree: leaving,
+            ids: self.ids.clone(),
+            limits: self.limits,
+            open: 0,
+        };
+        Some(Split {
+            finished: finished.finish(),
+            stayed,
+        })
+    }
+}
+
+impl SpanTree {
+    /// A tree of the spans in `stayed`, with all that belongs to them.
+    fn sibling_with(&self, stayed: &[u32]) -> Self {
+        let mut rest = pool::take_large().unwrap_or_else(Self::empty);
+        rest.trace_id = self.trace_id;
+        rest.parent = self.parent;
+        rest.parent_is_remote = self.parent_is_remote;
+        rest.trace_flags = self.trace_flags;
+        rest.resource = Arc::clone(&self.resource);
+        rest.scope = Arc::clone(&self.scope);
+        rest.scale = self.scale;
+        for place in &self.local_symbols {
+            rest.local_symbols
+                .extend(rest.texts.push(self.texts.text(*place).as_str()));
+        }
+        rest.trace_state = self.trace_state;
+        for old in stayed {
+            let mut node = self.nodes[*old as usize];
+            // The parent of an open span is open.
+            node.parent = node
+                .parent_index()
+                .and_then(|parent| place_in(stayed, parent))
+                .unwrap_or(NONE);
+            rest.nodes.push(node);
+        }
+        rest.attributes.items = self.copied(&self.attributes.items, stayed);
+        rest.messages = self.copied(&self.messages, stayed);
+        rest.events.items = self.copied(&self.events.items, stayed);
+        rest.links.items = self.copied(&self.links.items, stayed);
+        rest.adopt_all(self);
+        for column in &self.columns {
+            let values = stayed.iter().map(|old| {
+                column
+                    .values
+                    .get(*old as usize)
+                    .copied()
+                    .unwrap_or(NOT_READ)
+            });
+            rest.columns.push(Column {
+                metric: Arc::clone(&column.metric),
+                values: values.collect(),
+            });
+        }
+        rest
+    }
+
+    /// The items of the spans in `stayed`, numbered anew.
+    #[expect(clippy::unused_self, reason = "reads as: copied from this tree")]
+    fn copied<T: Owned>(&self, items: &[T], stayed: &[u32]) -> Vec<T> {
+        let own = items.iter().filter_map(|item| {
+            let mut item = *item;
+            item.set_owner(place_in(stayed, item.owner())?);
+            Some(item)
+        });
+        own.collect()
+    }
+
+    /// Brings over the texts, values and parts that this tree's entries point to in `old`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "fewer than in the old tree"
+    )]
+    fn adopt_all(&mut self, old: &Self) {
+        let mut parts = Vec::new();
+        let of_events = self
+            .events
+            .items
+            .iter_mut()
+            .map(|event| &mut event.attributes);
+        let of_links = self.links.items.iter_mut().map(|link| &mut link.attributes);
+        for range in of_events.chain(of_links) {
+            let start = parts.len() as u32;
+            parts.extend_from_slice(old.part_attributes(range));
+            *range = Range {
+                start,
+                end: parts.len() as u32,
+            };
+        }
+        let mut attributes = std::mem::take(&mut self.attributes.items);
+        let mut messages = std::mem::take(&mut self.messages);
+        for entry in attributes.iter_mut().chain(&mut messages).chain(&mut parts) {
+            self.adopt(entry, old);
+        }
+        (self.attributes.items, self.messages, self.part_attributes) =
+            (attributes, messages, parts);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "an index was stored")]
+    fn adopt(&mut self, entry: &mut Entry, old: &Self) {
+        match entry.tag() {
+            Tag::Text => {
+                let text = old.texts.text(TextAt::from_bits(entry.value));
+                if let Some(place) = self.texts.push(text.as_str()) {
+                    entry.value = place.to_bits();
+                }
+            }
+            Tag::Rich => {
+                self.rich
+                    .extend(old.rich.get(entry.value as usize).cloned());
+                entry.value = self.rich.len() as u64 - 1;
+            }
+            Tag::Symbol | Tag::Int | Tag::Bool | Tag::F64 => {}
+        }
+    }
+
+    /// Becomes a fragment of its own, without the spans in `stayed`: what hung under one of them names its parent by id.
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn leave_without(&mut self, stayed: &[u32]) {
+        let ids: Vec<SpanId> = stayed
+            .iter()
+            .map(|open| self.nodes[*open as usize].id)
+            .collect();
+        // Most often all hang under one open span, which then is the parent of the whole fragment.
+        self.parent = self
+            .nodes
+            .iter()
+            .filter(|node| !node.is_open())
+            .find_map(|node| outer(stayed, &ids, node.parent))
+            .unwrap_or(self.parent);
+        self.parent_is_remote = false;
+        let mut kept = 0;
+        for index in 0..self.nodes.len() {
+            let mut node = self.nodes[index];
+            if node.is_open() {
+                continue;
+            }
+            match outer(stayed, &ids, node.parent) {
+                Some(parent) => {
+                    node.parent = NONE;
+                    if parent != self.parent {
+                        let fill = self.parent;
+                        put(
+                            &mut self.explicit.get_or_insert_default().parent,
+                            kept as u32,
+                            parent,
+                            fill,
+                        );
+                    }
+                }
+                None => node.parent = moved(stayed, node.parent),
+            }
+            self.nodes[kept] = node;
+            kept += 1;
+        }
+        self.nodes.truncate(kept);
+        self.attributes.leave_without(stayed);
+        self.events.leave_without(stayed);
+        self.links.leave_without(stayed);
+        leave_without(&mut self.messages, stayed);
+        for column in &mut self.columns {
+            let mut index = 0;
+            column.values.retain(|_| {
+                index += 1;
+                place_in(stayed, index - 1).is_none()
+            });
+        }
+    }
+}
+
+const NOT_READ: (f64, f64) = (f64::NAN, f64::NAN);
+
+impl<T: Owned> Grouped<T> {
+    fn leave_without(&mut self, stayed: &[u32]) {
+        leave_without(&mut self.items, stayed);
+    }
+}
+
+fn leave_without<T: Owned>(items: &mut Vec<T>, stayed: &[u32]) {
+    items.retain_mut(|item| {
+        let owner = item.owner();
+        item.set_owner(moved(stayed, owner));
+        place_in(stayed, owner).is_none()
+    });
+}
+
+/// The new index of an open span.
+#[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+fn place_in(stayed: &[u32], old: u32) -> Option<u32> {
+    stayed.binary_search(&old).ok().map(|place| place as u32)
+}
+
+/// The new index of a finished span: as many less as open ones stood before it.
+#[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+fn moved(stayed: &[u32], old: u32) -> u32 {
+    old - stayed.partition_point(|open| *open < old) as u32
+}
+
+/// The id of the parent, when that is one of the open spans.
+fn outer(stayed: &[u32], ids: &[SpanId], parent: u32) -> Option<SpanId> {
+    stayed.binary_search(&parent).ok().map(|place| ids[place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TraceId;
+    use crate::intern::{SiteId, symbol};
+    use crate::span::Status;
+    use crate::tree::{ColumnKind, ColumnSpec, SpanLimits, TreeStart};
+    use crate::value::{Value, ValueRef};
+
+    /// What the test itself wrote down of a span.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Noted {
+        id: SpanId,
+        parent: Option<SpanId>,
+        label: String,
+        metric: f64,
+    }
+
+    #[test]
+    fn finished_spans_leave_with_all_that_is_theirs_and_open_ones_keep_theirs() {
+        let outer = SpanId(77);
+        let mut start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
+        start.parent = outer;
+        let mut builder = TreeBuilder::new(start, SpanLimits::default());
+        let metric = Arc::new(ColumnSpec::new("m", "1", ColumnKind::Level));
+        let mut noted: Vec<Noted> = Vec::new();
+        let mut open: Vec<u32> = Vec::new();
+        let mut random = 7_u32;
+        let mut fragments = Vec::new();
+        for step in 0..2_000_u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let closes = open.len() > 1 && random >> 30 == 0 || open.len() > 40;
+            if closes {
+                builder.end(open.pop().unwrap(), u64::from(step) + 2);
+            } else {
+                let parent = open.last().copied();
+                let span = builder.start(
+                    symbol("s").unwrap(),
+                    SiteId::NONE,
+                    parent,
+                    u64::from(step) + 1,
+                );
+                let label = format!("label {step}");
+                builder.set_attribute(span, symbol("label").unwrap(), ValueRef::Str(&label));
+                builder.add_event(
+                    span,
+                    symbol("e").unwrap(),
+                    5,
+                    [(symbol("in").unwrap(), ValueRef::Str(&label))],
+                );
+                builder.set_attribute(
+                    span,
+                    symbol("list").unwrap(),
+                    Value::Array(vec![label.as_str().into()]).as_ref(),
+                );
+                builder.set_status(span, Status::Error, &label);
+                builder.set_metric(span, &metric, f64::from(step), 0.0);
+                noted.push(Noted {
+                    id: builder.span_id(span),
+                    parent: parent.map_or(Some(outer), |parent| Some(builder.span_id(parent))),
+                    label,
+                    metric: f64::from(step),
+                });
+                open.push(span);
+            }
+            if random >> 24 == 3
+                && let Some(split) = builder.split_finished()
+            {
+                open = open
+                    .iter()
+                    .map(|span| split.place_of(*span).unwrap())
+                    .collect();
+                fragments.push(split.finished);
+            }
+        }
+        assert!(fragments.len() > 3, "the test splits");
+        for span in open.into_iter().rev() {
+            builder.end(span, 9_999);
+        }
+        fragments.push(builder.finish());
+        let mut read: Vec<Noted> = fragments
+            .iter()
+            .flat_map(|tree| tree.spans().map(note_of))
+            .collect();
+        read.sort_by_key(|span| span.id);
+        noted.sort_by_key(|span| span.id);
+        assert_eq!(read, noted);
+    }
+
+    fn note_of(span: crate::span::Span<'_>) -> Noted {
+        let attribute = |name: &str| {
+            span.own_attributes()
+                .find(|(key, _)| key.as_str() == name)
+                .unwrap()
+                .1
+                .to_value()
+        };
+        let Value::Str(label) = attribute("label") else {
+            panic!("a text")
+        };
+        assert_eq!(attribute("list"), Value::Array(vec![label.as_str().into()]));
+        assert_eq!(span.status_message().unwrap().as_str(), label);
+        let event = span.events().next().unwrap();
+        assert_eq!(
+            event.attributes().next().unwrap().1.to_value(),
+            Value::Str(label.clone())
+        );
+        let metric = span.tree().columns()[0].values[span.index() as usize].0;
+        Noted {
+            id: span.id(),
+            parent: span.parent_id(),
+            label,
+            metric,
+        }
+    }
+}
