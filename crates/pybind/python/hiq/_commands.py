@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import IO, Any
 
@@ -34,11 +35,11 @@ def execute_cmd(
     """
     if shell:
         raise ValueError("shell=True is not supported: name the program, or start the shell yourself")
-    import shlex
     import subprocess
 
-    words = shlex.split(command)
     from .utils import random_str
+
+    words = _words(command)
 
     error_file = error_file or f".error.{random_str()}.log"
     if verbose:
@@ -129,6 +130,11 @@ def post_http(
     except Exception as error:
         _say(error)
         raise
+
+
+def _words(command: str) -> list[str]:
+    """Blanks divide words, but for those in double quotes; no other character means anything."""
+    return [word.replace('"', "") for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', command)]
 
 
 def _run_and_repeat(words: list[str], timeout: float, env: dict[str, str] | None) -> int:
