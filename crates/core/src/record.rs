@@ -1,11 +1,13 @@
 //! Recording: open trees, and which span of them is current.
 //!
 //! An [`OpenTree`] belongs to one thread (or to one coroutine that moves between threads) at a time, so recording takes no lock.
-//! `Tracer` is the face for Rust programs; the Python binding drives [`OpenTree`] itself.
+//! [`Tracer`](tracer::Tracer) is the face for Rust programs; the Python binding drives [`OpenTree`] itself.
 
 use crate::id::SpanId;
 use crate::time::Clock;
 use crate::tree::{Role, SpanTree, TreeBuilder};
+
+pub mod tracer;
 
 /// Finished spans that a root may hold back before they leave as a fragment of their own.
 pub const MAX_FINISHED_SPANS: usize = 4_096;
@@ -120,6 +122,17 @@ impl OpenTree {
     #[inline]
     pub fn current(&self) -> u32 {
         self.current
+    }
+
+    /// The root.
+    #[inline]
+    pub fn root(&self) -> u32 {
+        0
+    }
+
+    /// The root's id.
+    pub fn root_id(&self) -> SpanId {
+        self.builder.span_id(0)
     }
 
     /// Its id.

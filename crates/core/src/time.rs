@@ -80,6 +80,12 @@ impl TickScale {
         }
     }
 
+    /// The ticks that `nanos` last.
+    pub fn ticks(&self, nanos: u64) -> u64 {
+        let ticks = (u128::from(nanos) << 32) / u128::from(self.nanos_per_tick_q32.max(1));
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+
     /// The nanoseconds that `ticks` last.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "2^64 ns are 584 years")]

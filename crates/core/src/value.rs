@@ -115,3 +115,27 @@ from! {
     Vec<Value> => |v| Self::Array(v),
     Vec<String> => |v| Self::Array(v.into_iter().map(Self::Str).collect()),
 }
+
+macro_rules! borrow {
+    ($($from:ty => |$v:ident| $to:expr),* $(,)?) => {
+        $(impl<'a> From<$from> for ValueRef<'a> {
+            #[inline]
+            fn from($v: $from) -> Self {
+                $to
+            }
+        })*
+    };
+}
+
+borrow! {
+    &'a str => |v| Self::Str(v),
+    &'a String => |v| Self::Str(v),
+    bool => |v| Self::Bool(v),
+    i64 => |v| Self::Int(v),
+    i32 => |v| Self::Int(i64::from(v)),
+    u32 => |v| Self::Int(i64::from(v)),
+    f64 => |v| Self::F64(v),
+    &'a [u8] => |v| Self::Bytes(v),
+    &'a [Value] => |v| Self::Array(v),
+    &'a Value => |v| v.as_ref(),
+}

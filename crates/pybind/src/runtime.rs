@@ -153,11 +153,10 @@ pub(crate) fn shutdown_timeout() -> Duration {
 /// Ticks that `nanos` last.
 pub(crate) fn ticks_of(nanos: u64) -> u64 {
     if nanos == 0 {
-        return 0;
+        0
+    } else {
+        Clock::scale_at(Clock::ticks()).ticks(nanos)
     }
-    let scale = Clock::scale_at(Clock::ticks());
-    let nanos_per_2_32_ticks = scale.nanos(1 << 32).max(1);
-    u64::try_from((u128::from(nanos) << 32) / u128::from(nanos_per_2_32_ticks)).unwrap_or(u64::MAX)
 }
 
 static ZIN_THRESHOLD: AtomicU64 = AtomicU64::new(0);

@@ -11,6 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use hiq_core::context::{Context, SAMPLED};
+use hiq_core::fork;
 use hiq_core::id::{SpanId, TraceId, reseed_thread};
 use hiq_core::record::OpenTree;
 use hiq_core::time::Clock;
@@ -21,6 +22,7 @@ use crate::context;
 use crate::driver;
 use crate::exception::LastException;
 use crate::runtime::{self, Runtime};
+use crate::step;
 
 /// The recorder's view of one thread.
 pub(crate) struct ThreadState {
@@ -39,6 +41,8 @@ pub(crate) struct ThreadState {
     /// The exception that passed a span last, so that its text is made once.
     pub(crate) exception: LastException,
     registered: bool,
+    /// The process that this state was last used in.
+    generation: u32,
 }
 
 thread_local! {
@@ -53,6 +57,7 @@ thread_local! {
             unsampled: ptr::null(),
             exception: LastException::NONE,
             registered: false,
+            generation: 0,
         })
     };
     static AT_THREAD_EXIT: Unregister = const { Unregister };
@@ -98,6 +103,16 @@ impl ThreadState {
             && !self.in_step
             && !self.tree.is_null()
             && self.scope != context::attached_object()
+    }
+
+    /// A fork inside C code (uWSGI's) runs none of Python's hooks: it is seen here, before the first root of the child.
+    #[cold]
+    fn note_generation(&mut self) {
+        let before = std::mem::replace(&mut self.generation, fork::generation());
+        if before != 0 {
+            step::after_fork_in_child();
+            after_fork_in_child();
+        }
     }
 
     /// The open tree.
@@ -168,6 +183,9 @@ impl ThreadState {
     pub(crate) fn begin_root(&mut self, root: &Root<'_>) -> Begun {
         if !self.registered {
             self.register();
+        }
+        if self.generation != fork::generation() {
+            self.note_generation();
         }
         let runtime = runtime::current();
         let parent = root
@@ -293,6 +311,7 @@ pub(crate) fn after_fork_in_child() {
     // SAFETY: the forking thread is the only one left in the child.
     let state = unsafe { &mut *state };
     let inherited = state.open().map(|tree| context_of(tree));
+    state.generation = fork::generation();
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
     std::mem::forget(state.take_tree());
     THREADS
