@@ -53,6 +53,25 @@ impl PyContext {
         self.0.is_remote
     }
 
+    /// Calls `func` with this context attached: from here on its frame is the first that a traceback shows.
+    #[pyo3(signature = (func, /, *args, **kwargs))]
+    fn run<'py>(
+        this: &Bound<'py, Self>,
+        func: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: a live object, with the GIL held; the token is given up below.
+        let token = unsafe { set(this.as_ptr()) };
+        let result = func.call(args, kwargs);
+        if !token.is_null() {
+            // The reset must not meet the exception of the call, which `result` holds.
+            // SAFETY: the token of `set` above.
+            unsafe { reset(token) };
+        }
+        result
+    }
+
     fn __repr__(&self) -> String {
         format!("Context({})", self.0.traceparent())
     }

@@ -1,10 +1,12 @@
 //! `_hiq.Driver`: what a HiQ driver holds. It keeps the fragments that have a span of its own; its trees are projections.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use hiq_core::intern::SiteId;
 use hiq_core::render::{Extras, HiqTree, Projection};
+use hiq_core::span::Span;
 use hiq_core::tree::{ColumnKind, ColumnSpec, SpanTree};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -53,6 +55,8 @@ struct Shared {
     id_func: Option<Py<PyAny>>,
     max_keys: usize,
     held: Mutex<Held>,
+    /// Its own names of wrappers that another driver has had made, by what they record under.
+    names: Mutex<HashMap<(SiteId, String), Arc<str>>>,
 }
 
 #[derive(Debug, Default)]
@@ -297,6 +301,23 @@ impl Driver {
         self.extras_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
+    /// Calls spans of a wrapper by another name than they are recorded under.
+    pub(crate) fn rename(&self, site: SiteId, recorded: &str, name: &str) {
+        let key = (site, recorded.to_owned());
+        if recorded == name {
+            self.names().remove(&key);
+        } else {
+            self.names().insert(key, name.into());
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<(SiteId, String), Arc<str>>> {
+        self.shared
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_metrics(&self) -> MutexGuard<'_, Vec<Metric>> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -367,6 +388,7 @@ impl Driver {
             id_func,
             max_keys,
             held: Mutex::default(),
+            names: Mutex::default(),
         });
         sets.drivers.retain(|(_, driver)| driver.strong_count() > 0);
         sets.drivers.push((id, Arc::downgrade(&shared)));
@@ -489,11 +511,24 @@ impl Driver {
         let sets = SETS.lock().sets.clone();
         let is_own = |set: u16| holds(&sets, set, self.shared.id);
         let with_times = self.flags.attach_timestamp.load(Ordering::Relaxed);
+        let names = self.names().clone();
+        let renamed = |span: Span<'_>| {
+            let known = names.get(&(span.site(), span.name().as_str().to_owned()));
+            known.map(|name| &**name)
+        };
         let projection = Projection::new(&is_own).of_metric(column.as_deref(), with_times);
-        let overhead_us = self.overhead_ns() / 1_000;
-        let extras = Extras::from_reprs([("'overhead'", overhead_us.to_string().as_str())]);
+        let projection = if names.is_empty() {
+            projection
+        } else {
+            projection.with_names(&renamed)
+        };
+        // As in HiQ, the tree named `time` is the one that tells the overhead, whoever reads its clock.
+        let is_time = metric == "time";
+        let overhead_us = (self.overhead_ns() / 1_000).to_string();
+        let overhead = is_time.then_some(("'overhead'", overhead_us.as_str()));
+        let extras = Extras::from_reprs(overhead);
         let builder = HiqTree::builder(metric)
-            .monotonic(column.is_none())
+            .monotonic(is_time)
             .zin_threshold(runtime::zin_threshold())
             .extras(extras);
         let tree = py.detach(|| projection.tree(builder, &fragments));

@@ -352,6 +352,12 @@ fn seconds(seconds: f64) -> Duration {
         .min(LONGEST)
 }
 
+/// Whether there is a pipeline.
+#[pyfunction]
+fn is_running() -> bool {
+    runtime::current().pipeline.is_some()
+}
+
 #[pyfunction]
 #[pyo3(signature = (timeout_s=5.0))]
 fn flush(py: Python<'_>, timeout_s: f64) -> bool {
@@ -436,6 +442,7 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(init, module)?)?;
     module.add_function(wrap_pyfunction!(add_exporter, module)?)?;
     module.add_function(wrap_pyfunction!(remove_exporter, module)?)?;
+    module.add_function(wrap_pyfunction!(is_running, module)?)?;
     module.add_function(wrap_pyfunction!(flush, module)?)?;
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(stats, module)?)?;

@@ -84,14 +84,22 @@ fn original(traced: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
 
 /// Turns the wrapper on for `driver`; None stands for the pipeline alone.
 #[pyfunction]
-#[pyo3(signature = (traced, driver, *, min_duration_ns=0))]
+#[pyo3(signature = (traced, driver, *, name=None, min_duration_ns=0))]
 fn subscribe(
     py: Python<'_>,
     traced: &Bound<'_, PyAny>,
     driver: Option<Py<Driver>>,
+    name: Option<&str>,
     min_duration_ns: u64,
 ) -> PyResult<()> {
     let object = expect_traced(traced)?;
+    if let (Some(driver), Some(name)) = (&driver, name) {
+        // SAFETY: a live wrapper, with the GIL held.
+        let role = unsafe { (*object).role };
+        driver
+            .get()
+            .rename(role.site, role.name.text().as_str(), name);
+    }
     // SAFETY: a live wrapper, with the GIL held.
     unsafe { (*(*object).plan).add(py, driver.as_ref(), min_duration_ns) };
     apply_plan(object);

@@ -19,6 +19,8 @@ pub struct Projection<'a> {
     pub metric: Option<&'a str>,
     /// Whether nodes carry their time as `start` and `end`, as HiQ's `attach_timestamp` has it.
     pub with_times: bool,
+    /// What the driver calls a span, when that is not the name it was recorded under.
+    pub renamed: &'a (dyn Fn(Span<'_>) -> Option<&'a str> + Sync),
 }
 
 impl<'a> Projection<'a> {
@@ -28,7 +30,15 @@ impl<'a> Projection<'a> {
             is_own,
             metric: None,
             with_times: false,
+            renamed: &|_| None,
         }
+    }
+
+    /// The same under other names.
+    #[must_use]
+    pub fn with_names(mut self, renamed: &'a (dyn Fn(Span<'_>) -> Option<&'a str> + Sync)) -> Self {
+        self.renamed = renamed;
+        self
     }
 
     /// The same of another metric.
@@ -56,7 +66,7 @@ impl<'a> Projection<'a> {
             .unwrap_or_else(|_| builder.build())
     }
 
-    fn column(&self, fragment: &'a SpanTree) -> &'a [(f64, f64)] {
+    fn column<'t>(&self, fragment: &'t SpanTree) -> &'t [(f64, f64)] {
         let column = fragment
             .columns()
             .iter()
@@ -65,7 +75,7 @@ impl<'a> Projection<'a> {
     }
 
     fn span<'s>(
-        &self,
+        &'s self,
         span: Option<Span<'s>>,
         values: &[(f64, f64)],
         parent: Option<usize>,
@@ -84,7 +94,7 @@ impl<'a> Projection<'a> {
             extras.set("start", &float_repr(times.0));
             extras.set("end", &float_repr(times.1));
         }
-        let name = span.name().as_str();
+        let name = (self.renamed)(span).unwrap_or_else(|| span.name().as_str());
         let name = name.split(',').next().unwrap_or(name);
         Some(HiqSpan {
             name,
