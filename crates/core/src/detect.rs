@@ -15,10 +15,11 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::ResourceSettings;
+use crate::fork::PerProcess;
 use crate::resource::Resource;
+use crate::time::Clock;
 use crate::value::Value;
 
 mod container;
@@ -168,25 +169,15 @@ fn container_id_of(machine: &Machine) -> Option<String> {
 }
 
 /// A random UUID that is the same all over the process and another one in a forked child.
-///
-/// Without a lock, which a thread that is gone could hold in a forked child.
-fn instance_id() -> String {
-    static SEED: AtomicU64 = AtomicU64::new(0);
-    let mut seed = SEED.load(Ordering::Relaxed);
-    if seed == 0 {
-        let random = crate::id::SpanIds::new().take().0;
-        let stored = SEED.compare_exchange(0, random, Ordering::Relaxed, Ordering::Relaxed);
-        seed = stored.map_or_else(|winner| winner, |_| random);
-    }
-    let high = mix(seed ^ u64::from(std::process::id()));
-    uuid(high, mix(high ^ seed))
+fn instance_id() -> &'static str {
+    static ID: PerProcess<String> = PerProcess::new(|| uuid(random_word(), random_word()));
+    ID.get()
 }
 
-/// The finaliser of `SplitMix64`: each bit of the input changes half the bits of the output.
-fn mix(word: u64) -> u64 {
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
+/// Where the operating system has no randomness to give, the process and the time tell instances apart.
+fn random_word() -> u64 {
+    getrandom::u64()
+        .unwrap_or_else(|_| Clock::unix_nanos().0 ^ u64::from(std::process::id()).rotate_right(20))
 }
 
 /// Version 4, variant 1 (RFC 9562).
