@@ -524,7 +524,7 @@ impl Driver {
         };
         // As in HiQ, the tree named `time` is the one that tells the overhead, whoever reads its clock.
         let is_time = metric == "time";
-        let overhead_us = (self.overhead_ns() / 1_000).to_string();
+        let overhead_us = (self.overhead_ns(py) / 1_000).to_string();
         let overhead = is_time.then_some(("'overhead'", overhead_us.as_str()));
         let extras = Extras::from_reprs(overhead);
         let builder = HiqTree::builder(metric)
@@ -535,7 +535,7 @@ impl Driver {
         Ok(Some(PyTree::from(tree)))
     }
 
-    fn overhead_ns(&self) -> u64 {
+    fn overhead_ns(&self, py: Python<'_>) -> u64 {
         let spans = self.shared.lock().seen;
         #[expect(
             clippy::cast_possible_truncation,
@@ -543,7 +543,7 @@ impl Driver {
             clippy::cast_precision_loss,
             reason = "an estimate"
         )]
-        let recording = (runtime::calibrated_span_nanos() * spans as f64) as u64;
+        let recording = (crate::calibrate::span_nanos(py) * spans as f64) as u64;
         recording + self.extras_nanos.load(Ordering::Relaxed)
     }
 

@@ -22,6 +22,8 @@ use crate::{state, step, trace};
 mod memory;
 mod registry;
 
+pub(crate) use memory::object;
+
 /// What `init` was called with, and exporters by handle.
 static PROCESS: GilCell<Process> = GilCell::new(Process {
     settings: None,

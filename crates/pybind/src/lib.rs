@@ -9,6 +9,8 @@
 use pyo3::prelude::*;
 
 mod attributes;
+mod calibrate;
+mod conf;
 mod context;
 mod driver;
 mod exception;
@@ -37,5 +39,6 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     status::add_to_module(module)?;
     module::add_to_module(module)?;
     exporting::add_to_module(module)?;
+    conf::add_to_module(module)?;
     module.add_class::<tree::PyTree>()
 }

@@ -211,14 +211,8 @@ fn clock_source() -> &'static str {
 }
 
 #[pyfunction]
-fn overhead_ns() -> f64 {
-    crate::runtime::calibrated_span_nanos()
-}
-
-/// Keeps the result of a calibration, in nanoseconds a span.
-#[pyfunction]
-fn set_overhead_ns(nanos: f64) {
-    crate::runtime::set_calibrated_span_nanos(nanos);
+fn overhead_ns(py: Python<'_>) -> f64 {
+    crate::calibrate::span_nanos(py)
 }
 
 /// HiQ's zero-span threshold, in seconds.
@@ -286,6 +280,5 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(delete_type_attribute, module)?)?;
     module.add_function(wrap_pyfunction!(clock_source, module)?)?;
     module.add_function(wrap_pyfunction!(overhead_ns, module)?)?;
-    module.add_function(wrap_pyfunction!(set_overhead_ns, module)?)?;
     module.add_function(wrap_pyfunction!(set_zin_threshold, module)?)
 }

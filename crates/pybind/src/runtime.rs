@@ -86,9 +86,9 @@ impl Runtime {
     /// Hands a finished fragment to the pipeline, unless it is sampled out.
     pub(crate) fn offer(&self, tree: Arc<SpanTree>) {
         match &self.pipeline {
-            Some(pipeline) if self.is_wanted(&tree) => pipeline.offer(tree),
+            Some(pipeline) if self.is_wanted(&tree) => pipeline.offer_shared(tree),
             Some(pipeline) => pipeline.sample_out(tree.len() as u64),
-            None => hiq_core::pool::recycle_shared(tree),
+            None => hiq_core::pool::recycle_here(tree),
         }
     }
 
@@ -172,19 +172,4 @@ pub(crate) fn zin_threshold() -> f64 {
 /// Sets HiQ's zero-span threshold (`ZIN_THRESHOLD`).
 pub(crate) fn set_zin_threshold(seconds: f64) {
     ZIN_THRESHOLD.store(seconds.to_bits(), Ordering::Relaxed);
-}
-
-static SPAN_NANOS: AtomicU64 = AtomicU64::new(0);
-
-/// What one recorded call costs, in nanoseconds, as the calibration found; an estimate by the clock before that.
-pub(crate) fn calibrated_span_nanos() -> f64 {
-    match SPAN_NANOS.load(Ordering::Relaxed) {
-        0 => 40.0,
-        bits => f64::from_bits(bits),
-    }
-}
-
-/// Keeps the result of a calibration.
-pub(crate) fn set_calibrated_span_nanos(nanos: f64) {
-    SPAN_NANOS.store(nanos.to_bits(), Ordering::Relaxed);
 }

@@ -268,7 +268,7 @@ pub(crate) fn context_of(tree: &OpenTree) -> Context {
 
 /// Hands a finished fragment to the drivers that asked for a span of it and to the pipeline.
 pub(crate) fn deliver(tree: SpanTree) {
-    let tree = Arc::new(tree);
+    let tree = hiq_core::pool::share(tree);
     driver::offer(&tree);
     runtime::current().offer(tree);
 }

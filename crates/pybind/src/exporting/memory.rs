@@ -120,7 +120,8 @@ fn attributes_dict<'a, 'py>(
     Ok(dict)
 }
 
-fn object<'py>(py: Python<'py>, value: ValueRef<'_>) -> PyResult<Bound<'py, PyAny>> {
+/// A value as Python has it.
+pub(crate) fn object<'py>(py: Python<'py>, value: ValueRef<'_>) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         ValueRef::Text(text) => text.as_str().into_pyobject(py)?.into_any(),
         ValueRef::Str(text) => text.into_pyobject(py)?.into_any(),
