@@ -1,7 +1,11 @@
-"""`make demo`: a local environment with hiq in it, then examples/demo.py."""
+"""`make demo`: a local environment with hiq in it, and the shop traced in it.
+
+Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans go there as well as into the file.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from house.step import StepError, end_with, run_openly, say
 from house.wheels import release_wheel
 
 FOLDER = REPOSITORY / ".venv"
+OUTPUT = Path("demo-out", "trace.otlp.jsonl")
 
 
 def main() -> int:
@@ -20,7 +25,8 @@ def main() -> int:
         wheel = release_wheel(interpreter)
         python = local_environment(interpreter)
         install_wheel(python, wheel)
-        run_openly("tracing the shop", [python, REPOSITORY / "examples" / "demo.py"])
+        command = traced_shop(python.relative_to(REPOSITORY))
+        run_openly(f"running {' '.join(command)}", command)
     except StepError as error:
         return end_with("demo", [str(error)])
     return 0
@@ -35,9 +41,23 @@ def local_environment(interpreter: Interpreter) -> Path:
         make_environment(FOLDER, interpreter, with_pip=True)
     elif f"= {interpreter.version}" not in config.read_text():
         raise StepError(
-            f"{FOLDER} is not of Python {interpreter.version}: delete it, or choose with make PYTHON=..."
+            f"{FOLDER} is not of Python {interpreter.version}: delete it, or give make PYTHON=..."
         )
     return python
+
+
+def traced_shop(python: Path) -> list[str]:
+    """The command that anybody could type."""
+    file = REPOSITORY / OUTPUT
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return [
+        *(f"./{python}", "-m", "hiq", "run", "--service-name", "shop"),
+        *("--conf", "examples/shop/shop.yaml", "--file", str(OUTPUT)),
+        *(("--endpoint", endpoint) if endpoint else ()),
+        "examples/demo.py",
+    ]
 
 
 if __name__ == "__main__":

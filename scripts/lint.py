@@ -1,4 +1,4 @@
-"""`make lint`: formatting, lints, licences, types and the stub. Runs all checks, then says which failed."""
+"""`make lint`: formatting, lints, licences, types, the stub. All run, then failures are named."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from house.cargo_deny import cargo_deny
 from house.environments import environment, install_wheel
 from house.interpreters import this_interpreter
-from house.places import REPOSITORY, SCRIPTS, cargo_environment
+from house.places import PYBIND, REPOSITORY, SCRIPTS, cargo_environment
 from house.step import StepError, end_with, run_openly, run_quietly
 from house.wheels import dev_wheels
+
+INTEGRATION = REPOSITORY / "integration-tests"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Check:
     title: str
     command: tuple[str | Path, ...]
     env: Mapping[str, str] = field(default_factory=cargo_environment)
+    cwd: Path = REPOSITORY
     # Output is shown only if it fails; meanwhile its progress is told.
     quietly: bool = False
 
@@ -39,8 +42,8 @@ def main() -> int:
 
 def style_checks() -> Iterator[Check]:
     python = lint_environment()
-    yield Check("ruff", (python, "-m", "ruff", "check", "."))
-    yield Check("ruff format", (python, "-m", "ruff", "format", "--check", "."))
+    yield Check("ruff", (python, "-m", "ruff", "check", "--output-format=concise", "."))
+    yield Check("ruff format", (python, "-m", "ruff", "format", "--check", "--quiet", "."))
     yield Check("rustfmt", ("cargo", "fmt", "--all", "--check"))
 
 
@@ -60,9 +63,14 @@ def cargo_checks() -> Iterator[Check]:
 
 def type_checks() -> Iterator[Check]:
     python, interpreter = lint_environment(), this_interpreter()
+    yield Check("mypy of the package", (python, "-m", "mypy"), cwd=PYBIND)
+    # What the tests import has to be there to be looked into.
+    imported = environment("imported", interpreter, INTEGRATION / "requirements.txt")
+    command = (python, "-m", "mypy", "--python-executable", imported)
+    yield Check("mypy of examples, scripts and integration tests", command)
     install_wheel(python, dev_wheels([interpreter])[interpreter])
-    yield Check("mypy", (python, "-m", "mypy"))
-    yield Check("stubtest", (python, "-m", "mypy.stubtest", "hiq._hiq"))
+    stubtest = (python, "-m", "mypy.stubtest", "hiq._hiq", "--mypy-config-file", "pyproject.toml")
+    yield Check("stubtest", stubtest, cwd=PYBIND)
 
 
 def lint_environment() -> Path:
@@ -73,7 +81,7 @@ def lint_environment() -> Path:
 def run(check: Check, failures: list[str]) -> None:
     command = run_quietly if check.quietly else run_openly
     try:
-        command(check.title, check.command, env=check.env)
+        command(check.title, check.command, env=check.env, cwd=check.cwd)
     except StepError as error:
         failures.append(str(error))
 

@@ -42,13 +42,17 @@ def missing_versions(found: list[Interpreter]) -> list[str]:
     required = os.environ.get("HIQ_REQUIRE_PYTHONS", "").split()
     say(f"Python found: {', '.join(interpreter.version for interpreter in found)}")
     if missing := [minor for minor in SUPPORTED if minor not in minors]:
-        say(f"Python NOT found, so not tested: {', '.join(missing)} (HIQ_PYTHONS=path:path adds places to look)")
-    return [f"Python {minor} is required and was not found" for minor in required if minor not in minors]
+        say(f"Python NOT found, so NOT tested: {', '.join(missing)} (HIQ_PYTHONS=path adds one)")
+    return [
+        f"Python {minor} is required and was not found" for minor in required if minor not in minors
+    ]
 
 
 def test_rust() -> None:
     env = cargo_environment()
-    run_quietly("building the Rust tests (minutes the first time)", ["cargo", "test", "--no-run"], env=env)
+    run_quietly(
+        "building the Rust tests (minutes the first time)", ["cargo", "test", "--no-run"], env=env
+    )
     run_openly("running the Rust tests", ["cargo", "test", "--quiet"], env=env)
 
 

@@ -1,1 +1,1 @@
-"""What `make` does: environments, wheels, steps that say how far they are. Standard library alone."""
+"""What `make` does: environments, wheels, steps that tell of their progress."""

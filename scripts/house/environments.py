@@ -19,14 +19,14 @@ _TIMEOUT_SECONDS = 600
 
 
 def tools() -> Path:
-    """The Python of the environment that holds maturin and the pip which fills the other environments."""
+    """The Python of the environment of maturin, and of the pip that fills the others."""
     return environment(_TOOLS, this_interpreter(), SCRIPTS / "requirements-build.txt")
 
 
 def environment(
     name: str, interpreter: Interpreter, requirements: Path, *, owner: Path | None = None
 ) -> Path:
-    """The Python of an environment with these requirements, made unless an earlier run did so to the end.
+    """The Python of an environment with these requirements, made unless it is there.
 
     One that is going to hold a wheel has an owner: the clone whose wheel it is.
     """

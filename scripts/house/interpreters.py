@@ -17,7 +17,8 @@ _PROBE_TIMEOUT_SECONDS = 20
 # Prints the version of a CPython with a global lock, and where it really is.
 _PROBE = (
     "import sys, sysconfig\n"
-    "assert sys.implementation.name == 'cpython' and not sysconfig.get_config_var('Py_GIL_DISABLED')\n"
+    "assert sys.implementation.name == 'cpython'\n"
+    "assert not sysconfig.get_config_var('Py_GIL_DISABLED')\n"
     "print(*sys.version_info[:3], sep='.')\n"
     "print(sys.executable)"
 )
@@ -46,7 +47,7 @@ def this_interpreter() -> Interpreter:
     found = _probed(sys.executable)
     if found is None or found.minor not in SUPPORTED:
         raise SystemExit(
-            f"{sys.executable} is not one of CPython {', '.join(SUPPORTED)}: make PYTHON=python3.12 ..."
+            f"{sys.executable} is none of CPython {', '.join(SUPPORTED)}: give make PYTHON=..."
         )
     return found
 

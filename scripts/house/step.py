@@ -34,7 +34,7 @@ def run_quietly(
     env: Mapping[str, str] | None = None,
     cwd: Path = REPOSITORY,
 ) -> None:
-    """Runs a command whose output matters only when it fails. Its last line is shown now and then."""
+    """Runs a command whose output matters when it fails. Its last line is shown now and then."""
     say(title)
     log = clone_folder("logs") / f"{re.sub(r'[^a-z0-9.]+', '-', title.lower())[:60]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,9 @@ def run_quietly(
         code = _wait_talking(program, log)
     if code != 0:
         _show_tail(log)
-        raise StepError(f"{title}: `{' '.join(words)}` failed with code {code}, its output is {log}")
+        raise StepError(
+            f"{title}: `{' '.join(words)}` failed with code {code}, its output is {log}"
+        )
 
 
 def run_openly(

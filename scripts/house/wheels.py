@@ -48,7 +48,9 @@ def _build(
 def _one(folder: Path, interpreter: Interpreter) -> Path:
     wheels = list(folder.glob(_pattern(interpreter)))
     if len(wheels) != 1:
-        raise StepError(f"maturin made {len(wheels)} wheels like {_pattern(interpreter)} in {folder}, 1 expected")
+        raise StepError(
+            f"maturin made {len(wheels)} wheels like {_pattern(interpreter)} in {folder}, not 1"
+        )
     return wheels[0]
 
 

@@ -128,7 +128,26 @@ def checked(table):
 
 def csv_texts(rng):
     """Random lines; comments and unclosed quotes left out, for they are treated otherwise on purpose."""
-    pieces = ["a", "b c", " ", "  ", ",", ",", ",", '"q"', '"x,y"', '"d""d"', '"l\nl"', '""', '"r\r\nr"', "\n", "\r\n", "é", "\t", "a\"b"]
+    pieces = [
+        "a",
+        "b c",
+        " ",
+        "  ",
+        ",",
+        ",",
+        ",",
+        '"q"',
+        '"x,y"',
+        '"d""d"',
+        '"l\nl"',
+        '""',
+        '"r\r\nr"',
+        "\n",
+        "\r\n",
+        "é",
+        "\t",
+        'a"b',
+    ]
     for _ in range(400):
         yield "".join(rng.choice(pieces) for _ in range(rng.randrange(1, 14)))
 
