@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 
+use hiq_core::config::Env;
 use pyo3::prelude::*;
 
 use crate::gil::GilCell;
@@ -58,15 +59,16 @@ fn mapped(name: &str) -> Option<*mut AtomicU8> {
     Some(byte)
 }
 
-/// `/dev/shm/hiq-1000-NAME`, else in the folder for temporary files. The user's number keeps users apart.
+/// `/dev/shm/hiq-status-1000-NAME`, else in the folder for temporary files; `HIQ_STATUS_DIR` names another folder, for
+/// programs that shall have a switch of their own. The user's number keeps users apart.
 fn path(name: &str) -> PathBuf {
     // SAFETY: asks for a number.
     let user = unsafe { libc::getuid() };
     let shared_memory = PathBuf::from("/dev/shm");
-    let folder = if shared_memory.is_dir() {
-        shared_memory
-    } else {
-        std::env::temp_dir()
+    let folder = match Env::process().text("HIQ_STATUS_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None if shared_memory.is_dir() => shared_memory,
+        None => std::env::temp_dir(),
     };
     let plain: String = name
         .chars()

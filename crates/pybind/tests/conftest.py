@@ -1,0 +1,76 @@
+"""What the tests share: traced programs that keep a log of their own, and runs of the command line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import hiq
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+PACKAGE_FOLDER = str(Path(hiq.__file__).parent.parent)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModuleType]]:
+    """Writes a module, imports it and gives it out; `log` in it is a list. Its name is new each time."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def write(source: str, name: str = "") -> ModuleType:
+        name = name or f"program_{secrets.token_hex(6)}"
+        (tmp_path / f"{name}.py").write_text("log = []\n" + textwrap.dedent(source), encoding="utf-8")
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith("program_"):
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_pipeline_is_left() -> Iterator[None]:
+    yield
+    hiq.uninstrument()
+    hiq.shutdown(1.0)
+
+
+def names(tree: Any) -> list[Any]:
+    """A HiQ tree as nested lists: [name, children...] of each node, the virtual root left out."""
+    return [branch(node) for node in tree.get_root().nodes]
+
+
+def branch(node: Any) -> list[Any]:
+    return [node.name, *(branch(child) for child in node.nodes)]
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    """Ours, without what would steer tracing."""
+    foreign = ("OTEL_", "HIQ_", "TRACE", "PYTHONPATH", "WIDE_OUTPUT", "LMK", "JACK", "LOG_MONKEY")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, "PYTHONIOENCODING": "utf-8", **more}
+
+
+def python(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with hiq importable; paths in `PYTHONPATH` come first."""
+    paths = [environment.pop("PYTHONPATH", ""), PACKAGE_FOLDER]
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=plain_environment(PYTHONPATH=os.pathsep.join(filter(None, paths)), **environment),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
