@@ -61,13 +61,12 @@ impl TreeBatch {
             end,
         }
     }
-
 }
 
 /// Trees that nobody else holds go back to the recorder.
 impl Drop for TreeBatch {
     fn drop(&mut self) {
-        self.trees.drain(..).for_each(pool::recycle_shared);
+        pool::recycle(self.trees.drain(..));
     }
 }
 

@@ -104,7 +104,10 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> Exporter<B> for EncodedExporter<
         self.transport.shutdown(deadline);
         self.collect(&deadline.within(Duration::ZERO));
         let parcels = self.ready.drain(..).chain(self.on_wire.drain(..));
-        for piece in parcels.map(|parcel| parcel.piece).chain(self.pieces.drain(..)) {
+        for piece in parcels
+            .map(|parcel| parcel.piece)
+            .chain(self.pieces.drain(..))
+        {
             piece.custody.dropped(DropReason::Shutdown);
         }
     }
@@ -220,7 +223,10 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.transport.poll(deadline, &mut outcomes);
         for outcome in outcomes.drain(..) {
-            let place = self.on_wire.iter().position(|parcel| parcel.id == outcome.id);
+            let place = self
+                .on_wire
+                .iter()
+                .position(|parcel| parcel.id == outcome.id);
             if let Some(place) = place {
                 let parcel = self.on_wire.remove(place);
                 self.settle(parcel, outcome.result, deadline);

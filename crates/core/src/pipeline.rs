@@ -72,8 +72,14 @@ impl Pipeline {
     /// Hands a finished tree to every exporter's queue. Never fails and never waits for an exporter; after
     /// [`Pipeline::shutdown`] the tree counts as dropped.
     #[inline]
-    pub fn offer(&self, tree: impl Into<Arc<SpanTree>>) {
-        self.inner.offer(tree.into());
+    pub fn offer(&self, tree: SpanTree) {
+        self.inner.offer(pool::share(tree));
+    }
+
+    /// As [`Pipeline::offer`], for a tree that others hold as well.
+    #[inline]
+    pub fn offer_shared(&self, tree: Arc<SpanTree>) {
+        self.inner.offer(tree);
     }
 
     /// Counts spans that were not recorded because of sampling.
@@ -290,7 +296,7 @@ impl Inner {
             }
             last.offer(tree, bytes, now);
         } else {
-            pool::recycle_shared(tree);
+            pool::recycle_here(tree);
         }
     }
 

@@ -1,83 +1,177 @@
 //! Used trees on their way back to the recorder: their arenas are filled again instead of being freed and allocated anew.
 //!
-//! Bounded in number and bytes. The recorder's side takes no lock that somebody holds and never allocates: when the pool is
-//! busy or empty the recorder makes a fresh tree.
+//! They travel in chunks, so that a lock is taken once for many trees. The recorder's side takes no lock that somebody
+//! holds and never allocates: when the pool is busy or empty the recorder makes a fresh tree. Bounded in number and bytes.
+#![allow(
+    unsafe_code,
+    reason = "an allocation is kept while its tree is taken out, argued at its place"
+)]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fork::PerProcess;
 use crate::tree::SpanTree;
 
-/// Trees that the pool holds at most.
-const MAX_TREES: usize = 1_024;
-/// Memory that the pool holds at most.
-const MAX_BYTES: usize = 8 << 20;
+/// Trees that travel together.
+const CHUNK_TREES: usize = 32;
+/// Chunks that the pool holds at most.
+const MAX_CHUNKS: usize = 32;
 /// Memory that a tree may have grown to and still be kept: most trees are small, and stay small when reused.
-const MAX_TREE_BYTES: usize = 64 << 10;
+const MAX_TREE_BYTES: usize = 16 << 10;
 /// Trees of long-running roots, thousands of spans each, are kept apart, so that a small tree never sits in their memory.
 const MAX_LARGE_TREES: usize = 8;
 const MAX_LARGE_TREE_BYTES: usize = 2 << 20;
 
+type Chunk = Vec<Arc<SpanTree>>;
+/// The allocation of a tree that was taken out of it.
+type Shell = Arc<MaybeUninit<SpanTree>>;
+
 static POOL: PerProcess<Mutex<Pool>> = PerProcess::new(Mutex::default);
 
-#[derive(Debug, Default)]
+thread_local! {
+    static LOCAL: RefCell<Local> = const { RefCell::new(Local::new()) };
+}
+
+#[derive(Default)]
 struct Pool {
-    trees: Vec<SpanTree>,
-    bytes: usize,
-    large: Vec<SpanTree>,
+    chunks: Vec<Chunk>,
+    large: Chunk,
+}
+
+/// What one thread has at hand.
+struct Local {
+    /// Used trees to be filled again.
+    filled: Chunk,
+    shells: Vec<Shell>,
 }
 
 /// A used tree to be filled again with [`TreeBuilder::reusing`](crate::tree::TreeBuilder::reusing), if one is at hand.
 #[inline]
 pub fn take() -> Option<SpanTree> {
-    POOL.get().try_lock().ok()?.take()
+    LOCAL
+        .try_with(|local| local.try_borrow_mut().ok()?.take())
+        .ok()?
 }
 
 /// A used tree with room for thousands of spans, for a root that has shown to have as many.
 pub(crate) fn take_large() -> Option<SpanTree> {
-    POOL.get().try_lock().ok()?.large.pop()
+    let shared = POOL.get().try_lock().ok()?.large.pop()?;
+    take_out(shared).map(|(tree, _)| tree)
 }
 
-/// Takes a tree back.
-pub fn recycle(mut tree: SpanTree) {
+/// Makes a finished tree shareable, in the allocation of an earlier one if one is at hand.
+#[inline]
+pub fn share(tree: SpanTree) -> Arc<SpanTree> {
+    let shell = LOCAL.try_with(|local| local.try_borrow_mut().ok()?.shells.pop());
+    match shell {
+        Ok(Some(shell)) => put_in(shell, tree),
+        _ => Arc::new(tree),
+    }
+}
+
+/// Takes back those of `trees` that nobody else holds.
+pub fn recycle(trees: impl IntoIterator<Item = Arc<SpanTree>>) {
+    let mut chunk = Chunk::new();
+    for tree in trees.into_iter().filter_map(emptied) {
+        if chunk.capacity() == 0 {
+            chunk.reserve_exact(CHUNK_TREES);
+        }
+        chunk.push(tree);
+        if chunk.len() == CHUNK_TREES {
+            put(std::mem::take(&mut chunk));
+        }
+    }
+    put(chunk);
+}
+
+/// Takes `tree` back for this thread, if nobody else holds it.
+pub fn recycle_here(tree: Arc<SpanTree>) {
+    let Some(tree) = emptied(tree) else { return };
+    // A thread that is ending frees it.
+    let _ = LOCAL.try_with(|local| {
+        if let Ok(mut local) = local.try_borrow_mut()
+            && local.filled.len() < CHUNK_TREES
+        {
+            local.filled.push(tree);
+        }
+    });
+}
+
+/// The tree without its content, if nobody else holds it and it is of a size to keep here.
+fn emptied(mut shared: Arc<SpanTree>) -> Option<Arc<SpanTree>> {
+    let tree = Arc::get_mut(&mut shared)?;
     tree.clear();
-    let bytes = tree.capacity_bytes();
-    if bytes <= MAX_LARGE_TREE_BYTES {
-        let mut pool = POOL.get().lock().unwrap_or_else(PoisonError::into_inner);
-        let left_over = pool.put(tree, bytes);
-        drop(pool);
-        drop(left_over);
+    match tree.capacity_bytes() {
+        0..=MAX_TREE_BYTES => return Some(shared),
+        0..=MAX_LARGE_TREE_BYTES => put_large(shared),
+        _ => {}
+    }
+    None
+}
+
+fn put_large(tree: Arc<SpanTree>) {
+    let mut pool = lock();
+    if pool.large.len() < MAX_LARGE_TREES {
+        pool.large.push(tree);
     }
 }
 
-/// Takes a tree back if nobody else holds it.
-pub fn recycle_shared(tree: Arc<SpanTree>) {
-    if let Some(tree) = Arc::into_inner(tree) {
-        recycle(tree);
+/// Adds a chunk; one that has no place is freed.
+fn put(chunk: Chunk) {
+    if chunk.is_empty() {
+        return;
+    }
+    let mut pool = lock();
+    if pool.chunks.len() < MAX_CHUNKS {
+        pool.chunks.push(chunk);
     }
 }
 
-impl Pool {
+fn lock() -> MutexGuard<'static, Pool> {
+    POOL.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Local {
+    const fn new() -> Self {
+        Self {
+            filled: Chunk::new(),
+            shells: Vec::new(),
+        }
+    }
+
+    #[inline]
     fn take(&mut self) -> Option<SpanTree> {
-        let tree = self.trees.pop()?;
-        self.bytes -= tree.capacity_bytes();
+        if self.filled.is_empty() {
+            self.filled = POOL.get().try_lock().ok()?.chunks.pop()?;
+        }
+        let (tree, shell) = take_out(self.filled.pop()?)?;
+        if self.shells.len() < CHUNK_TREES {
+            self.shells.push(shell);
+        }
         Some(tree)
     }
+}
 
-    /// Keeps `tree`, or hands it back when the pool is full.
-    fn put(&mut self, tree: SpanTree, bytes: usize) -> Option<SpanTree> {
-        if bytes > MAX_TREE_BYTES {
-            if self.large.len() >= MAX_LARGE_TREES {
-                return Some(tree);
-            }
-            self.large.push(tree);
-            return None;
+/// The tree and its allocation, if nobody else holds it.
+#[inline]
+fn take_out(mut shared: Arc<SpanTree>) -> Option<(SpanTree, Shell)> {
+    Arc::get_mut(&mut shared)?;
+    let raw = Arc::into_raw(shared);
+    // SAFETY: nobody else holds it, so the tree can be moved out; what stays behind is treated as uninitialised. The
+    // pointer comes from `Arc::into_raw`, and `MaybeUninit<SpanTree>` has the size and alignment of `SpanTree`.
+    unsafe { Some((raw.read(), Arc::from_raw(raw.cast()))) }
+}
+
+#[inline]
+fn put_in(mut shell: Shell, tree: SpanTree) -> Arc<SpanTree> {
+    match Arc::get_mut(&mut shell) {
+        Some(place) => {
+            place.write(tree);
+            // SAFETY: written just now.
+            unsafe { shell.assume_init() }
         }
-        if self.trees.len() >= MAX_TREES || self.bytes + bytes > MAX_BYTES {
-            return Some(tree);
-        }
-        self.bytes += bytes;
-        self.trees.push(tree);
-        None
+        None => Arc::new(tree),
     }
 }

@@ -106,7 +106,9 @@ impl Queue {
         if wake {
             self.work.notify_one();
         }
-        displaced.into_iter().for_each(pool::recycle_shared);
+        if !displaced.is_empty() {
+            pool::recycle(displaced);
+        }
     }
 
     fn make_room(&self, state: &mut State, spans: usize, bytes: usize) -> Vec<Arc<SpanTree>> {
@@ -134,7 +136,7 @@ impl Queue {
             let expired = self.drop_expired(&mut state, now);
             if !expired.is_empty() {
                 drop(state);
-                expired.into_iter().for_each(pool::recycle_shared);
+                pool::recycle(expired);
                 state = self.lock();
                 continue;
             }
@@ -308,8 +310,7 @@ impl Queue {
         let left = std::mem::take(&mut state.fragments);
         (state.spans, state.bytes) = (0, 0);
         drop(state);
-        left.into_iter()
-            .for_each(|fragment| pool::recycle_shared(fragment.tree));
+        pool::recycle(left.into_iter().map(|fragment| fragment.tree));
     }
 
     /// How often the worker has been woken, or has woken by itself.
