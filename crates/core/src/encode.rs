@@ -9,6 +9,10 @@ use crate::batch::{Batch, BatchCursor, Position, TreeBatch};
 use crate::transport::Reply;
 use crate::tree::SpanTree;
 
+mod fill;
+
+pub use fill::{Page, fill};
+
 /// A batch that encoders can walk, and the delivery loop can cut.
 pub trait Encodable: Batch {
     /// Walks the batch; what lies behind it is done.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::fork::PerProcess;
 use crate::value::{Value, ValueRef};
-use crate::wire::{Text, TextBuf};
+use crate::wire::{Text, TextBuf, TextSlot};
 
 /// A name in the process-wide table, or, with the top bit set, in the tree that it is used in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,10 +42,21 @@ impl Symbol {
     /// The text of a symbol of the process-wide table; the empty text for one that belongs to a tree.
     #[inline]
     pub fn text(self) -> Text<'static> {
-        SYMBOLS
-            .at(self.0 as usize)
-            .map_or_else(empty_text, |text| *text)
+        let slot = SYMBOLS.get(self.0 as usize);
+        slot.and_then(TextSlot::get).unwrap_or_else(empty_text)
     }
+}
+
+/// The text of a symbol of the process-wide table; `None` for the empty one and for those of a tree.
+#[inline]
+pub(crate) fn known(symbol: Symbol) -> Option<Text<'static>> {
+    SYMBOLS.get(symbol.0 as usize)?.get()
+}
+
+/// The place of a symbol in the process-wide table; `None` for one of a tree.
+#[inline]
+pub(crate) fn slot(symbol: u64) -> Option<&'static TextSlot> {
+    SYMBOLS.get(usize::try_from(symbol).ok()?)
 }
 
 /// The symbol of `name` in the process-wide table, put there if need be; `None` when the table is full.
@@ -59,14 +70,17 @@ pub fn symbol(name: &str) -> Option<Symbol> {
     }
     // Index 0 is the empty text.
     let index = known.len() + 1;
-    let text = *SYMBOLS.put(index, || leaked_text(name))?;
+    let slot = SYMBOLS.get(index)?;
+    let text = leaked_text(name);
+    slot.fill(text);
     #[expect(clippy::cast_possible_truncation, reason = "below MAX_SYMBOLS")]
     let index = index as u32;
     known.insert(text.as_str(), index);
     Some(Symbol(index))
 }
 
-static SYMBOLS: Table<Text<'static>, MAX_SYMBOLS> = Table::new();
+/// Read without a lock. Empty places are zero pages that cost nothing until used.
+static SYMBOLS: [TextSlot; MAX_SYMBOLS] = [const { TextSlot::empty() }; MAX_SYMBOLS];
 static KNOWN: PerProcess<Mutex<HashMap<&'static str, u32>>> =
     PerProcess::new(|| Mutex::new(names_in_table()));
 
@@ -74,7 +88,7 @@ static KNOWN: PerProcess<Mutex<HashMap<&'static str, u32>>> =
 fn names_in_table() -> HashMap<&'static str, u32> {
     (1_u32..)
         .map_while(|index| {
-            let text = SYMBOLS.at(index as usize)?;
+            let text = SYMBOLS.get(index as usize).and_then(TextSlot::get)?;
             Some((text.as_str(), index))
         })
         .collect()
@@ -84,6 +98,7 @@ fn lock_known() -> MutexGuard<'static, HashMap<&'static str, u32>> {
     KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cold]
 fn empty_text() -> Text<'static> {
     static EMPTY: OnceLock<Text<'static>> = OnceLock::new();
     *EMPTY.get_or_init(|| leaked_text(""))

@@ -6,9 +6,13 @@ use crate::id::{SpanId, TraceId};
 use crate::intern::SiteId;
 use crate::resource::Scope;
 use crate::time::{UnixNanos, duration_nanos};
-use crate::tree::{Entry, Node, SpanTree};
+use crate::tree::{Column, ColumnKind, Entry, Node, SpanTree};
 use crate::value::ValueRef;
 use crate::wire::Text;
+
+mod visit;
+
+pub use visit::{Number, NumberKind, Visitor};
 
 /// The role of a span in a trace, numbered as in OTLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -212,6 +216,15 @@ impl<'a> Span<'a> {
         Attributes::new(self.tree, self.tree.attributes.of(self.index))
     }
 
+    /// What extra metrics say about it, as attributes: a level at its start and end, of a counter the growth between them.
+    pub fn measurements(&self) -> impl Iterator<Item = Measurement<'a>> + use<'a> {
+        let index = self.index as usize;
+        self.tree
+            .columns()
+            .iter()
+            .flat_map(move |column| Measurement::all(column, index))
+    }
+
     /// Its events, in the order they were added.
     #[inline]
     pub fn events(&self) -> impl ExactSizeIterator<Item = Event<'a>> + use<'a> {
@@ -254,6 +267,36 @@ impl<'a> Span<'a> {
     #[inline]
     pub fn dropped(&self) -> Dropped {
         self.tree.dropped_of(self.index)
+    }
+}
+
+/// An attribute that an extra metric makes of its readings, see [`Span::measurements`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Measurement<'a> {
+    /// The key is these three together: `hiq.`, the metric's name, and `.start`, `.end` or nothing.
+    pub key: [&'a str; 3],
+    /// The value, in the metric's unit.
+    pub value: f64,
+}
+
+impl<'a> Measurement<'a> {
+    fn all(column: &'a Column, span: usize) -> impl Iterator<Item = Self> + use<'a> {
+        let (start, end) = column
+            .values
+            .get(span)
+            .copied()
+            .unwrap_or((f64::NAN, f64::NAN));
+        let values = match column.metric.kind {
+            ColumnKind::Level => [(".start", start), (".end", end)],
+            ColumnKind::Delta { .. } => [("", end - start), ("", f64::NAN)],
+        };
+        let name = column.metric.name.as_str();
+        let read = values.into_iter().filter(|(_, value)| !value.is_nan());
+        read.map(move |(suffix, value)| Self {
+            key: ["hiq.", name, suffix],
+            value,
+        })
     }
 }
 

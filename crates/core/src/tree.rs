@@ -310,6 +310,12 @@ impl Entry {
         }
     }
 
+    /// The number of its [`Tag`], for code that gets by without branching on it.
+    #[inline]
+    pub(crate) fn tag_number(&self) -> u32 {
+        self.tag_and_owner >> 28
+    }
+
     #[inline]
     pub(crate) fn tag(&self) -> Tag {
         match self.tag_and_owner >> 28 {

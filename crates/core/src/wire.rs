@@ -20,9 +20,10 @@ mod writer;
 
 pub use piece::{
     Decimal, Fixed32, Fixed64, Hex, JsonStr, JsonText, Piece, Prefixed, SignedDecimal, Varint,
+    VarintOrFixed64,
 };
 pub use text::{MAX_TEXT_BYTES, Text};
-pub(crate) use text::{TextAt, TextBuf};
+pub(crate) use text::{TextAt, TextBuf, TextSlot};
 pub use writer::{OpenLength, Writer};
 
 /// Readable bytes behind every text, and spare room behind every write.

@@ -1,10 +1,11 @@
 //! What a [`Writer`](super::Writer) writes: bytes, numbers and texts, and tuples of them.
 
+use std::hint::select_unpredictable;
 use std::ptr;
 
 use super::digits::{eight_decimals, eight_hex_digits};
 use super::text::Text;
-use super::{MAX_VARINT_BYTES, SLACK};
+use super::{MAX_VARINT_BYTES, SLACK, varint_len};
 
 /// Something that is written in one go with its neighbours.
 ///
@@ -26,6 +27,24 @@ pub unsafe trait Piece: Copy {
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct Varint(pub u64);
+
+/// A [`Varint`] or a [`Fixed64`], written without a branch: for values whose kind and length nobody can guess.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number and its form")]
+pub struct VarintOrFixed64 {
+    /// The number.
+    pub value: u64,
+    /// True for a [`Fixed64`].
+    pub fixed: bool,
+}
+
+impl VarintOrFixed64 {
+    /// Bytes that it takes.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        select_unpredictable(self.fixed, 8, varint_len(self.value))
+    }
+}
 
 /// Eight bytes, little-endian: a protobuf `fixed64` or `double`.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +179,40 @@ unsafe impl Piece for Varint {
             to.add(1)
         }
     }
+}
+
+// SAFETY: as its two forms; of a varint up to eight bytes the rest is slack.
+unsafe impl Piece for VarintOrFixed64 {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        MAX_VARINT_BYTES
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        let len = self.len();
+        // SAFETY: by the caller's promise.
+        unsafe {
+            if len > 8 {
+                return Varint(self.value).write(to);
+            }
+            let varint = short_varint(self.value, len);
+            Fixed64(select_unpredictable(self.fixed, self.value, varint)).write(to);
+            to.add(len)
+        }
+    }
+}
+
+/// The bytes of a varint of `len` bytes, at most eight, the first byte lowest.
+///
+/// Spreads 56 bits over eight bytes of seven, by halves, quarters and eighths.
+#[inline(always)]
+fn short_varint(value: u64, len: usize) -> u64 {
+    let halves = value & 0x0fff_ffff | value << 4 & 0x0fff_ffff_0000_0000;
+    let quarters = halves & 0x0000_3fff_0000_3fff | halves << 2 & 0x3fff_0000_3fff_0000;
+    let sevens = quarters & 0x007f_007f_007f_007f | quarters << 1 & 0x7f00_7f00_7f00_7f00;
+    let more_follow = 0x8080_8080_8080_8080 >> (64 - 8 * len) >> 8;
+    sevens | more_follow
 }
 
 // SAFETY: eight bytes.
@@ -459,8 +512,8 @@ fn escape(byte: u8) -> Escape {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Writer;
     use super::super::text::TextBuf;
-    use super::super::{Writer, varint_len};
     use super::*;
 
     fn written(piece: impl Piece) -> Vec<u8> {
@@ -490,6 +543,12 @@ mod tests {
                 .rev()
                 .fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
             assert_eq!(read, number);
+            let fixed = |fixed| VarintOrFixed64 {
+                value: number,
+                fixed,
+            };
+            assert_eq!(written(fixed(false)), bytes);
+            assert_eq!(written(fixed(true)), number.to_le_bytes());
         }
     }
 

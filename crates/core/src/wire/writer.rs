@@ -30,6 +30,12 @@ impl OpenLength {
     pub fn body(&self) -> usize {
         self.at + self.width
     }
+
+    /// Bytes that were left free for the length.
+    #[inline]
+    pub fn width(&self) -> usize {
+        self.width
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -66,61 +72,76 @@ impl<'a> Writer<'a> {
         self.len = end.addr() - self.base.addr();
     }
 
-    /// Leaves room for the length of what comes next, which is expected to be `expected` bytes.
+    /// Appends `tag` and leaves room for the length of what comes next, which is expected to be `expected` bytes.
     #[inline(always)]
-    pub fn open(&mut self, expected: usize) -> OpenLength {
-        self.reserve(MAX_VARINT_BYTES);
+    pub fn open(&mut self, tag: u8, expected: usize) -> OpenLength {
+        let piece = (tag, [0; MAX_VARINT_BYTES]);
+        self.reserve(piece.max_len());
+        // SAFETY: room was made.
+        unsafe { piece.write(self.base.add(self.len)) };
         let open = OpenLength {
-            at: self.len,
+            at: self.len + 1,
             width: varint_len(expected as u64),
         };
-        self.len += open.width;
+        self.len = open.body();
         open
     }
 
     /// Writes the length of all that came after `open` into its place, moving that when its width was guessed wrong.
+    ///
+    /// # Panics
+    /// When what was opened has been taken back.
     #[inline(always)]
     pub fn close(&mut self, open: OpenLength) {
+        assert!(open.body() <= self.len, "what was opened is gone");
         let length = self.len - open.body();
-        if varint_len(length as u64) == open.width {
-            // SAFETY: `open` left exactly so many bytes free, inside the written part.
-            unsafe { Varint(length as u64).write(self.base.add(open.at)) };
+        if open.width == 2 && (128..16_384).contains(&length) {
+            #[expect(clippy::cast_possible_truncation, reason = "seven bits each")]
+            let bytes = [length as u8 | 0x80, (length >> 7) as u8];
+            // SAFETY: `open` left these two bytes free, inside the written part.
+            unsafe { bytes.write(self.base.add(open.at)) };
         } else {
-            self.move_and_close(open, length);
+            self.reserve(MAX_VARINT_BYTES);
+            // SAFETY: room for a longer length was made, and `length` bytes stand behind the place of the length.
+            unsafe { move_body(self.base.add(open.at), open.width, length) };
+            self.len = open.at + varint_len(length as u64) + length;
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn move_and_close(&mut self, open: OpenLength, length: usize) {
-        let width = varint_len(length as u64);
-        self.reserve(MAX_VARINT_BYTES);
-        // SAFETY: source and target lie inside the reserved part, and `copy` allows them to overlap;
-        // the varint takes exactly the `width` bytes before the moved ones.
-        unsafe {
-            let at = self.base.add(open.at);
-            ptr::copy(self.base.add(open.body()), at.add(width), length);
-            Varint(length as u64).write(at);
-        }
-        self.len = open.at + width + length;
     }
 
     /// Makes sure that `bytes` more fit, with slack.
     #[inline(always)]
     fn reserve(&mut self, bytes: usize) {
         if self.capacity - self.len < bytes.saturating_add(SLACK) {
-            self.grow(bytes);
+            // Not a method of the writer: its address would leave this function, and its state the registers.
+            (self.base, self.capacity) = grow(self.out, self.len, bytes);
         }
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, bytes: usize) {
-        // SAFETY: the first `len` bytes have been written, through this writer or before it.
-        unsafe { self.out.set_len(self.len) };
-        self.out.reserve(bytes.saturating_add(SLACK));
-        self.base = self.out.as_mut_ptr();
-        self.capacity = self.out.capacity();
+/// Makes room for `bytes` more behind the first `len` of `out`. Returns where it begins and how many it holds.
+#[cold]
+#[inline(never)]
+fn grow(out: &mut Vec<u8>, len: usize, bytes: usize) -> (*mut u8, usize) {
+    // SAFETY: the first `len` bytes have been written, through a writer or before it.
+    unsafe { out.set_len(len) };
+    out.reserve(bytes.saturating_add(SLACK));
+    (out.as_mut_ptr(), out.capacity())
+}
+
+/// Writes `length` at `at` and moves the body behind it, which stands `width` bytes after `at`, if need be.
+///
+/// # Safety
+/// The body of `length` bytes stands there, and [`MAX_VARINT_BYTES`] behind it are writable.
+#[cold]
+#[inline(never)]
+unsafe fn move_body(at: *mut u8, width: usize, length: usize) {
+    let new_width = varint_len(length as u64);
+    // SAFETY: by the caller's promise; `copy` allows source and target to overlap, and the varint ends where the body begins.
+    unsafe {
+        if new_width != width {
+            ptr::copy(at.add(width), at.add(new_width), length);
+        }
+        Varint(length as u64).write(at);
     }
 }
 
@@ -180,8 +201,7 @@ mod tests {
                 let mut out = Vec::new();
                 {
                     let mut writer = Writer::new(&mut out);
-                    writer.put(0x0a);
-                    let open = writer.open(expected_length);
+                    let open = writer.open(0x0a, expected_length);
                     writer.put(&vec![7; length][..]);
                     writer.close(open);
                     writer.put(0xff);
@@ -193,6 +213,16 @@ mod tests {
                 assert!(out == expected, "length {length}");
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "what was opened is gone")]
+    fn a_length_that_was_taken_back_cannot_be_closed() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        let open = writer.open(0x0a, 0);
+        writer.rewind(0);
+        writer.close(open);
     }
 
     #[test]

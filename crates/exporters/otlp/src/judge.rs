@@ -1,0 +1,203 @@
+//! What a reply means: the only place of OTLP that decides about trying again.
+
+use std::fmt::Write as _;
+
+use hiq_core::encode::{Encoding, Verdict};
+use hiq_core::transport::{GrpcReply, HttpReply, Reply};
+
+mod response;
+
+use response::{Form, Response};
+
+/// Judges `reply` to a payload of `items` spans in `encoding`.
+pub(crate) fn judge(reply: &Reply, items: usize, encoding: Encoding) -> Verdict {
+    match reply {
+        Reply::Http(reply) => judge_http(reply, items, encoding),
+        Reply::Grpc(reply) => judge_grpc(reply, items),
+        Reply::Acknowledged => delivered(Response::default(), items),
+        _ => Verdict::SentUnconfirmed,
+    }
+}
+
+fn judge_http(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict {
+    let message = || http_message(reply, encoding);
+    match reply.status {
+        200..=299 => judge_success(reply, items, encoding),
+        429 | 502 | 503 | 504 => Verdict::Retry {
+            after: reply.retry_after,
+            message: message(),
+        },
+        413 => Verdict::TooLarge { message: message() },
+        401 => Verdict::Unauthorized { message: message() },
+        _ => Verdict::Rejected { message: message() },
+    }
+}
+
+/// A login page or a proxy's greeting is no success, whatever its status: it would hide that every span is lost.
+fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict {
+    if reply.body.is_empty() {
+        return delivered(Response::default(), items);
+    }
+    let Some(form) = Form::of(reply, encoding) else {
+        return Verdict::Rejected {
+            message: not_otlp(reply),
+        };
+    };
+    match Response::parse(&reply.body, form) {
+        Ok(response) => delivered(response, items),
+        Err(problem) => Verdict::Delivered {
+            rejected: 0,
+            message: Some(format!(
+                "{} answered {}, but its body is no OTLP response ({problem}); the spans count as delivered",
+                asked(reply),
+                reply.status
+            )),
+        },
+    }
+}
+
+fn delivered(response: Response, items: usize) -> Verdict {
+    let rejected = usize::try_from(response.rejected).unwrap_or(0).min(items);
+    let words = Some(clean(&response.message)).filter(|words| !words.is_empty());
+    Verdict::Delivered {
+        rejected,
+        message: words.or_else(|| {
+            (rejected > 0)
+                .then(|| format!("the server rejected {rejected} of {items} spans without a word"))
+        }),
+    }
+}
+
+fn not_otlp(reply: &HttpReply) -> String {
+    let what = match reply.content_type.as_str() {
+        "text/html" => "an HTML page",
+        "" => "a page without a content type",
+        other => other,
+    };
+    format!(
+        "{} answered {} with {what}, not with an OTLP response: this is no OTLP endpoint, or something before it asks for a login",
+        asked(reply),
+        reply.status
+    )
+}
+
+fn http_message(reply: &HttpReply, encoding: Encoding) -> String {
+    let mut message = format!("{} answered {}", asked(reply), reply.status);
+    if let Some(reason) = reason(reply.status) {
+        let _ = write!(message, " {reason}");
+    }
+    let words = response::words(reply, encoding).map(|words| clean(&words));
+    if let Some(words) = words.as_ref().filter(|words| !words.is_empty()) {
+        let _ = write!(message, ": {words}");
+    }
+    if let Some(advice) = advice(reply, encoding, words.as_deref().unwrap_or_default()) {
+        let _ = write!(message, "; {advice}");
+    }
+    message
+}
+
+fn asked(reply: &HttpReply) -> &str {
+    if reply.url.is_empty() {
+        "the server"
+    } else {
+        &reply.url
+    }
+}
+
+fn reason(status: u16) -> Option<&'static str> {
+    Some(match status {
+        300..=399 => "redirect",
+        400 => "bad request",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "not found",
+        405 => "method not allowed",
+        407 => "proxy authentication required",
+        408 => "request timeout",
+        413 => "content too large",
+        415 => "unsupported media type",
+        429 => "too many requests",
+        500 => "internal server error",
+        501 => "not implemented",
+        502 => "bad gateway",
+        503 => "service unavailable",
+        504 => "gateway timeout",
+        _ => return None,
+    })
+}
+
+/// What the user can do about it.
+fn advice(reply: &HttpReply, encoding: Encoding, words: &str) -> Option<String> {
+    Some(match reply.status {
+        300..=399 => "redirects are not followed: set the endpoint to the final address".to_owned(),
+        400 if words.to_ascii_lowercase().contains("https") => {
+            "the port seems to speak TLS: write the endpoint with https://".to_owned()
+        }
+        401 | 403 => "check the credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
+        404 | 405 => advice_on_path(&reply.url),
+        407 => "put user and password into HTTPS_PROXY".to_owned(),
+        415 => format!(
+            "it does not take {}: try the other of http/protobuf and http/json",
+            encoding.content_type
+        ),
+        _ => return None,
+    })
+}
+
+fn advice_on_path(url: &str) -> String {
+    if url.ends_with("/v1/traces") {
+        return "is this an OTLP server with its HTTP receiver on (usually port 4318)?".to_owned();
+    }
+    "OTLP is usually served at /v1/traces: set OTEL_EXPORTER_OTLP_ENDPOINT to the server's base address, to which that is added, \
+     or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT to the whole one"
+        .to_owned()
+}
+
+fn judge_grpc(reply: &GrpcReply, items: usize) -> Verdict {
+    let message = format!(
+        "the server answered gRPC status {}: {}",
+        reply.code,
+        clean(&reply.message)
+    );
+    match reply.code {
+        0 => delivered(
+            Response::parse(&reply.body, Form::Proto).unwrap_or_default(),
+            items,
+        ),
+        // CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS
+        1 | 4 | 10 | 11 | 14 | 15 => Verdict::Retry {
+            after: reply.retry_delay,
+            message,
+        },
+        // RESOURCE_EXHAUSTED: worth another attempt only where the server says when.
+        8 if reply.retry_delay.is_some() => Verdict::Retry {
+            after: reply.retry_delay,
+            message,
+        },
+        8 if reply.message.contains("larger than max") => Verdict::TooLarge { message },
+        16 => Verdict::Unauthorized { message },
+        _ => Verdict::Rejected { message },
+    }
+}
+
+const MAX_WORDS_CHARS: usize = 200;
+
+/// A server's words, fit for one line of a log: no control characters, no change of direction, not too long.
+fn clean(words: &str) -> String {
+    let may_show = |c: &char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let spaced = words.split(|c: char| c.is_control() || c.is_whitespace());
+    let words: Vec<&str> = spaced.filter(|word| !word.is_empty()).collect();
+    let line = words.join(" ");
+    let mut shown: String = line
+        .chars()
+        .filter(may_show)
+        .take(MAX_WORDS_CHARS)
+        .collect();
+    if shown.len() < line.len() && line.chars().filter(may_show).count() > MAX_WORDS_CHARS {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! A reader of protobuf's wire format: never panics, copies nothing.
+
+/// The fields of one message, in the order of the bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+    /// Where `rest` begins in the payload, for messages.
+    offset: usize,
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Field<'a> {
+    pub(crate) number: u64,
+    pub(crate) value: Wire<'a>,
+    /// Where its value begins in the payload.
+    pub(crate) offset: usize,
+}
+
+/// A value as it stands on the wire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Wire<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+}
+
+/// The bytes are not protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub(crate) struct ReadError {
+    pub(crate) offset: usize,
+    pub(crate) problem: &'static str,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of the message `bytes`, which begins at `offset` of the payload.
+    pub(crate) fn new(bytes: &'a [u8], offset: usize) -> Self {
+        Self {
+            rest: bytes,
+            offset,
+        }
+    }
+
+    fn read(&mut self) -> Result<Field<'a>, ReadError> {
+        let tag = self.varint()?;
+        let offset = self.offset;
+        let (number, value) = match (tag >> 3, tag & 7) {
+            (0, _) => return Err(self.error("a field has the number 0")),
+            (number, 0) => (number, Wire::Varint(self.varint()?)),
+            (number, 1) => (number, Wire::Fixed64(u64::from_le_bytes(self.array()?))),
+            (number, 2) => return self.bytes_field(number),
+            (number, 5) => (number, Wire::Fixed32(u32::from_le_bytes(self.array()?))),
+            _ => return Err(self.error("a field has a wire type that OTLP does not use")),
+        };
+        Ok(Field {
+            number,
+            value,
+            offset,
+        })
+    }
+
+    fn bytes_field(&mut self, number: u64) -> Result<Field<'a>, ReadError> {
+        let length = self.varint()?;
+        let offset = self.offset;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let value = Wire::Bytes(self.take(length)?);
+        Ok(Field {
+            number,
+            value,
+            offset,
+        })
+    }
+
+    fn varint(&mut self) -> Result<u64, ReadError> {
+        let mut value = 0;
+        for (index, &byte) in self.rest.iter().take(10).enumerate() {
+            // The tenth byte has room for one bit; decoders drop the others.
+            value |= u64::from(byte & 0x7f).wrapping_shl(7 * index as u32);
+            if byte < 0x80 {
+                self.take(index + 1)?;
+                return Ok(value);
+            }
+        }
+        Err(self.error(if self.rest.len() < 10 {
+            "it ends inside a number"
+        } else {
+            "a number is longer than ten bytes"
+        }))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
+        let bytes = self.take(N)?;
+        bytes
+            .try_into()
+            .map_err(|_| self.error("it ends inside a number"))
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], ReadError> {
+        let Some((taken, rest)) = self.rest.split_at_checked(length) else {
+            return Err(self.error("a field is longer than what holds it"));
+        };
+        self.rest = rest;
+        self.offset += length;
+        Ok(taken)
+    }
+
+    fn error(&self, problem: &'static str) -> ReadError {
+        ReadError {
+            offset: self.offset,
+            problem,
+        }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = self.read();
+        if field.is_err() {
+            self.rest = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Field<'a> {
+    /// A message, text or bytes; an error for another wire type.
+    pub(crate) fn bytes(&self) -> Result<&'a [u8], ReadError> {
+        match self.value {
+            Wire::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.error("a field has a number where a text or message belongs")),
+        }
+    }
+
+    /// The fields of a message.
+    pub(crate) fn message(&self) -> Result<Fields<'a>, ReadError> {
+        Ok(Fields::new(self.bytes()?, self.offset))
+    }
+
+    /// A text.
+    pub(crate) fn text(&self) -> Result<&'a str, ReadError> {
+        std::str::from_utf8(self.bytes()?).map_err(|error| ReadError {
+            offset: self.offset + error.valid_up_to(),
+            problem: "a text is not UTF-8",
+        })
+    }
+
+    /// A varint.
+    pub(crate) fn varint(&self) -> Result<u64, ReadError> {
+        match self.value {
+            Wire::Varint(value) => Ok(value),
+            _ => Err(self.error("a field has another wire type than a varint")),
+        }
+    }
+
+    /// A `fixed64` or `double`.
+    pub(crate) fn fixed64(&self) -> Result<u64, ReadError> {
+        match self.value {
+            Wire::Fixed64(value) => Ok(value),
+            _ => Err(self.error("a field has another wire type than eight bytes")),
+        }
+    }
+
+    /// A `fixed32`.
+    pub(crate) fn fixed32(&self) -> Result<u32, ReadError> {
+        match self.value {
+            Wire::Fixed32(value) => Ok(value),
+            _ => Err(self.error("a field has another wire type than four bytes")),
+        }
+    }
+
+    /// An error at this field's value.
+    pub(crate) fn error(&self, problem: &'static str) -> ReadError {
+        ReadError {
+            offset: self.offset,
+            problem,
+        }
+    }
+}
