@@ -45,12 +45,12 @@ pub use build::{HiqSpan, HiqTreeBuilder};
 pub use clock::{LocalZone, LogLine, UnknownZone};
 pub use extras::Extras;
 pub use graph::{MAX_DRAWN_LEVELS, RenderOptions, TimeFormat, UnknownTimeFormat};
-pub use node::{Children, NodeId, NodeRef};
+pub use node::{Children, HiqNode, NodeId, NodeRef, NodeSummary};
 pub use parse::ParseTreeError;
 pub use project::Projection;
 pub use python::{float_fixed, float_repr, str_repr};
 pub use queries::{DurationMissing, LeafOrder};
-pub use tree::{DEFAULT_ZIN_THRESHOLD, HiqTree, HiqTreeError};
+pub use tree::{DEFAULT_ZIN_THRESHOLD, HiqTree, HiqTreeError, TreeSummary};
 
 #[cfg(test)]
 mod tests;

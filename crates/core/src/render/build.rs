@@ -1,8 +1,8 @@
-//! Making a tree with settings of its own, and out of finished spans.
+//! Making a tree with settings of its own, out of finished spans, and out of nodes of others.
 
 use super::Extras;
 use super::arena::Node;
-use super::node::NodeId;
+use super::node::{HiqNode, NodeId, NodeRef, Step, Walk};
 use super::tree::{HiqTree, HiqTreeError};
 
 /// A finished span, as [`HiqTreeBuilder::spans`] takes it.
@@ -152,6 +152,76 @@ impl HiqTreeBuilder {
             tree.depth = tree.depth.max(placed.level);
         } else if tree.innermost() == parent {
             tree.stack.push((id, before));
+        }
+    }
+}
+
+/// Nodes that are put into a tree as they are.
+impl HiqTree {
+    /// The same tree without its nodes: its settings, counts and extras, and a virtual root. Nothing is open in it.
+    pub fn without_nodes(&self) -> Self {
+        Self {
+            tid: self.tid.clone(),
+            pid: self.pid.clone(),
+            extras: self.extras.clone(),
+            mode: self.mode,
+            count: self.count,
+            depth: self.depth,
+            monotonic: self.monotonic,
+            zin_threshold: self.zin_threshold,
+            ..Self::new("")
+        }
+    }
+
+    /// Makes the root this node; what is in the root stays.
+    pub fn set_root(&mut self, node: HiqNode<'_>) -> Result<(), HiqTreeError> {
+        let made = self.new_node(node.name, node.start, node.end, node.extras)?;
+        let root = self.root;
+        let root = self.node_mut(root);
+        (root.name, root.start, root.end) = (made.name, made.start, made.end);
+        (root.extras, root.nid) = (made.extras, node.nid);
+        Ok(())
+    }
+
+    /// Adds a node inside `parent` as it is. It counts neither in [`HiqTree::count`] nor in [`HiqTree::depth`], and it
+    /// is not dropped, however short.
+    pub fn add_node(&mut self, parent: NodeId, node: HiqNode<'_>) -> Result<NodeId, HiqTreeError> {
+        let nid = node.nid;
+        let id = self.append(parent, node.name, node.start, node.end, node.extras)?;
+        self.node_mut(id).nid = nid;
+        Ok(id)
+    }
+
+    /// Adds what is in `node`, a node of another tree, inside `parent`, at any depth and as it is.
+    pub fn add_children_of(
+        &mut self,
+        parent: NodeId,
+        node: NodeRef<'_>,
+    ) -> Result<(), HiqTreeError> {
+        let mut inside = parent;
+        // The copy of the node itself is `parent`.
+        for step in Walk::below(node).skip(1) {
+            match step {
+                Step::Enter(child) => inside = self.add_node(inside, child.to_node())?,
+                Step::Leave(_) => inside = self.node(inside).parent,
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which spans are open: a chain from a child of the root inwards, all of them nodes of this tree. What was
+    /// said before is forgotten.
+    pub fn set_open(&mut self, chain: impl IntoIterator<Item = NodeId>) {
+        self.stack.truncate(1);
+        for id in chain {
+            let mut before = NodeId::NONE;
+            for sibling in self.at(self.node(id).parent).children() {
+                if sibling.id() == id {
+                    break;
+                }
+                before = sibling.id();
+            }
+            self.stack.push((id, before));
         }
     }
 }

@@ -19,6 +19,36 @@ impl NodeId {
     }
 }
 
+/// A node by itself, with all that HiQ keeps of one.
+#[derive(Clone, Debug)]
+pub struct HiqNode<'a> {
+    /// Name, without a comma.
+    pub name: &'a str,
+    /// The value when it started.
+    pub start: f64,
+    /// The value when it ended; 0 while it is open.
+    pub end: f64,
+    /// HiQ's node number, usually 0.
+    pub nid: u32,
+    /// What it carries.
+    pub extras: Extras,
+}
+
+/// What HiQ prints for a node: `[🍁 n=f,s=0.00,e=40.00,x=0,c=0]`.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeSummary<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// The value when it started.
+    pub start: f64,
+    /// The value when it ended.
+    pub end: f64,
+    /// The number of keys it carries.
+    pub extras: usize,
+    /// The number of nodes in it.
+    pub children: usize,
+}
+
 /// A node as it stands in its tree. It prints as HiQ's node does: `[🍁 n=f,s=0.00,e=40.00,x=0,c=0]`.
 #[derive(Clone, Copy)]
 pub struct NodeRef<'a> {
@@ -66,6 +96,17 @@ impl<'a> NodeRef<'a> {
             .filter(|extras| !extras.is_empty())
     }
 
+    /// A copy of it, without what is in it.
+    pub fn to_node(self) -> HiqNode<'a> {
+        HiqNode {
+            name: self.name(),
+            start: self.start(),
+            end: self.end(),
+            nid: self.nid(),
+            extras: self.extras().cloned().unwrap_or_default(),
+        }
+    }
+
     /// The node it is in; `None` for the root.
     pub fn parent(self) -> Option<Self> {
         if self.id == self.tree.root {
@@ -93,20 +134,37 @@ impl<'a> NodeRef<'a> {
     }
 }
 
-impl fmt::Display for NodeRef<'_> {
+impl fmt::Display for NodeSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name();
-        if self.span() == 0.0 {
+        let Self {
+            name,
+            start,
+            end,
+            extras,
+            children,
+        } = *self;
+        if end - start == 0.0 {
             return write!(f, "[🔵 n={name}]");
         }
-        let children = self.children().count();
         let sign = if children == 0 { '🍁' } else { '🟢' };
         let mut values = String::from("s=");
-        push_fixed(&mut values, self.start(), 0, 2);
+        push_fixed(&mut values, start, 0, 2);
         values.push_str(",e=");
-        push_fixed(&mut values, self.end(), 0, 2);
-        let extras = self.extras().map_or(0, Extras::len);
+        push_fixed(&mut values, end, 0, 2);
         write!(f, "[{sign} n={name},{values},x={extras},c={children}]")
+    }
+}
+
+impl fmt::Display for NodeRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = NodeSummary {
+            name: self.name(),
+            start: self.start(),
+            end: self.end(),
+            extras: self.extras().map_or(0, Extras::len),
+            children: self.children().count(),
+        };
+        summary.fmt(f)
     }
 }
 

@@ -8,6 +8,24 @@ fn date_times() -> RenderOptions {
     RenderOptions::new(TimeFormat::DateTime).zone(LocalZone::named("UTC").unwrap())
 }
 
+fn node(name: &str, start: f64, end: f64) -> HiqNode<'_> {
+    let (nid, extras) = (0, Extras::new());
+    HiqNode {
+        name,
+        start,
+        end,
+        nid,
+        extras,
+    }
+}
+
+fn copy_of(tree: &HiqTree) -> HiqTree {
+    let mut copy = tree.without_nodes();
+    copy.set_root(tree.root().to_node()).unwrap();
+    copy.add_children_of(copy.root().id(), tree.root()).unwrap();
+    copy
+}
+
 fn called(tree: &mut HiqTree, name: &str, start: f64, end: f64) {
     tree.start(name, start).unwrap();
     tree.end(end).unwrap();
@@ -101,7 +119,7 @@ fn an_added_span_may_have_children_and_a_short_one_is_refused() {
     // Compared with HiQ by hand: add_node with a nested node counts one and leaves the depth alone.
     let mut tree = HiqTree::new("q");
     let outer = tree.add("n", 1.0, 5.0, Extras::new()).unwrap().unwrap();
-    tree.add_child(outer, "k", 1.0, 2.0, Extras::new()).unwrap();
+    tree.add_node(outer, node("k", 1.0, 2.0)).unwrap();
     assert_eq!(tree.add("negative", 5.0, 1.0, Extras::new()), Ok(None));
     assert_eq!(
         tree.repr(),
@@ -403,4 +421,37 @@ fn finished_spans_in_any_order_become_a_tree() {
         .spans([span("a,b", 1.0, None, None)])
         .unwrap_err();
     assert!(matches!(comma, HiqTreeError::CommaInName { .. }));
+}
+
+#[test]
+fn a_copy_made_of_nodes_is_the_same_tree() {
+    for text in [
+        GOOD,
+        "t1^a,7,2,9,5,0,0.5,8#{'a': 1}%n1*[root,1.0,4.0,3$8#{'b': 2}[f,1.0,1.0,5$0#[g,0.0,9.0,0$8#{'c': 3}]][h,2.0,3.0,0$0#]]",
+        "t1^,,0,0,1,1,1e-07,0#%n1*[None,inf,inf,0$0#]",
+    ] {
+        let tree = HiqTree::parse(text).unwrap();
+        assert_eq!(copy_of(&tree), tree);
+        assert_eq!(copy_of(&tree).repr(), text);
+    }
+}
+
+#[test]
+fn a_copy_is_open_where_it_is_told_to_be() {
+    let mut tree = HiqTree::new("t");
+    called(&mut tree, "__a", 1.0, 2.0);
+    tree.start("__b", 3.0).unwrap();
+    called(&mut tree, "__c", 3.0, 4.0);
+    tree.start("__d", 5.0).unwrap();
+    let mut copy = copy_of(&tree);
+    let outer = copy.root().children().last().unwrap();
+    let inner = outer.children().last().unwrap();
+    let chain = [outer.id(), inner.id()];
+    copy.set_open(chain);
+    for tree in [&mut tree, &mut copy] {
+        tree.end_named("__d", 5.0, &Extras::new()).unwrap();
+        tree.end_named("__b", 7.0, &Extras::new()).unwrap();
+    }
+    assert_eq!(copy, tree);
+    assert_eq!(copy.graph(&timestamps()), tree.graph(&timestamps()));
 }

@@ -143,19 +143,6 @@ impl HiqTree {
         Ok(Some(id))
     }
 
-    /// Adds a finished span inside `parent`, counted neither in [`HiqTree::count`] nor in [`HiqTree::depth`]: for a
-    /// span that is added with children of its own.
-    pub fn add_child(
-        &mut self,
-        parent: NodeId,
-        name: &str,
-        start: f64,
-        end: f64,
-        extras: Extras,
-    ) -> Result<NodeId, HiqTreeError> {
-        self.append(parent, name, start, end, extras)
-    }
-
     /// Gives the root the range of its children, and merges virtual roots inside of virtual roots. Nothing happens while
     /// a span is open. Drawing a tree does not need it.
     pub fn consolidate(&mut self) {
@@ -174,6 +161,11 @@ impl HiqTree {
         &self.tid
     }
 
+    /// Sets the id.
+    pub fn set_tid(&mut self, tid: impl Into<String>) {
+        self.tid = tid.into();
+    }
+
     /// 0 drops zero spans, any other value keeps them.
     pub fn mode(&self) -> i32 {
         self.mode
@@ -189,9 +181,19 @@ impl HiqTree {
         self.count
     }
 
+    /// Sets what [`HiqTree::count`] goes on from.
+    pub fn set_count(&mut self, spans: u64) {
+        self.count = spans;
+    }
+
     /// The most levels that were open when a span ended, dropped ones left out; the root is one.
     pub fn depth(&self) -> u32 {
         self.depth
+    }
+
+    /// Sets what [`HiqTree::depth`] goes on from.
+    pub fn set_depth(&mut self, levels: u32) {
+        self.depth = levels;
     }
 
     /// Whether the values were said to only go up, or only down. It changes nothing.
@@ -279,7 +281,8 @@ impl HiqTree {
         self.stack.last().map_or(self.root, |(id, _)| *id)
     }
 
-    pub(super) fn is_zero_span(&self, start: f64, end: f64) -> bool {
+    /// Whether a span of these values is dropped when it ends without children.
+    pub fn is_zero_span(&self, start: f64, end: f64) -> bool {
         self.mode == 0 && (end - start).abs() < self.zin_threshold
     }
 
@@ -314,7 +317,7 @@ impl HiqTree {
         }
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         parent: NodeId,
         name: &str,
@@ -386,21 +389,53 @@ impl HiqTree {
     }
 }
 
-/// HiQ's short form: `(🌳 id=time,c=4,x=5,d=4,m=0,o=1)`.
-impl fmt::Display for HiqTree {
+/// What HiQ prints for a tree: `(🌳 id=time,c=4,x=5,d=4,m=0,o=1)`.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeSummary<'a> {
+    /// See [`HiqTree::tid`].
+    pub tid: &'a str,
+    /// See [`HiqTree::count`].
+    pub count: u64,
+    /// The number of keys that the tree carries.
+    pub extras: usize,
+    /// See [`HiqTree::depth`].
+    pub depth: u32,
+    /// See [`HiqTree::mode`].
+    pub mode: i32,
+    /// See [`HiqTree::monotonic`].
+    pub monotonic: bool,
+}
+
+impl fmt::Display for TreeSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             tid,
             count,
+            extras,
             depth,
             mode,
             ..
         } = self;
-        let (extras, monotonic) = (self.extras.len(), u8::from(self.monotonic));
+        let monotonic = u8::from(self.monotonic);
         write!(
             f,
             "(🌳 id={tid},c={count},x={extras},d={depth},m={mode},o={monotonic})"
         )
+    }
+}
+
+/// HiQ's short form, see [`TreeSummary`].
+impl fmt::Display for HiqTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = TreeSummary {
+            tid: &self.tid,
+            count: self.count,
+            extras: self.extras.len(),
+            depth: self.depth,
+            mode: self.mode,
+            monotonic: self.monotonic,
+        };
+        summary.fmt(f)
     }
 }
 
