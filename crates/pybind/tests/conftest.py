@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import hiq
+from hiq import _hiq
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 PACKAGE_FOLDER = str(Path(hiq.__file__).parent.parent)
@@ -44,6 +45,16 @@ def _no_pipeline_is_left() -> Iterator[None]:
     yield
     hiq.uninstrument()
     hiq.shutdown(1.0)
+
+
+@pytest.fixture
+def memory() -> Iterator[None]:
+    """A pipeline of this process that keeps finished spans in memory."""
+    _hiq.init({"exporters": ["memory"], "service_name": "tests"})
+    _hiq.memory_spans(clear=True)
+    yield
+    _hiq.shutdown(10)
+    _hiq.memory_spans(clear=True)
 
 
 def names(tree: Any) -> list[Any]:

@@ -38,15 +38,17 @@ class NotTraceable(Exception):
 class Found:
     """A callable, where it is kept, and what is found there."""
 
-    __slots__ = ("attribute", "function", "name", "owner", "raw", "row")
+    __slots__ = ("_holder", "attribute", "function", "name", "owner", "raw", "row")
 
-    def __init__(self, row: Row, owner: Any, attribute: str, raw: Any, function: Any) -> None:
+    def __init__(self, row: Row, owner: Any, attribute: str, raw: Any, holder: Any) -> None:
         self.row = row
         self.owner = owner
         self.attribute = attribute
         self.name = row.name_of(attribute) if row.has_wildcard else row.name
         # What the owner's own dict holds (the staticmethod object, not its function); MISSING: it inherits.
         self.raw = raw
+        self._holder = holder
+        function = _callable_in(attribute, holder)
         counting = counted(row.module, row.class_name, row.function, row.name)
         self.function = counting(function) if counting else function
 
@@ -61,7 +63,7 @@ class Found:
 
     def as_kept(self, wrapper: Any) -> Any:
         """The wrapper in the form in which the owner keeps it."""
-        holder = self.raw if self.raw is not MISSING else _inherited(self.owner, self.attribute)
+        holder = self._holder
         if isinstance(holder, (staticmethod, classmethod)):
             kept: Any = type(holder)(wrapper)
             kept.__dict__.update(holder.__dict__)
@@ -182,7 +184,7 @@ def _found(row: Row, owner: Any, attribute: str) -> Found:
         holder = _inherited(owner, attribute)
     else:
         holder = _read(owner, attribute)
-    return Found(row, owner, attribute, raw, _callable_in(owner, attribute, holder))
+    return Found(row, owner, attribute, raw, holder)
 
 
 def _inherited(owner: Any, attribute: str) -> Any:
@@ -219,7 +221,7 @@ def _read(owner: Any, attribute: str) -> Any:
         raise NotTraceable(_reason(error)) from error
 
 
-def _callable_in(owner: Any, attribute: str, holder: Any) -> Any:
+def _callable_in(attribute: str, holder: Any) -> Any:
     for kind, hint in _DESCRIPTOR_HINTS.items():
         if isinstance(holder, kind):
             raise NotTraceable(f"{attribute} is {hint}")

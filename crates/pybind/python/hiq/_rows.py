@@ -54,7 +54,9 @@ def read_rows(conf: str | os.PathLike[str] | list[Any]) -> list[Row]:
 
 def rows_of_table(table: list[Any]) -> list[Row]:
     """The rows of HiQ's list of lists; mappings are taken as well."""
-    return [Row(row) for row in _hiq.parse_conf([_cells(row) for row in table])]
+    rows = _hiq.parse_conf([_cells(row) for row in table])
+    # Who wrote the list knows where; only places in files are told.
+    return [Row({**row, "place": ""}) for row in rows]
 
 
 def _cells(row: Any) -> list[Any]:

@@ -1,0 +1,277 @@
+"""Threads and forks: no stack is shared, no id repeats, nobody hangs, every process exports its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hiq import _hiq
+
+from recorder import Log, check_ledger, edges, spans, traced
+
+pytestmark = pytest.mark.usefixtures("memory")
+
+
+def test_threads_never_share_a_stack() -> None:
+    log = Log()
+
+    def leaf() -> None:
+        with log.call("leaf"):
+            pass
+
+    small = traced(leaf)
+
+    def branch(width: int) -> None:
+        with log.call("branch"):
+            for _ in range(width):
+                small()
+
+    wide = traced(branch)
+
+    def root() -> None:
+        with log.call("root"):
+            for width in range(40):
+                wide(width)
+
+    work = traced(root)
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    finished = spans()
+    assert edges(finished) == log.counted()
+    assert len({span["trace_id"] for span in finished}) == 8
+
+
+def test_switching_on_and_off_while_threads_are_inside_breaks_nothing() -> None:
+    stop = threading.Event()
+    results: list[int] = []
+
+    def leaf(value: int) -> int:
+        return value
+
+    small = traced(leaf)
+
+    def root() -> int:
+        total = 0
+        while not stop.is_set():
+            total += small(1)
+        return total
+
+    work = traced(root)
+    threads = [threading.Thread(target=lambda: results.append(work())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        for wrapper in (small, work):
+            _hiq.unsubscribe(wrapper, None)
+            _hiq.subscribe(wrapper, None)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    finished = spans()
+    found = edges(finished)
+    assert found[("root", None)] == 4
+    assert set(found) <= {("root", None), ("leaf", "root")}
+    assert found[("leaf", "root")] <= sum(results)
+
+
+def test_a_context_handed_over_makes_one_trace_of_two_threads() -> None:
+    def leaf() -> None: ...
+
+    small = traced(leaf)
+
+    def root() -> None:
+        place = _hiq.capture()
+
+        def elsewhere() -> None:
+            token = _hiq.attach(place)
+            small()
+            _hiq.detach(token)
+            small()
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+
+    traced(root)()
+    assert edges(spans()) == {("root", None): 1, ("leaf", "root"): 1, ("leaf", None): 1}
+
+
+def test_work_handed_to_a_pool_hangs_where_it_was_submitted() -> None:
+    import hiq.executors
+
+    log = Log()
+
+    def leaf(parent: str) -> None:
+        log.edges.append(("leaf", parent))
+
+    small = traced(leaf)
+    hiq.executors.install()
+
+    def root(name: str) -> None:
+        log.edges.append((name, None))
+        list(pool.map(small, [name] * 5))
+        pool.submit(small, name).result()
+
+    with ThreadPoolExecutor(2) as pool:
+        for name in ("one", "two"):
+            traced(root, name)(name)
+    assert edges(spans()) == log.counted()
+
+
+FORKS = """
+import json, os, signal, sys, threading
+from hiq import _hiq
+
+_hiq.init({"exporters": ["memory"], "service_name": "forks"})
+
+def traced(func):
+    wrapper = _hiq.traced(func, func.__name__)
+    _hiq.subscribe(wrapper, None)
+    return wrapper
+
+@traced
+def leaf(): pass
+
+@traced
+def busy():
+    while not stop.is_set():
+        leaf()
+
+@traced
+def in_child():
+    leaf(); leaf()
+
+stop = threading.Event()
+threads = [threading.Thread(target=busy) for _ in range(4)]
+for thread in threads: thread.start()
+
+@traced
+def forks(count):
+    found = []
+    for _ in range(count):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os.close(read)
+            in_child()
+            done = _hiq.flush(10)
+            spans = [[s["name"], s["span_id"], s["parent_span_id"], s["trace_id"]] for s in _hiq.memory_spans()]
+            with os.fdopen(write, "w") as out:
+                json.dump({"done": done, "spans": spans, "stats": _hiq.stats()["memory"]}, out)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as answer:
+            found.append(json.load(answer))
+        _, status = os.waitpid(child, 0)
+        assert status == 0, status
+    return found
+
+children = forks(int(sys.argv[1]))
+stop.set()
+for thread in threads: thread.join()
+_hiq.flush(10)
+mine = [[s["name"], s["span_id"], s["parent_span_id"], s["trace_id"]] for s in _hiq.memory_spans()]
+print(json.dumps({"children": children, "parent": mine}))
+"""
+
+
+def test_children_of_a_hundred_forks_export_their_own_spans_and_no_id_repeats(tmp_path: Path) -> None:
+    script = tmp_path / "forks.py"
+    script.write_text(FORKS)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), "100"], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    root = next(span for span in found["parent"] if span[0] == "forks")
+    ids = [span[1] for span in found["parent"]]
+    assert len(found["children"]) == 100
+    for child in found["children"]:
+        assert child["done"]
+        names = sorted(span[0] for span in child["spans"])
+        assert names == ["in_child", "leaf", "leaf"], "a child exports its own spans, and none of its parent's"
+        inner = next(span for span in child["spans"] if span[0] == "in_child")
+        assert inner[2] == root[1], "what was open at the fork is the parent"
+        assert inner[3] == root[3]
+        assert child["stats"]["offered"] == child["stats"]["exported"] == 3
+        ids += [span[1] for span in child["spans"]]
+    assert len(set(ids)) == len(ids)
+
+
+EXIT = """
+import sys, threading
+from hiq import _hiq
+import atexit
+
+_hiq.init({"exporters": ["memory"], "service_name": "exit"})
+
+def traced(func, kind="function"):
+    wrapper = _hiq.traced(func, func.__name__, kind)
+    _hiq.subscribe(wrapper, None)
+    return wrapper
+
+def show():
+    for span in _hiq.memory_spans():
+        print(span["name"], span["attributes"].get("hiq.unfinished"))
+
+# Runs after hiq's own exit handler, which was registered later.
+atexit._clear() if False else None
+
+@traced
+def stuck():
+    inside.set()
+    threading.Event().wait()
+
+def numbers():
+    yield 1
+    yield 2
+
+inside = threading.Event()
+threading.Thread(target=stuck, daemon=True).start()
+inside.wait()
+generator = traced(numbers, "generator")()
+next(generator)
+_hiq.at_exit()
+show()
+"""
+
+
+def test_what_is_open_at_exit_leaves_as_unfinished(tmp_path: Path) -> None:
+    script = tmp_path / "exit.py"
+    script.write_text(EXIT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(ran.stdout.split("\n")[:-1]) == ["numbers True", "stuck True"]
+
+
+def test_a_signal_handler_inside_a_call_is_recorded_where_it_runs() -> None:
+    def handler(*_: object) -> None:
+        small()
+
+    def leaf() -> None: ...
+
+    small = traced(leaf)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+
+        def root() -> None:
+            signal.raise_signal(signal.SIGUSR1)
+
+        traced(root)()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert edges(spans()) == {("root", None): 1, ("leaf", "root"): 1}
+    check_ledger()
