@@ -103,10 +103,12 @@ pub fn recycle_here(tree: Arc<SpanTree>) {
 fn emptied(mut shared: Arc<SpanTree>) -> Option<Arc<SpanTree>> {
     let tree = Arc::get_mut(&mut shared)?;
     tree.clear();
-    match tree.capacity_bytes() {
-        0..=MAX_TREE_BYTES => return Some(shared),
-        0..=MAX_LARGE_TREE_BYTES => put_large(shared),
-        _ => {}
+    let bytes = tree.capacity_bytes();
+    if bytes <= MAX_TREE_BYTES {
+        return Some(shared);
+    }
+    if bytes <= MAX_LARGE_TREE_BYTES {
+        put_large(shared);
     }
     None
 }
@@ -173,5 +175,70 @@ fn put_in(mut shell: Shell, tree: SpanTree) -> Arc<SpanTree> {
             unsafe { shell.assume_init() }
         }
         None => Arc::new(tree),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{SpanId, TraceId};
+    use crate::intern::{SiteId, Symbol};
+    use crate::tree::{SpanLimits, TreeBuilder, TreeStart};
+
+    fn tree(spans: u64) -> SpanTree {
+        let start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
+        let mut builder = TreeBuilder::new(start, SpanLimits::default());
+        for tick in 1..=spans {
+            builder.start_with_id(SpanId::next(), Symbol::EMPTY, SiteId::NONE, None, tick);
+        }
+        builder.finish_unfinished(spans + 1)
+    }
+
+    /// The allocations of this thread's used trees.
+    fn here() -> Vec<*const SpanTree> {
+        LOCAL.with_borrow(|local| local.filled.iter().map(Arc::as_ptr).collect())
+    }
+
+    #[test]
+    fn a_tree_taken_back_is_filled_again_in_its_own_allocation() {
+        let used = share(tree(3));
+        let address = Arc::as_ptr(&used);
+        recycle_here(used);
+        assert_eq!(here(), [address]);
+        let again = take().unwrap();
+        assert!(again.is_empty());
+        assert_eq!(Arc::as_ptr(&share(again)), address);
+    }
+
+    #[test]
+    fn a_tree_that_somebody_holds_is_left_alone() {
+        let held = share(tree(3));
+        recycle_here(Arc::clone(&held));
+        recycle([Arc::clone(&held)]);
+        assert_eq!(held.len(), 3);
+        assert!(here().is_empty());
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_a_chunk() {
+        (0..3 * CHUNK_TREES).for_each(|_| recycle_here(Arc::new(tree(1))));
+        assert_eq!(here().len(), CHUNK_TREES);
+    }
+
+    #[test]
+    fn the_pool_keeps_no_more_than_its_chunks_and_hands_them_to_other_threads() {
+        recycle((0..2 * MAX_CHUNKS * CHUNK_TREES).map(|_| Arc::new(tree(1))));
+        assert!(lock().chunks.len() <= MAX_CHUNKS);
+        // Another test may hold the lock for a moment: then a recorder makes a fresh tree.
+        let other = std::thread::spawn(|| (0..1_000_000).find_map(|_| take()));
+        assert!(other.join().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_tree_that_has_grown_is_not_handed_out_for_a_small_one() {
+        recycle_here(Arc::new(tree(5_000)));
+        assert!(here().is_empty());
+        let large = take_large();
+        assert!(large.is_none_or(|tree| tree.capacity_bytes() > MAX_TREE_BYTES));
     }
 }

@@ -16,7 +16,9 @@ const MAX_CHARS: usize = 600;
 
 /// Where status lines go.
 #[derive(Clone)]
-pub struct StatusSink(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct StatusSink(Option<Arc<Say>>);
+
+type Say = dyn Fn(&str) + Send + Sync;
 
 impl StatusSink {
     /// Standard error, one `write` a line: the default.
@@ -126,5 +128,90 @@ impl State {
             Health::Waiting(_) => Self::Waiting,
             Health::Losing(_) => Self::Losing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::encode::DropReason;
+
+    struct Said(Arc<Mutex<Vec<String>>>);
+
+    impl Said {
+        fn line() -> (Self, StatusLine) {
+            let lines = Arc::new(Mutex::new(Vec::new()));
+            let recorder = Arc::clone(&lines);
+            let sink = StatusSink::to(move |line| recorder.lock().unwrap().push(line.to_owned()));
+            (Self(lines), StatusLine::new("otlp".into(), sink))
+        }
+
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    fn waiting(why: &str) -> Health {
+        Health::Waiting(why.to_owned())
+    }
+
+    #[test]
+    fn a_state_is_said_once_and_the_next_not_before_a_minute() {
+        let (said, mut line) = Said::line();
+        let (ledger, start) = (Ledger::new(), Instant::now());
+        ledger.offer(512);
+        line.update(&Health::Fine, &ledger, start);
+        assert_eq!(said.take(), [] as [&str; 0], "all is well from the start");
+        line.update(&waiting("connection refused"), &ledger, start);
+        line.update(
+            &waiting("connection refused again"),
+            &ledger,
+            start + MIN_GAP,
+        );
+        assert_eq!(
+            said.take(),
+            ["hiq: otlp exporter: 512 spans wait: connection refused"]
+        );
+        ledger.take(512, start).delivered();
+        line.update(&Health::Fine, &ledger, start + MIN_GAP / 2);
+        assert_eq!(said.take(), [] as [&str; 0], "too early");
+        line.update(&Health::Fine, &ledger, start + MIN_GAP);
+        assert_eq!(
+            said.take(),
+            ["hiq: otlp exporter: delivering again; 0 spans were lost"]
+        );
+    }
+
+    #[test]
+    fn a_state_that_passed_within_the_minute_is_not_said() {
+        let (said, mut line) = Said::line();
+        let (ledger, start) = (Ledger::new(), Instant::now());
+        line.update(&waiting("no route"), &ledger, start);
+        line.update(&Health::Fine, &ledger, start);
+        line.update(&waiting("no route"), &ledger, start + MIN_GAP);
+        assert_eq!(said.take().len(), 1);
+    }
+
+    #[test]
+    fn losses_are_said_with_their_number() {
+        let (said, mut line) = Said::line();
+        let ledger = Ledger::new();
+        ledger.refuse(3, DropReason::Refused);
+        let health = Health::Losing("404 from http://localhost:4318/".to_owned());
+        line.update(&health, &ledger, Instant::now());
+        let expected = "hiq: otlp exporter: 3 spans lost: 404 from http://localhost:4318/";
+        assert_eq!(said.take(), [expected]);
+    }
+
+    #[test]
+    fn whatever_a_server_says_becomes_one_line_of_bounded_length() {
+        let (said, mut line) = Said::line();
+        let words = format!("no\r\nhiq: all is well\x1b[31m{}", "x".repeat(10_000));
+        line.update(&waiting(&words), &Ledger::new(), Instant::now());
+        let said = said.take().concat();
+        assert!(!said.contains(char::is_control), "{said}");
+        assert_eq!(said.chars().count(), MAX_CHARS);
     }
 }

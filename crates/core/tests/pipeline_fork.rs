@@ -1,5 +1,6 @@
 //! Forks while other threads record and export. Each child is given a few seconds and then killed.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers as well")]
 #![allow(unsafe_code, reason = "fork, and what a test of it needs")]
 
 use std::collections::HashMap;
@@ -147,9 +148,9 @@ fn children_of_a_busy_process_export_their_own_spans_once_and_nobody_hangs() {
         assert_eq!(answer, 7, "flushed, a ledger of its own, ended");
     }
     busy.store(false, Ordering::Relaxed);
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     let report = pipeline.shutdown(PATIENCE);
     assert!(report.is_complete());
     let ledger = &report.exporters()[0].ledger;
@@ -158,9 +159,9 @@ fn children_of_a_busy_process_export_their_own_spans_once_and_nobody_hangs() {
     assert_eq!(ledger.offered, offered);
     let arrived = span_ids(&std::fs::read(&path).unwrap());
     let mut times = HashMap::new();
-    arrived
-        .iter()
-        .for_each(|id| *times.entry(*id).or_insert(0) += 1);
+    for id in &arrived {
+        *times.entry(*id).or_insert(0) += 1;
+    }
     assert!(
         times.values().all(|times| *times == 1),
         "a span arrived twice"

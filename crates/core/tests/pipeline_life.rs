@@ -1,4 +1,5 @@
 //! From the first tree to the exit: what starts when, and how long the end may take.
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers as well")]
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The queue of a pipeline: what waits, what leaves together, what gives way, and when the worker wakes.
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers as well")]
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -308,9 +309,9 @@ fn four_threads_that_flood_a_slow_exporter_lose_nothing_unseen_at_any_snapshot()
         .collect();
     shared.batches(1);
     shared.open();
-    producers
-        .into_iter()
-        .for_each(|producer| producer.join().unwrap());
+    for producer in producers {
+        producer.join().unwrap();
+    }
     assert!(pipeline.shutdown(PATIENCE).is_complete());
     watching.with(|on| *on = false);
     assert!(watcher.join().unwrap() > 0);

@@ -85,3 +85,28 @@ fn random_fraction() -> f64 {
     let bits = getrandom::u32().unwrap_or(u32::MAX) >> 8;
     f64::from(bits) / f64::from(u32::MAX >> 8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_jitter_spreads_over_the_whole_bound() {
+        let waits: Vec<_> = (0..200)
+            .map(|_| RetryPolicy::default().backoff(1))
+            .collect();
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(1)));
+        assert!(waits.iter().any(|wait| *wait < Duration::from_millis(300)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn no_number_of_failures_overflows() {
+        let policy = RetryPolicy {
+            jitter: || 1.0,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(policy.backoff(0), Duration::from_secs(1));
+        assert_eq!(policy.backoff(u32::MAX), policy.max);
+    }
+}
