@@ -38,10 +38,9 @@ def run_quietly(
     say(title)
     log = clone_folder("logs") / f"{re.sub(r'[^a-z0-9.]+', '-', title.lower())[:60]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [str(word) for word in command]
     with log.open("w") as output:
         program = subprocess.Popen(
-            words,
+            [str(word) for word in command],
             cwd=cwd,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -51,9 +50,7 @@ def run_quietly(
         code = _wait_talking(program, log)
     if code != 0:
         _show_tail(log)
-        raise StepError(
-            f"{title}: `{' '.join(words)}` failed with code {code}, its output is {log}"
-        )
+        raise StepError(f"{title.partition(' (')[0]}: failed with code {code}, all output is in {log}")
 
 
 def run_openly(
