@@ -87,7 +87,7 @@ fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> 
     let measured = measure();
     let finishing = Clock::ticks();
     if let Some(tree) = state.take_tree() {
-        hiq_core::pool::recycle(tree.finish());
+        hiq_core::pool::recycle([std::sync::Arc::new(tree.finish())]);
     }
     let finishing = Clock::ticks() - finishing;
     (state.tree, state.quiet, state.task_blocks) = outer;

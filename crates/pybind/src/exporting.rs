@@ -449,8 +449,9 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
-    py.import("atexit")?
-        .call_method1("register", (wrap_pyfunction!(at_exit, module)?,))?;
+    let at_exit = wrap_pyfunction!(at_exit, module)?;
+    module.add("at_exit", &at_exit)?;
+    py.import("atexit")?.call_method1("register", (at_exit,))?;
     let hooks = PyDict::new(py);
     hooks.set_item(
         "after_in_child",
