@@ -1,12 +1,47 @@
 //! One HTTP request per payload: proxies, TLS, deadline. Hands back the raw reply and never tries again.
 //!
-//! Work in progress; the public face will be:
+//! ```
+//! use hiq_core::config::Endpoint;
+//! use hiq_http::HttpOptions;
+//!
+//! let mut options = HttpOptions::new(Endpoint::parse("endpoint", "http://localhost:4318/v1/traces")?);
+//! options.user_agent = "shop/1.0".to_owned();
+//! let transport = options.build()?; // opens nothing, starts nothing
+//! # Ok::<(), hiq_core::config::ConfigError>(())
+//! ```
 //!
 //! ```text
-//! HttpOptions::new(endpoint: Endpoint)         plain data: method, headers, certificate, client_identity, proxies,
-//!                                              user_agent, connect_timeout, max_payload_bytes
-//!     .build() -> Result<HttpTransport, ConfigError>     checks; opens nothing, starts nothing
-//! HttpOptions::for_otlp(&OtlpSettings, &ProxySettings)
-//! HttpTransport: hiq_core::transport::Transport
-//! trait Authorizer { headers(method, url, body) per attempt; renew() after a 401 }
+//! submit ─► request + authorizer's headers ─► wire (private runtime, one kept-alive connection) ─► Reply::Http
+//!                                              └─ deadline over, or pulled forward: the connection is closed at once
 //! ```
+//!
+//! | far side | outcome |
+//! |---|---|
+//! | any status, redirects too | [`HttpReply`](hiq_core::transport::HttpReply), not interpreted |
+//! | gzipped body | decompressed; more than 4 MiB: `ReplyTooLarge` |
+//! | name unknown, nobody listens, proxy refuses | `Dns`, `Connect` |
+//! | certificate, version, plain text on a TLS port | `Tls` |
+//! | no whole answer by the deadline | `Timeout`; `Connect` while no request was sent; `Cancelled` at exit |
+//! | connection broke, answer cut short | `Reset` |
+//! | no HTTP | `Protocol` |
+//!
+//! An attempt that failed closes its connection, so that the next one starts from nothing: names are looked up anew, and after
+//! a TLS error the certificate files are read again. Nothing is shared between transports or processes; in a forked child a
+//! transport starts over.
+
+mod authorize;
+mod config;
+mod end;
+mod error;
+mod headers;
+mod outgoing;
+mod proxy;
+mod reply;
+mod tls;
+mod transport;
+mod wire;
+
+pub use authorize::{Authorizer, Draft};
+pub use config::{HttpOptions, Method};
+pub use reply::MAX_REPLY_BYTES;
+pub use transport::HttpTransport;

@@ -1,0 +1,124 @@
+//! The client, and the runtime that nobody else sees.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use hiq_core::export::Deadline;
+use hiq_core::fork;
+use hiq_core::transport::TransportError;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Request};
+use rustls::ClientConfig;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Target;
+use crate::end::End;
+use crate::error::{self, Trouble};
+use crate::proxy;
+use crate::reply::RawReply;
+
+/// One kept-alive connection, driven only while a request is under way.
+pub(crate) struct Wire {
+    runtime: Runtime,
+    client: Client,
+    generation: u32,
+    has_connected: bool,
+}
+
+impl Wire {
+    /// A wire to `target`. Connects with its first request.
+    pub(crate) fn open(target: &Target, tls: ClientConfig) -> Result<Self, TransportError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_name("hiq-http-names")
+            .max_blocking_threads(1)
+            .build()
+            .map_err(|error| error::no_runtime(target, &error))?;
+        Ok(Self {
+            client: client(target, tls)?,
+            runtime,
+            generation: fork::generation(),
+            has_connected: false,
+        })
+    }
+
+    /// Sends `request` and reads the reply to its end, unless `deadline` is over before.
+    pub(crate) fn exchange(
+        &mut self,
+        request: Request,
+        deadline: &Deadline,
+    ) -> Result<RawReply, Trouble> {
+        let may_have_been_closed = std::mem::replace(&mut self.has_connected, true);
+        self.runtime.block_on(async {
+            if may_have_been_closed {
+                see_what_happened_meanwhile().await;
+            }
+            let exchange = async { RawReply::read(self.client.execute(request).await?).await };
+            before(End::of(deadline), exchange)
+                .await
+                .unwrap_or(Err(Trouble::OutOfTime))
+        })
+    }
+
+    /// Closes all connections at once. Does not wait for a name that is still looked up, as dropping would.
+    pub(crate) fn close(self) {
+        if self.generation == fork::generation() {
+            drop(self.client);
+            self.runtime.shutdown_background();
+        } else {
+            // The parent's sockets: to close them properly would be to say goodbye in its name.
+            std::mem::forget(self);
+        }
+    }
+}
+
+/// A request written to a connection that the server has closed while we were idle would be lost, and we could not tell
+/// whether it was. The first turn looks at the sockets; the second lets the connection notice.
+async fn see_what_happened_meanwhile() {
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+}
+
+/// What `work` gives, or `None` when `end` comes first.
+async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let mut end = pin!(end);
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        end.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
+
+fn client(target: &Target, tls: ClientConfig) -> Result<Client, TransportError> {
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(target.user_agent.clone())
+        .connect_timeout(target.connect_timeout)
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .http1_only()
+        .pool_max_idle_per_host(1);
+    let builder = match &target.proxy {
+        Some(proxy) => {
+            let proxy = proxy::client_side(proxy);
+            builder.proxy(proxy.map_err(|wrong| error::invalid(target, &wrong.problem))?)
+        }
+        None => builder.no_proxy(),
+    };
+    // Its text could hold the proxy's address, password included.
+    builder
+        .build()
+        .map_err(|_| error::invalid(target, "the client cannot be made of these settings"))
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
