@@ -251,19 +251,22 @@ impl Spool {
     /// The fate of a record is known: it is not needed any more.
     ///
     /// Where the mark cannot be written the record may be delivered again after a crash.
+    #[expect(clippy::needless_pass_by_value, reason = "a record is settled once")]
     pub fn settle(&mut self, id: RecordId) {
-        let RecordId {
-            segment: key,
-            offset,
-        } = id;
+        let (key, offset) = (id.segment, id.offset);
         let Some(segment) = self.segments.get_mut(&key) else {
             return;
         };
         segment.live = segment.live.saturating_sub(1);
-        if segment.is_done() {
+        let is_done = segment.is_done();
+        match &self.active {
+            Some(active) if active.key == key => active.mark_settled(offset),
+            // A file that can be deleted needs no mark.
+            _ if is_done && files::remove(&segment.path).is_ok() => {}
+            _ => segment.mark_settled(offset),
+        }
+        if is_done {
             self.delete_segment(key);
-        } else {
-            segment.mark_settled(offset);
         }
     }
 
@@ -415,7 +418,8 @@ impl Spool {
     }
 }
 
-/// What is unsettled stays for the next process; a spool without content leaves nothing behind.
+/// What is unsettled stays for the next process; a spool without content leaves nothing behind. Who wants to hear of a
+/// sync that fails calls [`Spool::sync`] before.
 impl Drop for Spool {
     fn drop(&mut self) {
         if self.process != std::process::id() {

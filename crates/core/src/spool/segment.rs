@@ -34,12 +34,17 @@ impl Segment {
         self.complete && self.live == 0
     }
 
-    /// A mark that cannot be written costs a repetition after a crash, nothing else.
+    /// Marks a record of a segment that is not written to any more.
     pub(super) fn mark_settled(&self, offset: u32) {
         if let Ok(file) = files::open(&self.path) {
-            let _ = file.write_all_at(&SETTLED, u64::from(offset) + STATE_OFFSET);
+            mark_settled(&file, offset);
         }
     }
+}
+
+/// A mark that cannot be written costs a repetition after a crash, nothing else.
+fn mark_settled(file: &File, offset: u32) {
+    let _ = file.write_all_at(&SETTLED, u64::from(offset) + STATE_OFFSET);
 }
 
 /// The segment that is written to.
@@ -137,6 +142,10 @@ impl ActiveSegment {
         self.synced_bytes = self.bytes;
         self.unsynced_since = None;
         Ok(())
+    }
+
+    pub(super) fn mark_settled(&self, offset: u32) {
+        mark_settled(&self.file, offset);
     }
 
     pub(super) fn bytes(&self) -> u64 {
