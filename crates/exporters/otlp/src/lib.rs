@@ -1,11 +1,14 @@
 //! OTLP encoders, decoder and exporters.
 
 mod cache;
+mod encode_json;
 mod encode_proto;
 mod flags;
 mod json;
 mod judge;
 mod read;
+mod site;
 mod value;
 
+pub use encode_json::OtlpJsonEncoder;
 pub use encode_proto::OtlpProtoEncoder;

@@ -23,6 +23,8 @@ const BYTES: u8 = 0x3a;
 const ITEM: u8 = 0x0a;
 
 /// Writes the `KeyValue`s of a span, event or link in field `tag`.
+///
+/// Takes the writer by value, as all of the hot path: so it stays in registers.
 pub(super) struct KeyValues<'w> {
     pub(super) writer: Writer<'w>,
     pub(super) tag: u8,
@@ -37,7 +39,12 @@ impl<'a> Visitor<'a> for KeyValues<'_> {
 
     #[inline(always)]
     fn number(mut self, key: Text<'a>, value: Number) -> Self {
-        self.writer = number_attribute(self.writer, self.tag, key, value);
+        let field = value.choose(&[INT, BOOL, DOUBLE, DOUBLE]);
+        let value = VarintOrFixed64 {
+            value: value.bits(),
+            fixed: value.is_f64(),
+        };
+        self.writer = key_value(self.writer, self.tag, key, 1 + value.len(), (field, value));
         self
     }
 
@@ -71,9 +78,8 @@ pub(super) fn attribute<'w>(
     }
 }
 
-/// Takes the writer by value, as all of the hot path: so it stays in registers.
 #[inline(always)]
-pub(super) fn text_attribute<'w>(
+fn text_attribute<'w>(
     writer: Writer<'w>,
     tag: u8,
     key: Text<'_>,
@@ -81,21 +87,6 @@ pub(super) fn text_attribute<'w>(
 ) -> Writer<'w> {
     let value_bytes = 1 + value.prefixed_len();
     key_value(writer, tag, key, value_bytes, (STRING, Prefixed(value)))
-}
-
-#[inline(always)]
-pub(super) fn number_attribute<'w>(
-    writer: Writer<'w>,
-    tag: u8,
-    key: Text<'_>,
-    number: Number,
-) -> Writer<'w> {
-    let value = VarintOrFixed64 {
-        value: number.bits(),
-        fixed: number.is_f64(),
-    };
-    let field = number.choose(&[INT, BOOL, DOUBLE, DOUBLE]);
-    key_value(writer, tag, key, 1 + value.len(), (field, value))
 }
 
 /// Writes a `KeyValue` whose `AnyValue` is `value`, of `value_bytes` bytes.
@@ -140,7 +131,7 @@ fn long_key_value<'w>(
 /// An attribute with any other value.
 #[cold]
 #[inline(never)]
-pub(super) fn rich_attribute<'w>(
+fn rich_attribute<'w>(
     mut writer: Writer<'w>,
     tag: u8,
     key: Text<'_>,

@@ -1,16 +1,14 @@
 //! One `Span`.
 
 use hiq_core::intern::SiteId;
-use hiq_core::span::{Event, Kind, Link, Number, Span, Status, Visitor};
-use hiq_core::value::ValueRef;
+use hiq_core::span::{Event, Kind, Link, Span, Status};
 use hiq_core::wire::{Fixed32, Fixed64, Prefixed, Text, Varint, Writer};
 
-use super::attribute::{
-    attribute, attributes, measurement, number_attribute, rich_attribute, text_attribute,
-};
+use super::attribute::{KeyValues, attribute, attributes, measurement};
 use super::group::{Proto, SPAN_ATTRIBUTE};
-use crate::cache::{Cache, KeySet, SiteBytes};
+use crate::cache::{Cache, SiteBytes};
 use crate::flags::span_flags;
+use crate::site::{WatchSite, not_overridden};
 
 /// Most spans are of this size, give or take: their length takes two bytes.
 const USUAL_SPAN_BYTES: usize = 300;
@@ -92,78 +90,31 @@ fn attributes_with_site<'w>(
 ) -> Writer<'w> {
     let start = writer.position();
     writer.put(site.bytes);
-    let visited = span.own_attributes().visit(OwnAttributes {
+    let own = KeyValues {
         writer,
-        keys_of_site: site.keys,
-        span,
-        overrides_site: false,
-    });
-    let mut writer = visited.writer;
-    if visited.overrides_site {
-        writer.rewind(start);
-        return attributes_one_by_one(writer, span);
+        tag: SPAN_ATTRIBUTE,
+    };
+    let watched = WatchSite::new(own, site.keys, span);
+    let watched = span.own_attributes().visit(watched);
+    if watched.overrides_site {
+        return attributes_one_by_one(watched.inner.writer, start, span);
     }
-    writer
+    watched.inner.writer
 }
 
-/// Writes a span's own attributes and watches for a key that its site has too.
-struct OwnAttributes<'a, 'w> {
-    writer: Writer<'w>,
-    keys_of_site: KeySet,
-    span: Span<'a>,
-    overrides_site: bool,
-}
-
-impl<'a> OwnAttributes<'a, '_> {
-    #[inline(always)]
-    fn watch(&mut self, key: Text<'a>) {
-        if self.keys_of_site.may_have(key) && is_key_of_site(self.span, key) {
-            self.overrides_site = true;
-        }
-    }
-}
-
-impl<'a> Visitor<'a> for OwnAttributes<'a, '_> {
-    #[inline(always)]
-    fn text(mut self, key: Text<'a>, value: Text<'a>) -> Self {
-        self.watch(key);
-        self.writer = text_attribute(self.writer, SPAN_ATTRIBUTE, key, value);
-        self
-    }
-
-    #[inline(always)]
-    fn number(mut self, key: Text<'a>, value: Number) -> Self {
-        self.watch(key);
-        self.writer = number_attribute(self.writer, SPAN_ATTRIBUTE, key, value);
-        self
-    }
-
-    #[inline(always)]
-    fn other(mut self, key: Text<'a>, value: ValueRef<'a>) -> Self {
-        self.watch(key);
-        self.writer = rich_attribute(self.writer, SPAN_ATTRIBUTE, key, value);
-        self
-    }
-}
-
-#[cold]
-fn is_key_of_site(span: Span<'_>, key: Text<'_>) -> bool {
-    span.site().attributes().any(|(of_site, _)| of_site == key)
-}
-
-/// A key may stand in a span once: of a key that site and span both have, the span's value counts.
+/// Writes them anew from `start`, without those of the site that the span has values of its own for.
 #[cold]
 #[inline(never)]
-fn attributes_one_by_one<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
-    for (key, value) in span.site().attributes() {
-        if !span.own_attributes().any(|(own, _)| own == key) {
-            writer = attribute(writer, SPAN_ATTRIBUTE, key, value);
-        }
-    }
-    for (key, value) in span.own_attributes() {
+fn attributes_one_by_one<'w>(
+    mut writer: Writer<'w>,
+    start: usize,
+    span: Span<'_>,
+) -> Writer<'w> {
+    writer.rewind(start);
+    for (key, value) in not_overridden(span) {
         writer = attribute(writer, SPAN_ATTRIBUTE, key, value);
     }
-    writer
+    attributes(writer, SPAN_ATTRIBUTE, span.own_attributes())
 }
 
 /// Fields 10 to 14.
