@@ -7,7 +7,8 @@
 //!             └──── divided: over the server's limit, or one bad item among them
 //! ```
 //!
-//! What was encoded is sent, byte for byte, until it is settled; it is encoded anew only to be divided.
+//! What was encoded is sent, byte for byte, until it is settled; it is encoded anew only to be divided. With a spool, it is
+//! on disk before the first attempt and until it is settled.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use crate::encode::{DropReason, Encodable, Encoded, Encoder, Limits};
 use crate::export::{Deadline, Exporter, Health, Progress};
-use crate::ledger::Custody;
+use crate::ledger::{Custody, Ledger};
+use crate::spool::Spool;
 use crate::transport::{Outcome, PayloadId, Transport, TransportLimits};
 
 mod buffers;
@@ -24,6 +26,7 @@ mod gzip;
 mod options;
 mod parcel;
 mod settle;
+mod stock;
 
 pub use crate::config::Compression;
 pub use options::{DeliveryOptions, RetryPolicy};
@@ -32,6 +35,7 @@ use buffers::Buffers;
 use gate::Gate;
 use gzip::Gzip;
 use parcel::{Attempts, Parcel, Piece};
+use stock::Stock;
 
 /// Exports batches as payloads of an encoder over a transport.
 #[derive(Debug)]
@@ -49,6 +53,7 @@ pub struct EncodedExporter<B: Encodable, E, T> {
     on_wire: Vec<Parcel<B>>,
     outcomes: Vec<Outcome>,
     gate: Gate,
+    stock: Option<Stock>,
     gzip: Option<Gzip>,
     buffers: Buffers,
     payloads: u64,
@@ -70,6 +75,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             on_wire: Vec::new(),
             outcomes: Vec::new(),
             gate: Gate::new(options.retry),
+            stock: None,
             gzip: (options.compression == Compression::Gzip).then(Gzip::new),
             buffers: Buffers::default(),
             payloads: 0,
@@ -80,7 +86,22 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     }
 }
 
+impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
+    /// Keeps payloads in `spool` until they are settled, and delivers what an earlier process left there.
+    #[must_use]
+    pub fn with_spool(mut self, spool: Spool) -> Self {
+        self.stock = Some(Stock::new(spool));
+        self
+    }
+}
+
 impl<B: Encodable, E: Encoder<B>, T: Transport> Exporter<B> for EncodedExporter<B, E, T> {
+    fn start(&mut self, ledger: &Arc<Ledger>) {
+        if let Some(stock) = &mut self.stock {
+            stock.take_up(ledger);
+        }
+    }
+
     fn export(&mut self, batch: Arc<B>, custody: Custody, deadline: &Deadline) -> Progress {
         self.pieces.push_back(Piece::whole(batch, custody));
         self.send(deadline);
@@ -97,29 +118,45 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> Exporter<B> for EncodedExporter<
 
     fn flush(&mut self, deadline: &Deadline) -> Progress {
         self.gate.hurry(deadline.is_pulled());
+        if let Some(stock) = &mut self.stock {
+            stock.sync();
+        }
         self.poll(deadline)
     }
 
     fn shutdown(&mut self, deadline: &Deadline) {
         self.transport.shutdown(deadline);
         self.collect(&deadline.within(Duration::ZERO));
-        let parcels = self.ready.drain(..).chain(self.on_wire.drain(..));
-        for piece in parcels
-            .map(|parcel| parcel.piece)
-            .chain(self.pieces.drain(..))
-        {
+        for parcel in self.ready.drain(..).chain(self.on_wire.drain(..)) {
+            let mut custody = parcel.custody;
+            for (reason, items) in parcel.left_out {
+                custody.split_off(items).dropped(reason);
+            }
+            if parcel.record.is_none() {
+                custody.dropped(DropReason::Shutdown);
+            }
+        }
+        for piece in self.pieces.drain(..) {
             piece.custody.dropped(DropReason::Shutdown);
+        }
+        if let Some(stock) = &mut self.stock {
+            stock.sync();
         }
     }
 
     fn health(&self) -> Health {
-        self.health.clone()
+        let trouble = self.stock.as_ref().and_then(Stock::trouble);
+        match (&self.health, trouble) {
+            (Health::Fine, Some(trouble)) => Health::Warned(trouble.to_owned()),
+            (health, _) => health.clone(),
+        }
     }
 }
 
 impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     /// Sends what is due, as long as the wire has room.
     fn send(&mut self, deadline: &Deadline) {
+        self.spool_pieces();
         while self.on_wire.len() < self.wire.max_in_flight
             && self.gate.is_open(Instant::now())
             && !deadline.is_over()
@@ -127,24 +164,44 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         {
             self.submit(parcel, deadline);
             self.collect(&deadline.within(Duration::ZERO));
+            self.spool_pieces();
         }
     }
 
     fn progress(&self) -> Progress {
-        let idle = self.pieces.is_empty() && self.ready.is_empty();
+        let room = self.has_room();
         if !self.on_wire.is_empty() {
-            let room = idle && self.on_wire.len() < self.wire.max_in_flight;
             return Progress::Sending { room };
         }
-        if idle {
-            return Progress::Done;
+        let stock = self.stock.as_ref();
+        let in_memory = !self.pieces.is_empty() || !self.ready.is_empty();
+        let due = if in_memory || stock.is_some_and(Stock::has_more) {
+            Some(self.gate.opens_at().unwrap_or_else(Instant::now))
+        } else {
+            None
+        };
+        let sync_due = stock.and_then(Stock::sync_due);
+        match due.into_iter().chain(sync_due).min() {
+            Some(until) => Progress::Waiting { until, room },
+            None => Progress::Done,
         }
-        let until = self.gate.opens_at().unwrap_or_else(Instant::now);
-        Progress::Waiting { until, room: false }
+    }
+
+    /// True when the next batch would not pile up in memory.
+    fn has_room(&self) -> bool {
+        let all_on_disk = |parcel: &Parcel<B>| parcel.record.is_some();
+        let wire_is_full = self.on_wire.len() >= self.wire.max_in_flight;
+        match &self.stock {
+            Some(_) => {
+                self.pieces.is_empty() && self.ready.iter().chain(&self.on_wire).all(all_on_disk)
+            }
+            None => self.pieces.is_empty() && self.ready.is_empty() && !wire_is_full,
+        }
     }
 
     fn next_parcel(&mut self) -> Option<Parcel<B>> {
-        self.ready.pop_front().or_else(|| self.encode())
+        let ready = self.ready.pop_front();
+        ready.or_else(|| self.encode()).or_else(|| self.read_back())
     }
 
     /// Encodes the next payload.
@@ -153,11 +210,11 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             let mut body = self.buffers.take();
             let limits = self.limits();
             let (encoded, end) = {
-                let mut cursor = piece.cursor();
+                let mut cursor = piece.source.cursor();
                 let encoded = self.encoder.encode(&mut cursor, &limits, &mut body);
                 (encoded, B::position(&cursor))
             };
-            let stuck = end == piece.range.start;
+            let stuck = end == piece.source.start();
             let first = piece.split_off(end, encoded.items + encoded.items_left_out());
             if encoded.more && !stuck {
                 self.pieces.push_front(piece);
@@ -190,24 +247,30 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             self.buffers.give(packed);
             true
         });
-        self.payloads += 1;
         Parcel {
-            id: PayloadId(self.payloads),
+            id: self.next_id(),
             body,
             encoded_bytes,
             gzipped,
             key: encoded.key,
             items: encoded.items,
             left_out: encoded.left_out,
-            piece,
+            custody: piece.custody,
+            source: Some(piece.source),
+            record: None,
             attempts: Attempts::default(),
         }
+    }
+
+    fn next_id(&mut self) -> PayloadId {
+        self.payloads += 1;
+        PayloadId(self.payloads)
     }
 
     fn submit(&mut self, mut parcel: Parcel<B>, deadline: &Deadline) {
         parcel.attempts.begin(Instant::now(), self.options.timeout);
         if parcel.attempts.is_first_possible_repeat() {
-            parcel.piece.custody.may_repeat();
+            parcel.custody.may_repeat();
         }
         let deadline = match parcel.attempts.series_end() {
             Some(end) => deadline.within(end.saturating_duration_since(Instant::now())),

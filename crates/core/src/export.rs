@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::ledger::Custody;
+use crate::ledger::{Custody, Ledger};
 
 /// Takes batches out of the process. Those made of an encoder and a transport are [`crate::deliver::EncodedExporter`]s.
 ///
@@ -14,6 +14,9 @@ use crate::ledger::Custody;
 /// keeping them for a while. It waits for nothing but its wire: what is to be tried again later is left to
 /// the worker, which sleeps until [`Progress::Waiting`] says so and listens to the queue meanwhile.
 pub trait Exporter<B: Batch>: fmt::Debug + Send {
+    /// Called once, before anything else: takes up what an earlier process left behind, into the account of this one.
+    fn start(&mut self, _ledger: &Arc<Ledger>) {}
+
     /// Takes a batch over. Called only when the last [`Progress`] had room.
     fn export(&mut self, batch: Arc<B>, custody: Custody, deadline: &Deadline) -> Progress;
 
@@ -74,7 +77,7 @@ pub enum Health {
     /// All went well with the last payload.
     #[default]
     Fine,
-    /// All arrived, and the far side had something to say about it.
+    /// Nothing is lost, but somebody should know this.
     Warned(String),
     /// The last attempt failed and is going to be repeated; why, in one sentence without a secret.
     Waiting(String),

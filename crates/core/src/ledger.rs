@@ -184,6 +184,14 @@ impl Custody {
         }
     }
 
+    /// They are not on disk any more and go on in memory.
+    pub fn unspooled(&mut self) {
+        if self.place == Place::Spooled {
+            self.leave(|terms, items| terms.in_flight += items);
+            self.place = Place::InFlight;
+        }
+    }
+
     /// They are sent again although an earlier attempt may have arrived.
     pub fn may_repeat(&self) {
         self.ledger.lock().terms.possible_repeats += count(self.items);

@@ -107,7 +107,7 @@ impl StatusLine {
             Health::Waiting(why) => format!("{} spans wait: {why}", ledger.unsettled()),
             Health::Losing(why) if lost == 0 => why.clone(),
             Health::Losing(why) => format!("{lost} spans lost: {why}"),
-            Health::Warned(words) => format!("delivered, but {words}"),
+            Health::Warned(words) => format!("warning: {words}"),
             Health::Fine => format!("delivering again; {lost} spans were lost"),
         };
         one_line(&format!("hiq: {} exporter: {news}", self.exporter))

@@ -1,78 +1,18 @@
 //! The delivery loop: an encoder and a scripted far side, without a queue or thread.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hiq_core::batch::TreeBatch;
-use hiq_core::deliver::{Compression, DeliveryOptions, EncodedExporter, RetryPolicy};
+use hiq_core::deliver::{Compression, DeliveryOptions, RetryPolicy};
 use hiq_core::encode::{Cut, DropReason};
-use hiq_core::export::{Deadline, Exporter, Health, Progress};
+use hiq_core::export::{Exporter, Health, Progress};
 use hiq_core::id::SpanId;
-use hiq_core::ledger::{Ledger, LedgerSnapshot};
 use hiq_core::transport::{Reply, TransportErrorKind};
-use hiq_core::tree::SpanTree;
+use hiq_testkit::delivery::Delivery;
 use hiq_testkit::lines::{LineEncoder, span_ids};
-use hiq_testkit::script::{Answer, Attempt, Script, ScriptedTransport};
+use hiq_testkit::script::{Answer, Attempt, Script};
 use hiq_testkit::trees::{tree_named, tree_of};
 use hiq_testkit::{PATIENCE, assert_balances};
-
-/// An exporter under test and its account.
-struct Delivery {
-    exporter: EncodedExporter<TreeBatch, LineEncoder, ScriptedTransport>,
-    ledger: Arc<Ledger>,
-    deadline: Deadline,
-}
-
-impl Delivery {
-    fn new(script: &Script, options: DeliveryOptions) -> Self {
-        Self::over(script.transport(), LineEncoder::new(), options)
-    }
-
-    fn over(wire: ScriptedTransport, encoder: LineEncoder, options: DeliveryOptions) -> Self {
-        Self {
-            exporter: EncodedExporter::new(encoder, wire, options),
-            ledger: Ledger::new(),
-            deadline: Deadline::never(),
-        }
-    }
-
-    fn export(&mut self, tree: SpanTree) -> Progress {
-        self.ledger.offer(tree.len());
-        let custody = self.ledger.take(tree.len(), Instant::now());
-        let batch = Arc::new(TreeBatch::new(vec![Arc::new(tree)]));
-        let progress = self.exporter.export(batch, custody, &self.deadline);
-        assert_balances(&self.ledger.snapshot());
-        progress
-    }
-
-    /// Exports `tree` and goes on until nothing is left to do.
-    fn deliver(&mut self, tree: SpanTree) -> LedgerSnapshot {
-        let mut progress = self.export(tree);
-        while progress != Progress::Done {
-            if let Progress::Waiting { until, .. } = progress {
-                assert!(
-                    self.deadline
-                        .sleep(until.saturating_duration_since(Instant::now()))
-                );
-            }
-            progress = self.exporter.poll(&self.deadline);
-            assert_balances(&self.ledger.snapshot());
-        }
-        let ledger = self.ledger.snapshot();
-        assert_eq!(ledger.unsettled(), 0, "{ledger:?}");
-        ledger
-    }
-
-    /// How long it wants to wait after one more attempt.
-    fn wait_after_flush(&mut self) -> Duration {
-        let now = Instant::now();
-        match self.exporter.flush(&self.deadline) {
-            Progress::Waiting { until, .. } => until.saturating_duration_since(now),
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 /// Delivers without waiting between attempts.
 fn at_once() -> DeliveryOptions {

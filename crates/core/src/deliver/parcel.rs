@@ -6,42 +6,80 @@ use std::time::{Duration, Instant};
 
 use crate::encode::{DropReason, Encodable};
 use crate::ledger::Custody;
+use crate::spool::RecordId;
 use crate::transport::{Payload, PayloadId};
 
 /// Items of a batch that are next to each other.
 #[derive(Debug)]
 pub(super) struct Piece<B: Encodable> {
-    pub(super) batch: Arc<B>,
-    pub(super) range: Range<B::Position>,
+    pub(super) source: Source<B>,
     pub(super) custody: Custody,
+}
+
+/// Where the items are.
+#[derive(Debug)]
+pub(super) struct Source<B: Encodable> {
+    batch: Arc<B>,
+    range: Range<B::Position>,
+    is_divided: bool,
 }
 
 impl<B: Encodable> Piece<B> {
     pub(super) fn whole(batch: Arc<B>, custody: Custody) -> Self {
         let range = batch.whole();
         Self {
-            batch,
-            range,
+            source: Source {
+                batch,
+                range,
+                is_divided: false,
+            },
             custody,
         }
+    }
+
+    /// Takes the `items` before `end` out.
+    pub(super) fn split_off(&mut self, end: B::Position, items: usize) -> Self {
+        let start = std::mem::replace(&mut self.source.range.start, end);
+        let source = Source {
+            batch: Arc::clone(&self.source.batch),
+            range: start..end,
+            is_divided: self.source.is_divided,
+        };
+        Self {
+            source,
+            custody: self.custody.split_off(items),
+        }
+    }
+}
+
+impl<B: Encodable> Source<B> {
+    /// The same, as part of a payload that was sent before.
+    pub(super) fn divided(mut self) -> Self {
+        self.is_divided = true;
+        self
+    }
+
+    pub(super) fn is_divided(&self) -> bool {
+        self.is_divided
+    }
+
+    pub(super) fn start(&self) -> B::Position {
+        self.range.start
     }
 
     pub(super) fn cursor(&self) -> B::Cursor<'_> {
         self.batch.cursor_over(self.range.clone())
     }
 
-    /// Takes the `items` before `end` out.
-    pub(super) fn split_off(&mut self, end: B::Position, items: usize) -> Self {
-        let start = std::mem::replace(&mut self.range.start, end);
-        Self {
-            batch: Arc::clone(&self.batch),
-            range: start..end,
-            custody: self.custody.split_off(items),
-        }
+    /// The place half-way, and the items before it; `None` for fewer than two items.
+    pub(super) fn middle(&self) -> Option<(B::Position, usize)> {
+        let middle = B::middle(&self.cursor())?;
+        let first_half = self.batch.cursor_over(self.range.start..middle);
+        Some((middle, B::remaining(&first_half)))
     }
 }
 
-/// A piece and its bytes.
+/// Encoded items.
 #[derive(Debug)]
 pub(super) struct Parcel<B: Encodable> {
     pub(super) id: PayloadId,
@@ -53,10 +91,14 @@ pub(super) struct Parcel<B: Encodable> {
     pub(super) key: Option<String>,
     /// Items in the body.
     pub(super) items: usize,
-    /// Items of the piece that are not in the body. In custody until the parcel is settled, so that encoding the piece anew
+    /// Items of the source that are not in the body. In custody until the parcel is settled, so that encoding them anew
     /// counts them once.
     pub(super) left_out: Vec<(DropReason, usize)>,
-    pub(super) piece: Piece<B>,
+    pub(super) custody: Custody,
+    /// What it can be encoded from anew; nothing when it was read back from disk.
+    pub(super) source: Option<Source<B>>,
+    /// Its copy on disk.
+    pub(super) record: Option<RecordId>,
     pub(super) attempts: Attempts,
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::EncodedExporter;
-use super::parcel::Parcel;
+use super::parcel::{Parcel, Piece, Source};
 use crate::encode::{DropReason, Encodable, Encoder, Verdict};
 use crate::export::{Deadline, Health};
 use crate::ledger::Custody;
@@ -95,14 +95,13 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     /// Keeps the payload for another attempt, unless its items have become too old.
     fn retry_later(&mut self, parcel: Parcel<B>, server_wish: Option<Duration>, why: String) {
         let now = Instant::now();
-        let expires = parcel
-            .piece
-            .custody
-            .since()
-            .checked_add(self.options.max_age);
+        let max_age = match (&parcel.record, &self.stock) {
+            (Some(_), Some(stock)) => stock.max_age(),
+            _ => self.options.max_age,
+        };
+        let expires = parcel.custody.since().checked_add(max_age);
         if expires.is_some_and(|expires| expires <= now) {
-            self.health =
-                Health::Losing(format!("given up after {:?}: {why}", self.options.max_age));
+            self.health = Health::Losing(format!("given up after {max_age:?}: {why}"));
             return self.finish(parcel, |custody| custody.dropped(DropReason::Expired));
         }
         self.health = Health::Waiting(why);
@@ -113,41 +112,61 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     }
 
     /// The server takes less than we thought: from now on payloads are half as large.
-    fn divide_by_size(&mut self, parcel: Parcel<B>, message: String) {
+    fn divide_by_size(&mut self, mut parcel: Parcel<B>, message: String) {
         self.gate.reset();
-        if parcel.items < 2 || parcel.encoded_bytes <= MIN_PAYLOAD_BYTES {
-            self.health = Health::Losing(message);
-            return self.finish(parcel, |custody| custody.dropped(DropReason::TooLarge));
-        }
         let half = (parcel.encoded_bytes / 2).max(MIN_PAYLOAD_BYTES);
-        self.max_payload_bytes = self.max_payload_bytes.min(half);
-        self.buffers.give(parcel.body);
-        self.pieces.push_front(parcel.piece);
+        let divisible = parcel.items > 1 && parcel.encoded_bytes > MIN_PAYLOAD_BYTES;
+        match parcel.source.take_if(|_| divisible) {
+            Some(source) => {
+                self.max_payload_bytes = self.max_payload_bytes.min(half);
+                let piece = self.unpack(parcel, source);
+                self.pieces.push_front(piece);
+            }
+            None => {
+                self.health = Health::Losing(message);
+                self.finish(parcel, |custody| custody.dropped(DropReason::TooLarge));
+            }
+        }
     }
 
     /// One item is bad: each half is tried by itself, so that the others get through.
-    fn divide_in_halves(&mut self, parcel: Parcel<B>, message: String) {
+    fn divide_in_halves(&mut self, mut parcel: Parcel<B>, message: String) {
         self.gate.reset();
         self.refused_halves += 1;
-        let middle = B::middle(&parcel.piece.cursor());
-        let (Some(middle), true) = (middle, self.refused_halves <= MAX_REFUSED_HALVES) else {
+        let divisible = self.refused_halves <= MAX_REFUSED_HALVES;
+        let source = parcel.source.take_if(|_| divisible);
+        let middle = source.as_ref().and_then(Source::middle);
+        let (Some(source), Some((middle, first_items))) = (source, middle) else {
             return self.rejected(parcel, message);
         };
-        self.buffers.give(parcel.body);
-        let mut second = parcel.piece;
-        let first_items = B::remaining(&second.batch.cursor_over(second.range.start..middle));
+        let mut second = self.unpack(parcel, source);
         let first = second.split_off(middle, first_items);
         self.pieces.push_front(second);
         self.pieces.push_front(first);
     }
 
-    /// Settles what was sent as `settle` says, and drops what the encoder had left out.
-    fn finish(&mut self, parcel: Parcel<B>, settle: impl FnOnce(Custody)) {
+    /// A parcel that is to be encoded anew.
+    fn unpack(&mut self, parcel: Parcel<B>, source: Source<B>) -> Piece<B> {
         self.buffers.give(parcel.body);
-        let mut custody = parcel.piece.custody;
+        if let (Some(stock), Some(record)) = (&mut self.stock, parcel.record) {
+            stock.replace(record);
+        }
+        Piece {
+            source: source.divided(),
+            custody: parcel.custody,
+        }
+    }
+
+    /// Settles what was sent as `settle` says, and drops what the encoder had left out.
+    pub(super) fn finish(&mut self, parcel: Parcel<B>, settle: impl FnOnce(Custody)) {
+        self.buffers.give(parcel.body);
+        let mut custody = parcel.custody;
         let sent = custody.split_off(parcel.items);
         settle(sent);
         self.leave_out(custody, &parcel.left_out);
+        if let (Some(stock), Some(record)) = (&mut self.stock, parcel.record) {
+            stock.settle(record);
+        }
     }
 
     /// Drops what the encoder left out.

@@ -50,6 +50,7 @@ impl Worker {
             Progress::Done
         });
         self.say();
+        self.let_go();
     }
 
     fn export(&mut self, trees: Vec<Arc<SpanTree>>, custody: Custody) -> Progress {
@@ -70,6 +71,11 @@ impl Worker {
             Ok(exporter) => (self.exporter, self.trouble) = (Some(exporter), None),
             Err(error) => self.trouble = Some(format!("cannot start: {error}")),
         }
+        let lane = Arc::clone(&self.lane);
+        self.call(|exporter, _| {
+            exporter.start(&lane.ledger);
+            Progress::Done
+        });
     }
 
     /// Calls the exporter. One that panics is let go; the custody it held counts its items as lost.
@@ -86,10 +92,15 @@ impl Worker {
         let called = catch_unwind(AssertUnwindSafe(|| call(exporter, &deadline)));
         called.unwrap_or_else(|panic| {
             self.trouble = Some(format!("stopped by a defect: {}", panic_text(&*panic)));
-            let broken = self.exporter.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+            self.let_go();
             Progress::Done
         })
+    }
+
+    /// Drops the exporter, which may panic as well.
+    fn let_go(&mut self) {
+        let exporter = self.exporter.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(exporter)));
     }
 
     fn say(&self) {
