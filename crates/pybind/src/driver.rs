@@ -11,6 +11,7 @@ use hiq_core::tree::{ColumnKind, ColumnSpec, SpanTree};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::exception::Pending;
 use crate::gil::GilCell;
 use crate::runtime;
 use crate::state::Quiet;
@@ -87,10 +88,14 @@ impl Shared {
             return py.None();
         };
         let _quiet = Quiet::new();
-        function.call0(py).unwrap_or_else(|error| {
+        // The call may have ended with an exception (a coroutine's result is one), which must stay pending.
+        let pending = Pending::take();
+        let key = function.call0(py).unwrap_or_else(|error| {
             drop(error);
             py.None()
-        })
+        });
+        pending.restore();
+        key
     }
 
     fn hold(&self, py: Python<'_>, tree: &Arc<SpanTree>, own: usize) {
@@ -121,9 +126,12 @@ impl Held {
             return Some(newest);
         }
         let _quiet = Quiet::new();
-        self.keys.iter().position(|known| {
+        let pending = Pending::take();
+        let at = self.keys.iter().position(|known| {
             known.value.is(key) || known.value.bind(py).eq(key.bind(py)).unwrap_or(false)
-        })
+        });
+        pending.restore();
+        at
     }
 
     fn drop_oldest_key(&mut self) {

@@ -149,9 +149,14 @@ impl ThreadState {
     pub(crate) fn end_or_forget(&mut self, id: SpanId, tick: u64, min_ticks: u64) {
         if min_ticks > 0
             && let Some(tree) = self.open()
-            && tree.forget_short_leaf(id, tick, min_ticks)
         {
-            return;
+            if tree.forget_short_leaf(id, tick, min_ticks) {
+                return;
+            }
+            if tree.is_short_lone_root(id, tick, min_ticks) {
+                drop(self.take_tree());
+                return;
+            }
         }
         self.end(id, tick);
     }

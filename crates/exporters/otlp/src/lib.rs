@@ -3,6 +3,8 @@
 mod cache;
 mod encode_json;
 mod encode_proto;
+mod exporter;
+mod file;
 mod flags;
 mod json;
 mod judge;
@@ -12,3 +14,5 @@ mod value;
 
 pub use encode_json::OtlpJsonEncoder;
 pub use encode_proto::OtlpProtoEncoder;
+pub use exporter::{OtlpFileExporter, OtlpHttpExporter};
+pub use file::FileTransport;

@@ -1,8 +1,12 @@
 //! Every exporter of this build, by the name that users write. A new one adds a line to [`EXPORTERS`].
 
+use std::path::PathBuf;
+use std::str::FromStr;
+
 use hiq_core::batch::TreeBatch;
-use hiq_core::config::{ConfigError, Env, Settings, Warning};
+use hiq_core::config::{ConfigError, Env, OtlpOptions, OtlpSettings, ProxySettings, Secret, Settings, Warning};
 use hiq_core::export::Exporter;
+use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -18,18 +22,79 @@ pub(super) struct Spec {
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Spec>;
 
-const EXPORTERS: [(&str, Read); 1] = [("memory", |_, _, _| {
-    Ok(spec("memory", || Ok(Box::new(memory::MemoryExporter))))
-})];
+const EXPORTERS: [(&str, Read); 4] = [
+    ("otlp", otlp),
+    ("file", file),
+    ("console", console),
+    ("memory", |_, _, _| Ok(spec("memory", || Ok(Box::new(memory::MemoryExporter))))),
+];
 
 fn spec(
     name: &str,
     build: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync + 'static,
 ) -> Spec {
-    Spec {
-        name: name.to_owned(),
-        build: Box::new(build),
-    }
+    Spec { name: name.to_owned(), build: Box::new(build) }
+}
+
+fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -> PyResult<Spec> {
+    let known = [
+        "endpoint",
+        "protocol",
+        "headers",
+        "timeout_s",
+        "compression",
+        "certificate",
+        "client_certificate",
+        "client_key",
+    ];
+    arguments.refuse_unknown(&known)?;
+    let mut options = OtlpOptions::default();
+    options.endpoint = arguments.text("endpoint")?;
+    options.protocol = parsed(arguments.text("protocol")?)?;
+    options.compression = parsed(arguments.text("compression")?)?;
+    options.timeout = arguments.seconds("timeout_s")?;
+    options.headers = headers(arguments)?;
+    options.certificate = arguments.text("certificate")?.map(PathBuf::from);
+    options.client_certificate = arguments.text("client_certificate")?.map(PathBuf::from);
+    options.client_key = arguments.text("client_key")?.map(PathBuf::from);
+    let settings = OtlpSettings::for_traces(&options, env, warnings).map_err(|error| errors::config(&error))?;
+    let proxies = ProxySettings::from_env(env, warnings);
+    let exporter = OtlpHttpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    Ok(spec("otlp", move || exporter.build()))
+}
+
+fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
+    text.map(|text| text.parse()).transpose().map_err(|error| errors::config(&error))
+}
+
+fn headers(arguments: &Arguments<'_, '_>) -> PyResult<Option<Vec<(String, Secret)>>> {
+    let Some(given) = arguments.get("headers")? else { return Ok(None) };
+    let given = given.cast::<PyDict>().map_err(|_| wrong_type("headers", &given, "a dict"))?;
+    let pairs = given.iter().map(|(name, value)| {
+        let name: String = name.extract().map_err(|_| wrong_type("headers", &name, "names as text"))?;
+        // The value may be a secret: it is not shown.
+        let value: String = value.extract().map_err(|_| wrong_type(&format!("headers[{name}]"), &value, "a text"))?;
+        Ok((name, Secret::new(value)))
+    });
+    pairs.collect::<PyResult<Vec<_>>>().map(Some)
+}
+
+fn file(arguments: &Arguments<'_, '_>, _env: &Env, _warnings: &mut Vec<Warning>) -> PyResult<Spec> {
+    arguments.refuse_unknown(&["path"])?;
+    let path = arguments.text("path")?.ok_or_else(|| {
+        errors::config(&ConfigError::new("path", "the file exporter has no path", "add \"path\": \"trace.otlp.jsonl\""))
+    })?;
+    written("file", path)
+}
+
+fn console(arguments: &Arguments<'_, '_>, _env: &Env, _warnings: &mut Vec<Warning>) -> PyResult<Spec> {
+    arguments.refuse_unknown(&[])?;
+    written("console", "/dev/stdout".to_owned())
+}
+
+fn written(name: &str, path: String) -> PyResult<Spec> {
+    let exporter = OtlpFileExporter::new(path).map_err(|error| errors::config(&error))?;
+    Ok(spec(name, move || exporter.build()))
 }
 
 /// What `exporters=` says, else `OTEL_TRACES_EXPORTER`, else OTLP.

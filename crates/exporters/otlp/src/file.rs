@@ -1,0 +1,60 @@
+//! A file as a wire: one payload a line, appended.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use hiq_core::config::ConfigError;
+use hiq_core::export::Deadline;
+use hiq_core::transport::{
+    Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportErrorKind, TransportLimits,
+};
+
+/// Bytes of a line at most: readers hold a line in memory.
+const MAX_LINE_BYTES: usize = 16 << 20;
+
+/// Appends each payload as a line of its own, whole or not at all: several processes may write to one file.
+#[derive(Debug)]
+pub struct FileTransport {
+    path: PathBuf,
+    file: File,
+    line: Vec<u8>,
+    settled: Vec<Outcome>,
+}
+
+impl FileTransport {
+    /// Opens `path` for appending; it is made if need be.
+    pub fn open(path: &Path) -> Result<Self, ConfigError> {
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
+            let problem = format!("{} cannot be written: {error}", path.display());
+            ConfigError::new("path", problem, "name a file in a folder that exists and that you may write to")
+        })?;
+        Ok(Self { path: path.to_owned(), file, line: Vec::new(), settled: Vec::new() })
+    }
+
+    /// In one write, so that lines of several processes do not mix.
+    fn append(&mut self, body: &[u8]) -> Result<Reply, TransportError> {
+        self.line.clear();
+        self.line.extend_from_slice(body);
+        self.line.push(b'\n');
+        self.file.write_all(&self.line).map(|()| Reply::Acknowledged).map_err(|error| {
+            let message = format!("{} cannot be written: {error}; is the disk full?", self.path.display());
+            TransportError::new(TransportErrorKind::Connect, message)
+        })
+    }
+}
+
+impl Transport for FileTransport {
+    fn limits(&self) -> TransportLimits {
+        TransportLimits::one_at_a_time(MAX_LINE_BYTES)
+    }
+
+    fn submit(&mut self, id: PayloadId, payload: &Payload<'_>, _deadline: &Deadline) {
+        let result = self.append(payload.body);
+        self.settled.push(Outcome::new(id, result));
+    }
+
+    fn poll(&mut self, _deadline: &Deadline, outcomes: &mut Vec<Outcome>) {
+        outcomes.append(&mut self.settled);
+    }
+}
