@@ -13,9 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 import hiq
+import pytest
 from hiq import _hiq
 
 SCENARIOS = Path(__file__).parent / "scenarios"

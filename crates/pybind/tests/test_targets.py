@@ -15,9 +15,8 @@ import threading
 import zlib
 from collections import Counter
 
-import pytest
-
 import hiq
+import pytest
 from hiq.testing import InMemoryExporter
 
 PROGRAM = """
@@ -225,7 +224,11 @@ def test_c_targets_are_traced_and_restored(title: str, spans) -> None:
 def test_code_attributes_say_where_the_function_is(program, spans) -> None:
     module = program(PROGRAM)
     hiq.instrument(
-        [[module.__name__, "Sub", "method", "m"], [module.__name__, "", "decorated", "dd"], ["zlib", "", "crc32", "crc"]]
+        [
+            [module.__name__, "Sub", "method", "m"],
+            [module.__name__, "", "decorated", "dd"],
+            ["zlib", "", "crc32", "crc"],
+        ]
     )
     module.Sub().method(1)
     module.decorated()
@@ -276,7 +279,10 @@ def test_what_cannot_be_traced_is_told_in_one_line_and_the_rest_is_traced(title:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (["builtins", "list", "__len__", "n"], "list.__len__ cannot be traced: the interpreter calls it through a slot"),
+        (
+            ["builtins", "list", "__len__", "n"],
+            "list.__len__ cannot be traced: the interpreter calls it through a slot",
+        ),
         (["builtins", "bool", "bit_length", "n"], "bit_length is inherited from int, name that type in the row"),
         (["no_such_module", "", "f", "n"], "No module named 'no_such_module'"),
         (["json", "", "no_such", "n"], "module 'json' has no attribute 'no_such'"),
@@ -291,7 +297,10 @@ def test_refusals_outside_the_program(row: list[str], reason: str, capsys) -> No
 
 
 def test_a_module_that_fails_while_it_loads_is_told_of(tmp_path, monkeypatch, capsys) -> None:
-    for name, code, reason in (("dies", "raise RuntimeError('boom')", "RuntimeError: boom"), ("exits", "exit(3)", "SystemExit: 3")):
+    for name, code, reason in (
+        ("dies", "raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("exits", "exit(3)", "SystemExit: 3"),
+    ):
         (tmp_path / f"program_{name}.py").write_text(code, encoding="utf-8")
         monkeypatch.syspath_prepend(str(tmp_path))
         hiq.HiQLatency([[f"program_{name}", "", "f", "f"]]).disable()
@@ -337,7 +346,9 @@ def test_attributes_are_read_set_and_deleted_on_the_original(program) -> None:
 def test_traced_functions_pickle_by_reference(program) -> None:
     module = program(PROGRAM)
     name = module.__name__
-    hiq.instrument([[name, "", "function", "function"], [name, "Base", "static", "static"], [name, "Base", "klass", "klass"]])
+    hiq.instrument(
+        [[name, "", "function", "function"], [name, "Base", "static", "static"], [name, "Base", "klass", "klass"]]
+    )
     for value in (module.function, module.Base.static, module.Base.klass):
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             again = pickle.loads(pickle.dumps(value, protocol))
@@ -498,7 +509,9 @@ def test_wildcards_take_methods_of_classes_and_explicit_rows_say_the_name(progra
 
 
 def test_a_wildcard_for_classes(program, spans) -> None:
-    module = program("class A:\n    def run(self): pass\nclass AB:\n    def run(self): pass\nclass B:\n    def run(self): pass\n")
+    module = program(
+        "class A:\n    def run(self): pass\nclass AB:\n    def run(self): pass\nclass B:\n    def run(self): pass\n"
+    )
     hiq.instrument([[module.__name__, "A*", "run", "run"]])
     module.A().run(), module.AB().run(), module.B().run()
     assert traced_names(spans) == ["__run", "__run"]

@@ -309,6 +309,9 @@ def load_conf(path: str) -> list[dict[str, Any]]:
 def parse_conf(rows: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """The same from HiQ's list of rows."""
 
+def check_conf(path: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The good rows of a conf file, and what is wrong with the others."""
+
 def status_set(name: str, on: bool) -> bool:
     """Switches the global status `name` for all processes of this user. False when the file cannot be written."""
 

@@ -36,7 +36,10 @@ def install() -> None:
 def carry_over(restart: Callable[..., None], *arguments: Any) -> None:
     """Lets spawned children call `restart(*arguments)`, both picklable by name, before anything else of the program."""
     global _restart
+    is_first = _restart is None
     _restart = _Restart(restart, arguments)
+    if not is_first:
+        return
     if "multiprocessing.spawn" in sys.modules:
         _send_with_preparation("multiprocessing.spawn", sys.modules["multiprocessing.spawn"])
     else:

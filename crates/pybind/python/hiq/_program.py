@@ -17,6 +17,11 @@ __all__ = ["Program"]
 _OWN_FILE = __file__
 
 
+OnName = Callable[[str], None]
+# Told what conf rows may call the main module; answers with what is to be told of each name that it defines.
+Begin = Callable[[frozenset[str]], "OnName | None"]
+
+
 class Program:
     """`-m module arguments` or `script arguments`; a script may be a folder or an archive."""
 
@@ -25,33 +30,28 @@ class Program:
         self._target = command[1] if self._is_module else command[0]
         self._arguments = command[2:] if self._is_module else command[1:]
 
-    @property
-    def names(self) -> frozenset[str]:
-        """What conf rows may call the module that runs as `__main__`."""
+    def possible_names(self) -> frozenset[str]:
+        """What conf rows could call the module that runs as `__main__`, before it is looked for."""
         if self._is_module:
             return frozenset({"__main__", self._target, f"{self._target}.__main__"})
-        stem = os.path.splitext(os.path.basename(self._target))[0]
-        return frozenset({"__main__", stem})
+        return _script_names(self._target)
 
-    def run(self, on_name: Callable[[str], None] | None = None) -> None:
-        """Runs it to its end. Its exceptions go on to the interpreter, without our frames.
-
-        `on_name` is told of each name that the main module has just defined.
-        """
+    def run(self, begin: Begin | None = None) -> None:
+        """Runs it to its end. Its exceptions go on to the interpreter, without our frames."""
         main = _new_main()
         try:
-            self._run(main, on_name)
+            self._run(main, begin)
         except SystemExit:
             raise
         except BaseException as error:
             _leave_our_frames_out(error)
             raise
 
-    def _run(self, main: types.ModuleType, on_name: Callable[[str], None] | None) -> None:
+    def _run(self, main: types.ModuleType, begin: Begin | None) -> None:
         if self._is_module:
             _set_first_path(os.getcwd(), if_unsafe_only=True)
             sys.argv = ["-m", *self._arguments]
-            _run_module(self._target, main, on_name)
+            _run_module(self._target, main, begin)
         elif pkgutil.get_importer(self._target) is not None:
             _set_first_path(self._target)
             sys.argv = [self._target, *self._arguments]
@@ -61,7 +61,7 @@ class Program:
             code = _code_of_script(self._target, main)
             _set_first_path(os.path.dirname(os.path.realpath(self._target)), if_unsafe_only=True)
             sys.argv = [self._target, *self._arguments]
-            _execute(code, main, on_name)
+            _execute(code, main, begin(_script_names(self._target)) if begin else None)
 
 
 class _Watched(MutableMapping[str, Any]):
@@ -88,6 +88,10 @@ class _Watched(MutableMapping[str, Any]):
         return len(self._namespace)
 
 
+def _script_names(script: str) -> frozenset[str]:
+    return frozenset({"__main__", os.path.splitext(os.path.basename(script))[0]})
+
+
 def _new_main() -> types.ModuleType:
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = sys.modules["builtins"]
@@ -108,14 +112,19 @@ def _set_first_path(path: str, if_unsafe_only: bool = False) -> None:
         sys.path.insert(0, path)
 
 
-def _run_module(name: str, main: types.ModuleType, on_name: Callable[[str], None] | None) -> None:
-    if on_name is None:
+def _run_module(name: str, main: types.ModuleType, begin: Begin | None) -> None:
+    if begin is None:
         runpy._run_module_as_main(name)  # type: ignore[attr-defined]
         return
     try:
         _, spec, code = runpy._get_module_details(name, _ModuleError)  # type: ignore[attr-defined]
     except _ModuleError as error:
         sys.exit(f"{sys.executable}: {error}")
+    # Of a package, what runs is the `__main__` in it.
+    on_name = begin(frozenset({"__main__", spec.name}))
+    if on_name is None:
+        runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+        return
     sys.argv[0] = spec.origin
     main.__dict__.update(
         __file__=spec.origin,
@@ -154,7 +163,7 @@ def _refuse(text: str) -> NoReturn:
     sys.exit(2)
 
 
-def _execute(code: types.CodeType, main: types.ModuleType, on_name: Callable[[str], None] | None) -> None:
+def _execute(code: types.CodeType, main: types.ModuleType, on_name: OnName | None) -> None:
     if on_name is None:
         exec(code, main.__dict__)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ __all__ = ["Row", "read_rows", "rows_of_table"]
 class Row:
     """One conf row: what is traced, and as what."""
 
-    __slots__ = ("attributes", "class_name", "function", "min_duration_ns", "module", "name", "place")
+    __slots__ = ("attributes", "class_name", "function", "min_duration_ns", "module", "name", "place", "title")
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self.module: str = row["module"]
@@ -25,19 +26,22 @@ class Row:
         self.min_duration_ns: int = row.get("min_duration_ns") or 0
         self.attributes: dict[str, Any] = dict(row.get("attributes") or {})
         self.place: str = row.get("place") or ""
+        # As HiQ's messages write it.
+        self.title = f"{self.module}.{self.class_name}.{self.function}"
 
     @property
     def has_wildcard(self) -> bool:
         return "*" in self.class_name or "*" in self.function
 
-    @property
-    def title(self) -> str:
-        """The row as HiQ's messages write it."""
-        return f"{self.module}.{self.class_name}.{self.function}"
-
     def name_of(self, function: str) -> str:
         """The span name of one of the functions that a wildcard stands for."""
         return self.name.replace("*", function)
+
+    def of_main(self) -> Row:
+        """The same row for the module that runs as `__main__`."""
+        row = copy.copy(self)
+        row.module = "__main__"
+        return row
 
     def as_list(self) -> list[str]:
         return [self.module, self.class_name, self.function, self.name]

@@ -48,9 +48,9 @@ class InMemoryExporter(Exporter):
             self._handle = None
 
     def spans(self) -> list[dict[str, Any]]:
-        """The spans that are finished now."""
+        """The spans that are finished now, by their start."""
         _hiq.flush()
-        return _hiq.memory_spans()
+        return sorted(_hiq.memory_spans(), key=lambda span: int(span["start_unix_nanos"]))
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Those of this name."""

@@ -2,7 +2,12 @@ import hiq
 import shop
 from clock import scripted, seconds
 
-rows = [["shop", "", "main", "main"], ["shop", "", "func1", "f1"], ["shop", "", "func2", "f2"], ["shop", "", "func3", "f3"]]
+rows = [
+    ["shop", "", "main", "main"],
+    ["shop", "", "func1", "f1"],
+    ["shop", "", "func2", "f2"],
+    ["shop", "", "func3", "f3"],
+]
 memory = scripted("get_memory_mb", 84.25, 84.25, 90.0, 91.5, 91.5, 91.5, 100.75, 100.75)
 count = scripted("items", 1, 2, 3, 3, 4, 4, 2, 7)
 driver = hiq.HiQLatency(rows, metric_funcs=[seconds(*range(8)), memory, count])

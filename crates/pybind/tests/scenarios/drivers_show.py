@@ -1,7 +1,12 @@
 import hiq
 from clock import seconds
 
-rows = [["shop", "", "main", "main"], ["shop", "", "func1", "f1"], ["shop", "", "func2", "f2"], ["shop", "", "func3", "x"]]
+rows = [
+    ["shop", "", "main", "main"],
+    ["shop", "", "func1", "f1"],
+    ["shop", "", "func2", "f2"],
+    ["shop", "", "func3", "x"],
+]
 # HiQ's second drawing of a tree lacks what its first one took away: each is drawn once.
 for shown in ({}, {"show_key": True}, {"time_format": "_timestamp_"}, {"ignore_empty_tree": True, "show_key": True}):
     driver = hiq.HiQLatency(rows, metric_funcs=[seconds(0, 0.5, 1, 1.25, 2, 2.5, 3, 4)])

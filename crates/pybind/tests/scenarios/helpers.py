@@ -16,8 +16,25 @@ class Plain:
 
 
 values = (
-    1, 2.5, True, None, "x" * 101, "short", b"abc", [], list(range(11)), list(range(12)), [[1, [2, [3]]], "é"],
-    {}, {"a": 1, "b": "two"}, {"a": 1, "b": 2, "c": [1, {"d": 2}], "e": 3}, (1, 2), {1, 2}, Sized(), Plain(), range(3),
+    1,
+    2.5,
+    True,
+    None,
+    "x" * 101,
+    "short",
+    b"abc",
+    [],
+    list(range(11)),
+    list(range(12)),
+    [[1, [2, [3]]], "é"],
+    {},
+    {"a": 1, "b": "two"},
+    {"a": 1, "b": 2, "c": [1, {"d": 2}], "e": 3},
+    (1, 2),
+    {1, 2},
+    Sized(),
+    Plain(),
+    range(3),
 )
 for value in values:
     print(func_args_handler((value,)), func_args_handler({"k": value}))
@@ -36,7 +53,12 @@ for text in ("", "0", "1", "False", "false", "no", "''", "[]", "None", "0.0", "2
     os.environ["SCENARIO"] = text
     print(repr(text), get_env_bool("SCENARIO"), get_env_bool("NOT_SET", True), get_env_bool("NOT_SET"))
 os.environ["SCENARIO"] = "12"
-print(hiq.get_env_int("SCENARIO"), hiq.get_env_float("SCENARIO"), hiq.get_env_int("NOT_SET", 4), hiq.get_env_float("NOT_SET"))
+print(
+    hiq.get_env_int("SCENARIO"),
+    hiq.get_env_float("SCENARIO"),
+    hiq.get_env_int("NOT_SET", 4),
+    hiq.get_env_float("NOT_SET"),
+)
 
 calls = []
 
@@ -71,7 +93,11 @@ print(read_csv_to_list("table.csv"), read_csv_to_list("missing.csv"), get_hiq_ta
 print(len(get_hiq_table("table.json")), len(get_hiq_table("table.csv")))
 hiq.write_file("folder/out.txt", "one\ntwo\nthree")
 print(hiq.read_file("folder/out.txt"), hiq.read_file("folder/out.txt", by_line=False, strip=True))
-print(hiq.read_file("folder/out.txt", binary_mode=True), hiq.read_file("nothing"), hiq.read_file("table.json", as_json=True))
+print(
+    hiq.read_file("folder/out.txt", binary_mode=True),
+    hiq.read_file("nothing"),
+    hiq.read_file("table.json", as_json=True),
+)
 print(hiq.read_file("folder/out.txt", filter_func=lambda line: "t" in line), hiq.ensure_folder("folder/sub/file.txt"))
 try:
     hiq.read_file("nothing", raise_=True)

@@ -8,8 +8,8 @@ import sys
 from typing import Any
 
 from .. import _hiq
-from .._resolve import NotTraceable, find
-from .._rows import Row, read_rows
+from .._resolve import Found, NotTraceable, find
+from .._rows import Row
 from .run import put_current_folder_first
 
 __all__ = ["check"]
@@ -20,43 +20,55 @@ def check(conf: str) -> int:
     put_current_folder_first()
     if not os.path.exists(conf):
         raise _hiq.ConfigError(f"{conf}: there is no such conf file")
-    rows, problems = read_rows(conf), []
+    rows, problems = _hiq.check_conf(conf)
     targets: dict[tuple[int, str], Row] = {}
-    for row in rows:
+    for row in map(Row, rows):
         for found in find(row):
-            if isinstance(found, NotTraceable):
-                problems.append(f"{_place(row, conf)}{row.title}: {found}{_fix(row)}")
-                continue
-            earlier = targets.setdefault((id(found.owner), found.attribute), row)
-            if earlier is not row and not (earlier.has_wildcard or row.has_wildcard):
-                problems.append(
-                    f"{_place(row, conf)}{row.title}: the same target as {earlier.name}; remove one of the rows"
-                )
+            problem = _problem(row, found, targets)
+            if problem:
+                problems.append(f"{row.place}:{problem}")
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     sys.stdout.write(f"{conf}: {len(rows)} rows, {len(targets)} targets, {len(problems)} problems\n")
     return 2 if problems else 0
 
 
-def _place(row: Row, conf: str) -> str:
-    return f"{row.place or conf}: "
+def _problem(row: Row, found: Found | NotTraceable, targets: dict[tuple[int, str], Row]) -> str:
+    """`column: what is wrong; what to do`, or nothing."""
+    if isinstance(found, NotTraceable):
+        column, wanted, known = _first_missing(row)
+        if column == 0:
+            return f"3: {row.title} cannot be traced: {found}"
+        close = difflib.get_close_matches(wanted, known, n=1)
+        return f"{column}: {row.title} is not there: {found}" + (f"; did you mean {close[0]}?" if close else "")
+    earlier = targets.setdefault((id(found.owner), found.attribute), row)
+    if earlier is row or earlier.has_wildcard or row.has_wildcard:
+        return ""
+    line = earlier.place.rpartition(":")[2]
+    return f"3: {row.title} is the target of line {line} as well; remove one of the rows"
 
 
-def _fix(row: Row) -> str:
-    """The name that was probably meant."""
-    wanted, known = _names_near(row)
-    close = difflib.get_close_matches(wanted, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _names_near(row: Row) -> tuple[str, list[str]]:
+def _first_missing(row: Row) -> tuple[int, str, list[str]]:
+    """The column that names what is not there, the name, and the names that are; column 0 when all are there."""
     owner: Any = sys.modules.get(row.module)
     if owner is None:
-        return row.module, sorted(sys.modules)
+        return 1, row.module, _modules_beside(row.module)
+    if row.has_wildcard:
+        return 3, row.function, []
     for part in filter(None, row.class_name.split(".")):
         if not hasattr(owner, part):
-            return part, [name for name in dir(owner) if isinstance(getattr(owner, name, None), type)]
+            return 2, part, [name for name in dir(owner) if isinstance(getattr(owner, name, None), type)]
         owner = getattr(owner, part)
-    if hasattr(owner, row.function):
-        return "", []
-    return row.function, [name for name in dir(owner) if callable(getattr(owner, name, None))]
+    if not hasattr(owner, row.function):
+        return 3, row.function, [name for name in dir(owner) if callable(getattr(owner, name, None))]
+    return 0, "", []
+
+
+def _modules_beside(name: str) -> list[str]:
+    import pkgutil
+
+    package, dot, _ = name.rpartition(".")
+    parent = sys.modules.get(package)
+    paths = getattr(parent, "__path__", None) if package else None
+    found = {f"{package}{dot}{module.name}" for module in pkgutil.iter_modules(paths)}
+    return sorted(found | sys.modules.keys())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _hiq, _processes, tracing
 from .._imports import ModuleWatch
-from .._program import Program
+from .._program import OnName, Program
 from .._rows import Row, read_rows
 from .._targets import Instrumentation
 from ..exporters import ConsoleExporter, Exporter, FileExporter, OtlpExporter
@@ -21,7 +21,6 @@ __all__ = ["restart_in_child", "run"]
 
 def run(command: list[str], options: argparse.Namespace) -> int:
     """Runs the program to its end; its exceptions and its exit code go on."""
-    program = Program(command)
     conf = None if options.conf is None else os.path.abspath(options.conf)
     rows = [] if conf is None else _read(conf)
     settings = _settings(options)
@@ -30,10 +29,18 @@ def run(command: list[str], options: argparse.Namespace) -> int:
         from ..logs import install_log_ids
 
         install_log_ids()
-    tracer = _Tracer(rows, program.names)
+    program = Program(command)
+    tracer = _Tracer(rows)
     tracer.watch_modules()
-    _processes.carry_over(restart_in_child, conf, settings, options.log_ids, sorted(program.names))
-    program.run(tracer.on_main_name if tracer.has_main_rows else None)
+    may_watch_main = tracer.has_rows_for(program.possible_names())
+
+    def begin(main_names: frozenset[str]) -> OnName | None:
+        tracer.set_main_names(main_names)
+        _processes.carry_over(restart_in_child, conf, settings, options.log_ids, sorted(main_names))
+        return tracer.on_main_name if tracer.has_main_rows else None
+
+    _processes.carry_over(restart_in_child, conf, settings, options.log_ids, [])
+    program.run(begin if may_watch_main else None)
     tracer.say_what_main_lacks()
     return 0
 
@@ -45,9 +52,9 @@ def restart_in_child(conf: str | None, settings: dict[str, Any], log_ids: bool, 
         from ..logs import install_log_ids
 
         install_log_ids()
-    rows = [] if conf is None else _read(conf)
-    tracer = _Tracer(rows, frozenset(main_names))
+    tracer = _Tracer([] if conf is None else _read(conf))
     tracer.watch_modules()
+    tracer.set_main_names(frozenset(main_names))
     if tracer.has_main_rows:
         _after_main_in_child(tracer)
     # The child's own children.
@@ -57,23 +64,27 @@ def restart_in_child(conf: str | None, settings: dict[str, Any], log_ids: bool, 
 class _Tracer:
     """Puts each row to work as soon as its module has run."""
 
-    def __init__(self, rows: list[Row], main_names: frozenset[str]) -> None:
+    def __init__(self, rows: list[Row]) -> None:
         self._rows: dict[str, list[Row]] = {}
-        self._main_rows: list[Row] = []
         for row in rows:
-            if row.module in main_names:
-                self._main_rows.append(_of_main(row))
-            if row.module != "__main__":
-                self._rows.setdefault(row.module, []).append(row)
+            self._rows.setdefault(row.module, []).append(row)
+        self._main_rows: list[Row] = []
         self._main_names_found: set[str] = set()
         self._instrumentation = Instrumentation(None, tracing.say_untraced)
+
+    def has_rows_for(self, modules: frozenset[str]) -> bool:
+        return not modules.isdisjoint(self._rows)
 
     @property
     def has_main_rows(self) -> bool:
         return bool(self._main_rows)
 
+    def set_main_names(self, names: frozenset[str]) -> None:
+        """What rows call the module that runs as `__main__`."""
+        self._main_rows = [row.of_main() for name in sorted(names) for row in self._rows.get(name, ())]
+
     def watch_modules(self) -> None:
-        ModuleWatch(frozenset(self._rows), self._on_module).install()
+        ModuleWatch(frozenset(self._rows) - {"__main__"}, self._on_module).install()
 
     def on_main_name(self, name: str) -> None:
         """A name of the main module has been given a value."""
@@ -89,7 +100,7 @@ class _Tracer:
     def say_what_main_lacks(self) -> None:
         for row in self._main_rows:
             name = row.class_name.partition(".")[0] or row.function
-            if "*" not in name and name not in self._main_names_found and row.module == "__main__":
+            if "*" not in name and name not in self._main_names_found:
                 tracing.say_untraced(row, f"the program does not define {name}")
 
     def _on_module(self, name: str, _module: Any) -> None:
@@ -100,20 +111,6 @@ class _Tracer:
             self._instrumentation.add(rows)
         except Exception as error:  # The program's code must not meet an error of ours.
             tracing.say(f"{rows[0].place or rows[0].title}: {type(error).__name__}: {error}")
-
-
-def _of_main(row: Row) -> Row:
-    return Row(
-        {
-            "module": "__main__",
-            "class": row.class_name,
-            "function": row.function,
-            "name": row.name,
-            "min_duration_ns": row.min_duration_ns,
-            "attributes": row.attributes,
-            "place": row.place,
-        }
-    )
 
 
 def _could_name(row: Row, name: str) -> bool:
