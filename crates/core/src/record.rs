@@ -118,6 +118,13 @@ impl OpenTree {
         true
     }
 
+    /// Whether the tree is nothing but its root `id`, which took less than `min_ticks`, and nothing of it has left.
+    pub fn is_short_lone_root(&self, id: SpanId, tick: u64, min_ticks: u64) -> bool {
+        let is_lone = self.builder.len() == 1 && self.split_at_spans == MAX_FINISHED_SPANS;
+        let lasted = tick.saturating_sub(self.builder.start_tick(0));
+        is_lone && self.root_id() == id && lasted < min_ticks
+    }
+
     /// The innermost open span.
     #[inline]
     pub fn current(&self) -> u32 {
