@@ -16,7 +16,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::attributes;
 use crate::gil::GilCell;
 use crate::module::errors;
-use crate::runtime::{self, Runtime};
+use crate::runtime::{self, ResourceSource, Runtime};
 use crate::{state, step, trace};
 
 mod memory;
@@ -169,8 +169,10 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
             &mut warnings,
         )?
     };
-    let resource = resource(&arguments, &merged)?;
+    let source = resource(&arguments, &merged)?;
+    let resource = source.detect();
     let mut runtime = Runtime::from_settings(&merged, Arc::clone(&resource));
+    runtime.source = Some(source);
     runtime.keep = keep_rules(&arguments)?;
     if let Some(header) = arguments.text("traceparent")? {
         runtime.parent = Some(parent(&header)?);
@@ -262,7 +264,10 @@ fn keep_rules(arguments: &Arguments<'_, '_>) -> PyResult<KeepRules> {
     Ok(rules)
 }
 
-fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<Resource>> {
+fn resource(
+    arguments: &Arguments<'_, '_>,
+    settings: &Settings,
+) -> PyResult<Arc<ResourceSource>> {
     let mut own: Vec<(String, Value)> =
         vec![("telemetry.sdk.language".to_owned(), "python".into())];
     if let Some(given) = arguments.get("resource")? {
@@ -276,10 +281,8 @@ fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<
     if let Some(name) = arguments.text("service_name")? {
         own.push(("service.name".to_owned(), name.into()));
     }
-    Ok(Arc::new(hiq_core::detect::resource(
-        &settings.resource,
-        own,
-    )))
+    let settings = settings.resource.clone();
+    Ok(Arc::new(ResourceSource { settings, own }))
 }
 
 fn pipeline(settings: &Settings, resource: Arc<Resource>) -> hiq_core::pipeline::PipelineBuilder {
@@ -306,13 +309,15 @@ fn add_exporter(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<u64> {
     let pipeline = match &before.pipeline {
         Some(pipeline) => pipeline.clone(),
         None => {
-            let resource = resource(
+            let source = resource(
                 &Arguments {
                     dict: &PyDict::new(py),
                 },
                 &merged,
             )?;
+            let resource = source.detect();
             let mut runtime = Runtime::from_settings(&merged, Arc::clone(&resource));
+            runtime.source = Some(source);
             let pipeline = pipeline(&merged, resource).build();
             runtime.pipeline = Some(pipeline.clone());
             runtime::replace(runtime);

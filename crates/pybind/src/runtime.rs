@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hiq_core::config::{Env, Settings};
+use hiq_core::config::{Env, ResourceSettings, Settings};
 use hiq_core::context::{Context, SAMPLED};
 use hiq_core::id::TraceId;
 use hiq_core::pipeline::Pipeline;
@@ -21,6 +21,7 @@ use hiq_core::value::Value;
 #[derive(Debug)]
 pub(crate) struct Runtime {
     pub(crate) resource: Arc<Resource>,
+    pub(crate) source: Option<Arc<ResourceSource>>,
     pub(crate) scope: Arc<Scope>,
     pub(crate) limits: SpanLimits,
     pub(crate) sampler: Sampler,
@@ -32,6 +33,20 @@ pub(crate) struct Runtime {
     shutdown_timeout: Duration,
 }
 
+/// What the resource is made of. It is made anew in a forked child, whose id and instance are its own.
+#[derive(Debug)]
+pub(crate) struct ResourceSource {
+    pub(crate) settings: ResourceSettings,
+    pub(crate) own: Vec<(String, Value)>,
+}
+
+impl ResourceSource {
+    pub(crate) fn detect(&self) -> Arc<Resource> {
+        let own = self.own.iter().cloned();
+        Arc::new(hiq_core::detect::resource(&self.settings, own))
+    }
+}
+
 impl Runtime {
     /// The same settings, exporting nothing.
     pub(crate) fn without_pipeline(&self) -> Self {
@@ -41,6 +56,7 @@ impl Runtime {
     fn with(&self, pipeline: Option<Pipeline>, parent: Option<Context>) -> Self {
         Self {
             resource: Arc::clone(&self.resource),
+            source: self.source.clone(),
             scope: Arc::clone(&self.scope),
             limits: self.limits,
             sampler: self.sampler.clone(),
@@ -56,6 +72,7 @@ impl Runtime {
     pub(crate) fn from_settings(settings: &Settings, resource: Arc<Resource>) -> Self {
         Self {
             resource,
+            source: None,
             scope: Arc::new(Scope::new("hiq", env!("CARGO_PKG_VERSION"))),
             limits: settings.limits,
             sampler: settings.sampler.clone(),
@@ -136,13 +153,18 @@ pub(crate) fn replace(runtime: Runtime) -> &'static Runtime {
     leaked
 }
 
-/// In a forked child: new roots hang under the span that was open at the fork.
+/// In a forked child: new roots hang under the span that was open at the fork, and tell of the process they are in.
 pub(crate) fn after_fork_in_child(inherited: Option<Context>) {
     let before = current();
-    if inherited.is_none() {
+    if inherited.is_none() && before.source.is_none() {
         return;
     }
-    replace(before.with(before.pipeline.clone(), inherited));
+    let parent = inherited.or_else(|| before.parent.clone());
+    let mut child = before.with(before.pipeline.clone(), parent);
+    if let Some(source) = &before.source {
+        child.resource = source.detect();
+    }
+    replace(child);
 }
 
 /// How long exit may take.
