@@ -537,7 +537,7 @@ impl Driver {
         let extras = Extras::from_reprs(overhead);
         let builder = HiqTree::builder(metric)
             .monotonic(is_time)
-            .zin_threshold(runtime::zin_threshold())
+            .zin_threshold(runtime::zin_threshold(py))
             .extras(extras);
         let tree = py.detach(|| projection.tree(builder, &fragments));
         Ok(Some(PyTree::from(tree)))

@@ -40,5 +40,5 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module::add_to_module(module)?;
     exporting::add_to_module(module)?;
     conf::add_to_module(module)?;
-    module.add_class::<tree::PyTree>()
+    tree::add_to_module(module)
 }

@@ -16,6 +16,8 @@ use hiq_core::sample::{KeepRules, Sampler};
 use hiq_core::time::Clock;
 use hiq_core::tree::{SpanLimits, SpanTree};
 use hiq_core::value::Value;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// The settings that spans are recorded with.
 #[derive(Debug)]
@@ -181,17 +183,32 @@ pub(crate) fn ticks_of(nanos: u64) -> u64 {
     }
 }
 
-static ZIN_THRESHOLD: AtomicU64 = AtomicU64::new(0);
+/// Not looked up yet: the bits of no number.
+static ZIN_THRESHOLD: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// HiQ's zero-span threshold, in seconds.
-pub(crate) fn zin_threshold() -> f64 {
+/// HiQ's zero-span threshold: `ZIN_THRESHOLD` as it was when the first tree was made.
+pub(crate) fn zin_threshold(py: Python<'_>) -> f64 {
     match ZIN_THRESHOLD.load(Ordering::Relaxed) {
-        0 => hiq_core::render::DEFAULT_ZIN_THRESHOLD,
+        u64::MAX => {
+            let given = environment(py, "ZIN_THRESHOLD").ok().flatten();
+            let given = given.and_then(|text| text.trim().parse().ok());
+            let threshold = given.unwrap_or(hiq_core::render::DEFAULT_ZIN_THRESHOLD);
+            set_zin_threshold(threshold);
+            threshold
+        }
         bits => f64::from_bits(bits),
     }
 }
 
-/// Sets HiQ's zero-span threshold (`ZIN_THRESHOLD`).
-pub(crate) fn set_zin_threshold(seconds: f64) {
-    ZIN_THRESHOLD.store(seconds.to_bits(), Ordering::Relaxed);
+/// Sets HiQ's zero-span threshold, in the unit of the value.
+pub(crate) fn set_zin_threshold(threshold: f64) {
+    ZIN_THRESHOLD.store(threshold.to_bits(), Ordering::Relaxed);
+}
+
+/// A variable as Python's `os.environ` has it now.
+pub(crate) fn environment(py: Python<'_>, name: &str) -> PyResult<Option<String>> {
+    let variables = py.import("os")?.getattr("environ")?;
+    let value = variables.call_method1("get", (name,))?;
+    let value = value.cast_into::<PyString>().ok();
+    Ok(value.map(|text| crate::attributes::lossless(&text)))
 }
