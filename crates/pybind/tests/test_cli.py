@@ -159,12 +159,12 @@ def test_a_folder_and_an_archive_run(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
         for name in ("__main__.py", "helper.py"):
             archive.write(tmp_path / "app" / name, name)
-    write(tmp_path, conf__DOT__csv="helper,,f,f\n")
+    write(tmp_path, conf__DOT__csv="helper,,f,help\n")
     for target in ("app", "app.zip"):
         plain = python(target, "x", folder=tmp_path)
         traced = python(*TRACED, "--conf", "conf.csv", "--file", f"{target}.jsonl", target, "x", folder=tmp_path)
         assert (traced.stdout, traced.stderr, traced.returncode) == (plain.stdout, plain.stderr, 0)
-        assert span_names(tmp_path / f"{target}.jsonl") == ["__f"]
+        assert span_names(tmp_path / f"{target}.jsonl") == ["__help"]
 
 
 def test_functions_are_traced_before_anybody_can_take_them_by_name(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Program:
             sys.argv = ["-m", *self._arguments]
             _run_module(self._target, main, begin)
         elif pkgutil.get_importer(self._target) is not None:
-            _set_first_path(self._target)
+            _set_first_path(os.path.abspath(self._target))
             sys.argv = [self._target, *self._arguments]
             # The private function is what `python folder` calls; the debugger and profilers build on it as well.
             runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]

@@ -218,7 +218,10 @@ def _read(owner: Any, attribute: str) -> Any:
     try:
         return getattr(owner, attribute)
     except AttributeError as error:
-        raise NotTraceable(_reason(error)) from error
+        # A module that has just run is still called partially initialized.
+        is_module = isinstance(owner, types.ModuleType)
+        reason = f"module {owner.__name__!r} has no attribute {attribute!r}" if is_module else _reason(error)
+        raise NotTraceable(reason) from error
 
 
 def _callable_in(attribute: str, holder: Any) -> Any:

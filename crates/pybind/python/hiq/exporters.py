@@ -33,8 +33,8 @@ class Exporter:
 class OtlpExporter(Exporter):
     """Sends OTLP over HTTP.
 
-    `protocol` is `http/protobuf` (default) or `http/json`; `endpoint` is the base URL (default http://localhost:4318),
-    to which `v1/traces` is added; `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or
+    `protocol` is `http/protobuf` (default) or `http/json`; `endpoint` (default http://localhost:4318) is used as it is,
+    with `/v1/traces` where it has no path; `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or
     `none`; the certificates are paths of PEM files.
     """
 
