@@ -140,7 +140,7 @@ impl Queue {
                 state = self.lock();
                 continue;
             }
-            self.note_settled(&mut state);
+            self.note_settled(&mut state, progress);
             match self.decide(&mut state, progress, deadline, now) {
                 Next::Do(task) => return task,
                 Next::WaitUntil(moment) => state = self.sleep(state, progress, moment, now),
@@ -230,8 +230,9 @@ impl Queue {
     }
 
     /// Answers a flush once nothing of what it waits for is with the exporter.
-    fn note_settled(&self, state: &mut State) {
-        if state.wanted > state.settled && self.ledger.in_flight() == 0 {
+    fn note_settled(&self, state: &mut State, progress: Progress) {
+        let nothing_under_way = || progress == Progress::Done || self.ledger.in_flight() == 0;
+        if state.wanted > state.settled && nothing_under_way() {
             state.settled = state.left();
             self.done.notify_all();
         }

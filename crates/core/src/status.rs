@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::LogLevel;
 use crate::export::Health;
 use crate::ledger::{Ledger, LedgerSnapshot};
 use crate::os;
@@ -16,7 +17,10 @@ const MAX_CHARS: usize = 600;
 
 /// Where status lines go.
 #[derive(Clone)]
-pub struct StatusSink(Option<Arc<Say>>);
+pub struct StatusSink {
+    say: Arc<Say>,
+    level: LogLevel,
+}
 
 type Say = dyn Fn(&str) + Send + Sync;
 
@@ -26,20 +30,24 @@ impl StatusSink {
         Self::to(|line| os::write_to_stderr(format!("{line}\n").as_bytes()))
     }
 
-    /// Nowhere (`OTEL_LOG_LEVEL=none`).
+    /// Nowhere.
     pub fn silent() -> Self {
-        Self(None)
+        Self::to(|_| {}).at_level(LogLevel::None)
     }
 
     /// To `sink`, which is handed lines without their line end, from the exporters' threads.
     pub fn to(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(sink)))
+        Self {
+            say: Arc::new(sink),
+            level: LogLevel::Info,
+        }
     }
 
-    fn say(&self, line: &str) {
-        if let Some(sink) = &self.0 {
-            sink(line);
-        }
+    /// Only lines of this importance (`OTEL_LOG_LEVEL`): losses are errors, waits are warnings. Default: all.
+    #[must_use]
+    pub fn at_level(mut self, level: LogLevel) -> Self {
+        self.level = level;
+        self
     }
 }
 
@@ -51,11 +59,7 @@ impl Default for StatusSink {
 
 impl fmt::Debug for StatusSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "StatusSink(on)"
-        } else {
-            "StatusSink(silent)"
-        })
+        write!(f, "StatusSink({:?})", self.level)
     }
 }
 
@@ -97,8 +101,10 @@ impl StatusLine {
             return;
         }
         self.said = state;
-        self.said_at = Some(now);
-        self.sink.say(&self.line(health, &ledger.snapshot()));
+        if state.level() <= self.sink.level {
+            self.said_at = Some(now);
+            (self.sink.say)(&self.line(health, &ledger.snapshot()));
+        }
     }
 
     fn line(&self, health: &Health, ledger: &LedgerSnapshot) -> String {
@@ -127,6 +133,14 @@ impl State {
             Health::Warned(_) => Self::Warned,
             Health::Waiting(_) => Self::Waiting,
             Health::Losing(_) => Self::Losing,
+        }
+    }
+
+    fn level(self) -> LogLevel {
+        match self {
+            Self::Fine => LogLevel::Info,
+            Self::Warned | Self::Waiting => LogLevel::Warn,
+            Self::Losing => LogLevel::Error,
         }
     }
 }
@@ -192,6 +206,27 @@ mod tests {
         line.update(&Health::Fine, &ledger, start);
         line.update(&waiting("no route"), &ledger, start + MIN_GAP);
         assert_eq!(said.take().len(), 1);
+    }
+
+    #[test]
+    fn the_level_says_how_much_is_said() {
+        let (said, mut line) = Said::line();
+        let (ledger, start) = (Ledger::new(), Instant::now());
+        for (level, lines) in [
+            (LogLevel::None, 0),
+            (LogLevel::Error, 1),
+            (LogLevel::Warn, 2),
+            (LogLevel::Info, 3),
+        ] {
+            line.said_at = None;
+            line.sink = line.sink.clone().at_level(level);
+            let losing = Health::Losing("refused".to_owned());
+            let states = [waiting("no route"), losing, Health::Fine];
+            for (minute, health) in (0..).zip(states) {
+                line.update(&health, &ledger, start + MIN_GAP * minute);
+            }
+            assert_eq!(said.take().len(), lines, "{level:?}");
+        }
     }
 
     #[test]

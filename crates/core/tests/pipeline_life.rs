@@ -397,6 +397,31 @@ fn an_exporter_that_panics_costs_its_batch_and_is_built_anew() {
     assert_eq!(ledger(&pipeline, "defective").exported, 2);
 }
 
+/// Says that it is done and keeps what it was given.
+#[derive(Debug, Default)]
+struct Forgetful(Vec<Custody>);
+
+impl Exporter<TreeBatch> for Forgetful {
+    fn export(&mut self, _: Arc<TreeBatch>, custody: Custody, _: &Deadline) -> Progress {
+        self.0.push(custody);
+        Progress::Done
+    }
+}
+
+#[test]
+fn an_exporter_that_never_settles_stops_neither_the_flow_nor_the_count() {
+    let build = || Ok::<_, Infallible>(Box::new(Forgetful::default()) as BoxedExporter);
+    let pipeline = silent().exporter("forgetful", build).build();
+    pipeline.offer(tree_of(3).0);
+    assert!(pipeline.flush(PATIENCE).is_complete());
+    pipeline.offer(tree_of(2).0);
+    assert!(pipeline.flush(PATIENCE).is_complete());
+    assert_eq!(ledger(&pipeline, "forgetful").in_flight, 5);
+    let _ = pipeline.shutdown(PATIENCE);
+    let end = ledger(&pipeline, "forgetful");
+    assert_eq!(end.dropped[DropReason::ExporterFailed], 5);
+}
+
 #[test]
 fn spans_that_were_sampled_out_are_counted_apart() {
     let pipeline = one_exporter(&Script::accepting(), at_once());

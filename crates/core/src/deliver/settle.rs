@@ -116,16 +116,13 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         self.gate.reset();
         let half = (parcel.encoded_bytes / 2).max(MIN_PAYLOAD_BYTES);
         let divisible = parcel.items > 1 && parcel.encoded_bytes > MIN_PAYLOAD_BYTES;
-        match parcel.source.take_if(|_| divisible) {
-            Some(source) => {
-                self.max_payload_bytes = self.max_payload_bytes.min(half);
-                let piece = self.unpack(parcel, source);
-                self.pieces.push_front(piece);
-            }
-            None => {
-                self.health = Health::Losing(message);
-                self.finish(parcel, |custody| custody.dropped(DropReason::TooLarge));
-            }
+        if let Some(source) = parcel.source.take_if(|_| divisible) {
+            self.max_payload_bytes = self.max_payload_bytes.min(half);
+            let piece = self.unpack(parcel, source);
+            self.pieces.push_front(piece);
+        } else {
+            self.health = Health::Losing(message);
+            self.finish(parcel, |custody| custody.dropped(DropReason::TooLarge));
         }
     }
 
