@@ -27,7 +27,7 @@ demo:
 
 test:
 	@scripts/preflight.sh rust
-	@$(RUN) scripts/tests.py
+	@$(RUN) scripts/suites.py
 
 integration:
 	@scripts/preflight.sh rust go

@@ -47,7 +47,7 @@ def main() -> int:
     delivered = hiq.flush()
 
     heading("One request, as HiQ shows it")
-    request_to_show(driver).show()
+    print(request_to_show(driver).get_graph(time_format=hiq.FORMAT_DATETIME), end="")
     heading(f"Every function, from {OUTPUT}")
     calls = calls_in(OUTPUT)
     print_table(calls)

@@ -50,7 +50,9 @@ def run_quietly(
         code = _wait_talking(program, log)
     if code != 0:
         _show_tail(log)
-        raise StepError(f"{title.partition(' (')[0]}: failed with code {code}, all output is in {log}")
+        raise StepError(
+            f"{title.partition(' (')[0]}: failed with code {code}, all output is in {log}"
+        )
 
 
 def run_openly(
