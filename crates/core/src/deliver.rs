@@ -84,9 +84,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             options,
         }
     }
-}
 
-impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     /// Keeps payloads in `spool` until they are settled, and delivers what an earlier process left there.
     #[must_use]
     pub fn with_spool(mut self, spool: Spool) -> Self {
@@ -110,7 +108,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> Exporter<B> for EncodedExporter<
 
     fn poll(&mut self, deadline: &Deadline) -> Progress {
         if !self.on_wire.is_empty() {
-            self.collect(deadline);
+            self.collect(deadline, deadline);
         }
         self.send(deadline);
         self.progress()
@@ -126,7 +124,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> Exporter<B> for EncodedExporter<
 
     fn shutdown(&mut self, deadline: &Deadline) {
         self.transport.shutdown(deadline);
-        self.collect(&deadline.within(Duration::ZERO));
+        self.collect(&deadline.within(Duration::ZERO), deadline);
         for parcel in self.ready.drain(..).chain(self.on_wire.drain(..)) {
             let mut custody = parcel.custody;
             for (reason, items) in parcel.left_out {
@@ -163,7 +161,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             && let Some(parcel) = self.next_parcel()
         {
             self.submit(parcel, deadline);
-            self.collect(&deadline.within(Duration::ZERO));
+            self.collect(&deadline.within(Duration::ZERO), deadline);
             self.spool_pieces();
         }
     }
@@ -281,10 +279,10 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         self.on_wire.push(parcel);
     }
 
-    /// Settles what has come back, waiting for the first answer up to `deadline`.
-    fn collect(&mut self, deadline: &Deadline) {
+    /// Settles what has come back, waiting for the first answer up to `patience`.
+    fn collect(&mut self, patience: &Deadline, deadline: &Deadline) {
         let mut outcomes = std::mem::take(&mut self.outcomes);
-        self.transport.poll(deadline, &mut outcomes);
+        self.transport.poll(patience, &mut outcomes);
         for outcome in outcomes.drain(..) {
             let place = self
                 .on_wire

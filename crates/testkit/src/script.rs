@@ -209,8 +209,9 @@ impl Transport for ScriptedTransport {
         }
     }
 
-    fn renew_credentials(&mut self, _deadline: &Deadline) -> bool {
+    /// Takes a moment, as asking somebody does.
+    fn renew_credentials(&mut self, deadline: &Deadline) -> bool {
         self.script.renewals.with(|renewals| *renewals += 1);
-        true
+        deadline.sleep(Duration::from_nanos(1))
     }
 }
