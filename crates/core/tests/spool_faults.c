@@ -5,6 +5,7 @@
  *   FAULT_NTH    the first that fails, counted from 1 among calls that touch FAULT_DIR
  *   FAULT_COUNT  how many fail in a row
  *   FAULT_ERRNO  with what
+ *   FAULT_ALSO   a call that fails each time
  *   FAULT_DIR    only files below this folder count
  *   FAULT_LOG    a line for each sync ("fdatasync <bytes of the file>") and each failure ("failed <call>")
  *
@@ -50,7 +51,11 @@ static int is_our_fd(int fd) {
 
 /* Which failure of the row this is, from 1; 0: the call is to succeed. */
 static long fails(const char *call) {
-    const char *wanted = getenv("FAULT_CALL");
+    const char *always = getenv("FAULT_ALSO"), *wanted = getenv("FAULT_CALL");
+    if (always && strcmp(always, call) == 0) {
+        errno = atoi(getenv("FAULT_ERRNO"));
+        return 1;
+    }
     if (!wanted || strcmp(wanted, call) != 0) return 0;
     long nth = atol(getenv("FAULT_NTH")), count = atol(getenv("FAULT_COUNT"));
     long now = __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);

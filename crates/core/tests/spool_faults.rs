@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use hiq_core::spool::{Recovered, Spool, SpoolLimits};
-use spool_common::{append, command, drain, number_of, numbers, role, run, say, take_all};
+use spool_common::{
+    append, command, drain, drain_and_count_torn, number_of, numbers, role, run, say, take_all,
+};
 use tempfile::{TempDir, tempdir};
 
 /// Not a test by itself: the others run it as a process of its own, with a role.
@@ -97,11 +99,14 @@ fn fault_library() -> &'static Path {
     path
 }
 
+/// `count` calls fail with `errno` from the `nth` on; those to `also` always do.
+#[derive(Clone, Copy, Debug, Default)]
 struct Fault {
     call: &'static str,
     nth: u32,
     count: u32,
     errno: i32,
+    also: &'static str,
 }
 
 struct Outcome {
@@ -120,6 +125,7 @@ impl Outcome {
             .env("FAULT_NTH", fault.nth.to_string())
             .env("FAULT_COUNT", fault.count.to_string())
             .env("FAULT_ERRNO", fault.errno.to_string())
+            .env("FAULT_ALSO", fault.also)
             .env("FAULT_DIR", dir.join("otlp"))
             .env("FAULT_LOG", &log)
             .stdin(Stdio::null());
@@ -129,6 +135,10 @@ impl Outcome {
             said,
             log: log.lines().map(str::to_owned).collect(),
         }
+    }
+
+    fn says(&self, word: &str) -> bool {
+        self.said.iter().any(|line| line.starts_with(word))
     }
 
     fn failed(&self) -> bool {
@@ -146,58 +156,66 @@ fn leave_orphan(dir: &Path) {
 
 /// Runs the child with the fault at each call that it makes; what it confirmed must be there, and nothing else.
 fn fail_everywhere(call: &'static str, errno: i32, count: u32) {
+    fail_everywhere_with(Fault {
+        call,
+        errno,
+        count,
+        ..Fault::default()
+    });
+}
+
+fn fail_everywhere_with(fault: Fault) {
     for nth in 1.. {
+        let fault = Fault { nth, ..fault };
         let dir = tempdir().unwrap();
         leave_orphan(dir.path());
-        let outcome = Outcome::of(
-            "faulty",
-            dir.path(),
-            &Fault {
-                call,
-                nth,
-                count,
-                errno,
-            },
-        );
-        let said = &outcome.said;
-        let place = format!("{call} {nth} (error {errno}, {count} times): {said:#?}");
+        let outcome = Outcome::of("faulty", dir.path(), &fault);
+        let story = format!("{fault:?}: {:#?}", outcome.said);
         if !outcome.failed() {
-            assert!(nth > 1, "the fault never struck: {place}");
+            assert!(nth > 1, "the fault never struck: {story}");
             assert!(
-                !said
-                    .iter()
-                    .any(|line| line.starts_with("refused") || line.starts_with("closed")),
-                "{place}"
+                !outcome.says("refused") && !outcome.says("closed"),
+                "{story}"
             );
             return;
         }
-        if said.iter().any(|line| line.starts_with("closed")) {
-            assert_eq!(said.len(), 1, "{place}");
-            assert_eq!(drain(dir.path()), [ORPHAN], "{place}");
-            continue;
+        if outcome.says("closed") {
+            assert_eq!(outcome.said.len(), 1, "{story}");
+            assert_eq!(drain(dir.path()), [ORPHAN], "{story}");
+        } else {
+            check_what_is_left(&outcome, dir.path(), &fault, &story);
         }
-        assert_eq!(said.last().map(String::as_str), Some("done"), "{place}");
-        let settled = numbers(said, "settled");
-        let mut kept = vec![ORPHAN];
-        kept.extend(numbers(said, "appended"));
-        kept.retain(|number| !settled.contains(number));
-        let mut found = drain(dir.path());
-        if call == "pwrite" || call == "open" {
-            // A mark that could not be written costs a repetition.
-            found.retain(|number| !settled.contains(number));
-        }
-        assert_eq!(found, kept, "{place}");
-        let was_said = said.iter().any(|line| {
-            ["refused", "notice", "unsynced"]
-                .iter()
-                .any(|word| line.starts_with(word))
-        });
-        // Marks, the last appends and removals of folders may fail in silence: nothing is lost by it.
-        assert!(
-            was_said || ["open", "pwrite", "rmdir", "unlink", "ftruncate"].contains(&call),
-            "{place}"
-        );
     }
+}
+
+fn check_what_is_left(outcome: &Outcome, dir: &Path, fault: &Fault, story: &str) {
+    assert_eq!(
+        outcome.said.last().map(String::as_str),
+        Some("done"),
+        "{story}"
+    );
+    let settled = numbers(&outcome.said, "settled");
+    let mut kept = vec![ORPHAN];
+    kept.extend(numbers(&outcome.said, "appended"));
+    kept.retain(|number| !settled.contains(number));
+    let (mut found, torn) = drain_and_count_torn(dir);
+    let may_miss_a_mark = ["pwrite", "open"].contains(&fault.call);
+    if may_miss_a_mark {
+        found.retain(|number| !settled.contains(number));
+    }
+    assert_eq!(found, kept, "{story}");
+    assert!(
+        torn == 0 || fault.also == "ftruncate",
+        "of what was refused nothing is kept: {story}"
+    );
+    // Marks and removals may fail in silence: nothing is lost by it.
+    let was_said = ["refused", "notice", "unsynced"]
+        .iter()
+        .any(|word| outcome.says(word));
+    assert!(
+        was_said || may_miss_a_mark || ["rmdir", "unlink"].contains(&fault.call),
+        "{story}"
+    );
 }
 
 #[test]
@@ -208,6 +226,25 @@ fn no_space_at_any_write_keeps_all_that_was_confirmed() {
 #[test]
 fn an_input_output_error_at_any_write_keeps_all_that_was_confirmed() {
     fail_everywhere("pwrite", libc::EIO, 3);
+}
+
+#[test]
+fn a_torn_end_that_cannot_be_cut_off_hides_nothing_that_follows() {
+    let (call, also, errno) = ("pwrite", "ftruncate", libc::ENOSPC);
+    fail_everywhere_with(Fault {
+        call,
+        also,
+        errno,
+        count: 1,
+        ..Fault::default()
+    });
+    fail_everywhere_with(Fault {
+        call,
+        also,
+        errno,
+        count: 2,
+        ..Fault::default()
+    });
 }
 
 #[test]
@@ -248,6 +285,7 @@ fn an_orphan_whose_lock_fails_is_left_to_others() {
         nth: 2,
         count: 1,
         errno: libc::ENOLCK,
+        ..Fault::default()
     };
     let outcome = Outcome::of("take", dir.path(), &fault);
     assert!(outcome.failed());
@@ -270,12 +308,7 @@ fn an_orphan_whose_lock_fails_is_left_to_others() {
 #[test]
 fn a_sync_reaches_the_disk_with_all_bytes_and_the_folder_that_names_the_file() {
     let dir = tempdir().unwrap();
-    let fault = Fault {
-        call: "",
-        nth: 1,
-        count: 0,
-        errno: 0,
-    };
+    let fault = Fault::default();
     let outcome = Outcome::of("faulty", dir.path(), &fault);
     assert_eq!(outcome.said.last().unwrap(), "done");
     let homes = fs::read_dir(dir.path().join("otlp")).unwrap();

@@ -1,5 +1,7 @@
 //! A reader that was written from the description of the format alone reads what the spool wrote.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::fs;
 
 use hiq_core::spool::{Record, Spool, SpoolLimits};

@@ -124,8 +124,13 @@ pub(crate) fn numbers(said: &[String], word: &str) -> Vec<u64> {
         .collect()
 }
 
-/// What is left in `dir`, in order; all of it is settled.
+/// What is left in `dir`, in order; all of it is settled. Nothing may be damaged.
 pub(crate) fn drain(dir: &Path) -> Vec<u64> {
+    drain_and_count_torn(dir).0
+}
+
+/// The same, and how many files end in a record whose writing was cut off.
+pub(crate) fn drain_and_count_torn(dir: &Path) -> (Vec<u64>, u64) {
     let mut spool = Spool::open(dir, "otlp", SpoolLimits::default()).unwrap();
     let mut found = Vec::new();
     while let Some(recovered) = spool.next_recovered() {
@@ -135,7 +140,8 @@ pub(crate) fn drain(dir: &Path) -> Vec<u64> {
         found.push(number_of(&record.body));
         spool.settle(record.id);
     }
-    assert_eq!(spool.damage().records, 0);
+    let damage = spool.damage();
+    assert_eq!((damage.records, damage.files), (0, 0));
     assert_eq!(spool.take_notices(), Vec::<String>::new());
-    found
+    (found, damage.torn_ends)
 }
