@@ -159,3 +159,50 @@ fn word_wiped_by_handler() -> *mut AtomicU32 {
     unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
     (&raw const FALLBACK).cast_mut()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `child` answers in a forked process.
+    fn in_child(child: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child looks at a few words, allocates at most, and leaves by `_exit`.
+        unsafe {
+            match libc::fork() {
+                0 => libc::_exit(i32::from(child())),
+                pid => {
+                    let mut status = 0;
+                    assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+                    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_kernel_wipes_nothing_a_handler_does() {
+        let word = word_wiped_by_handler();
+        // SAFETY: it points to a static.
+        let word = unsafe { &*word };
+        word.store(7, Ordering::Relaxed);
+        assert!(in_child(|| word.load(Ordering::Relaxed) == 0));
+        assert_eq!(word.load(Ordering::Relaxed), 7, "the parent keeps its own");
+    }
+
+    #[test]
+    fn threads_that_ask_first_at_the_same_time_agree() {
+        let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(generation)).collect();
+        let all = threads.into_iter().map(|thread| thread.join().unwrap());
+        assert!(all.into_iter().all(|one| one == generation() && one != 0));
+    }
+
+    #[test]
+    fn a_child_makes_its_own_value_and_the_parent_keeps_its_own() {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        static VALUE: PerProcess<u32> = PerProcess::new(|| MADE.fetch_add(1, Ordering::Relaxed));
+        let (ours, place) = (*VALUE.get(), ptr::from_ref(VALUE.get()));
+        assert_eq!((ours, *VALUE.get()), (0, 0), "made once");
+        assert!(in_child(|| *VALUE.get() == 1 && *VALUE.get() == 1));
+        assert_eq!(ptr::from_ref(VALUE.get()), place);
+    }
+}

@@ -223,3 +223,33 @@ fn every_fork_is_a_generation_also_without_the_c_librarys_knowledge() {
     }
     assert_eq!(wait_for(libc::pid_t::try_from(pid).unwrap()), 1);
 }
+
+#[test]
+fn a_status_line_is_one_write_to_standard_error() {
+    let mut ends = [0; 2];
+    // SAFETY: makes two descriptors of ours; a packet socket keeps single writes apart.
+    let made =
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0, ends.as_mut_ptr()) };
+    assert_eq!(made, 0);
+    let ended = in_child(|| {
+        // SAFETY: in this process standard error is the socket from now on.
+        unsafe { libc::dup2(ends[1], libc::STDERR_FILENO) };
+        let build = || Err::<Box<dyn Exporter<TreeBatch>>, _>("no such file: ca.pem");
+        let pipeline = Pipeline::builder().exporter("otlp", build).build();
+        pipeline.start();
+        u8::from(pipeline.shutdown(PATIENCE).is_complete())
+    });
+    assert_eq!(ended, 1);
+    let mut packet = [0_u8; 1_000];
+    // SAFETY: reads into a buffer of the length given; nobody else can write once our copy is closed.
+    let read = unsafe {
+        libc::close(ends[1]);
+        libc::recv(ends[0], packet.as_mut_ptr().cast(), packet.len(), 0)
+    };
+    let line = &packet[..usize::try_from(read).unwrap()];
+    let expected = b"hiq: otlp exporter: cannot start: no such file: ca.pem\n";
+    assert_eq!(line, expected);
+    // SAFETY: as above.
+    let more = unsafe { libc::recv(ends[0], packet.as_mut_ptr().cast(), packet.len(), 0) };
+    assert_eq!(more, 0, "and nothing else");
+}
