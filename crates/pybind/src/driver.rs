@@ -511,7 +511,7 @@ impl Driver {
             let metrics = self.lock_metrics();
             let known = metrics.iter().find(|known| known.spec.name == metric);
             let known = known.ok_or_else(|| PyKeyError::new_err(metric.to_owned()))?;
-            known.read.is_some().then(|| metric.to_owned())
+            known.read.is_some().then(|| Arc::clone(&known.spec))
         };
         let Some(fragments) = self.fragments(py, &key) else {
             return Ok(None);
@@ -524,7 +524,13 @@ impl Driver {
             let known = names.get(&(span.site(), span.name().as_str().to_owned()));
             known.map(|name| &**name)
         };
-        let projection = Projection::new(&is_own).of_metric(column.as_deref(), with_times);
+        let projection = Projection::new(&is_own)
+            .of_metric(None, with_times)
+            .with_exceptions(self.fast_fail());
+        let projection = match &column {
+            Some(column) => projection.of_column(column),
+            None => projection,
+        };
         let projection = if names.is_empty() {
             projection
         } else {

@@ -31,7 +31,8 @@ pub(crate) unsafe fn call(
         let py = Python::assume_attached();
         let drivers = (*(*me).plan).extras().unwrap_or_default();
         let before = Clock::ticks();
-        let texts = Texts::of(py, &drivers, args, count, names);
+        let name = (*me).role.name.text();
+        let texts = Texts::of(py, name.as_str(), &drivers, args, count, names);
         let mut started = Vec::new();
         for driver in drivers.iter() {
             driver.get().read_metrics(py, &mut started);
@@ -144,6 +145,7 @@ struct Texts {
 impl Texts {
     unsafe fn of(
         py: Python<'_>,
+        name: &str,
         drivers: &[Py<Driver>],
         args: *const *mut ffi::PyObject,
         count: usize,
@@ -156,9 +158,9 @@ impl Texts {
                 // SAFETY: vectorcall arguments, alive during the call.
                 let (args, kwargs) = unsafe { arguments(py, args, count, names) };
                 let _quiet = Quiet::new();
-                texts.args = handled(&handler, py, args.as_any());
+                texts.args = handled(&handler, args.as_any(), name);
                 if !kwargs.is_empty() {
-                    texts.kwargs = handled(&handler, py, kwargs.as_any());
+                    texts.kwargs = handled(&handler, kwargs.as_any(), name);
                 }
             }
             if (wants_file || wants_func)
@@ -197,9 +199,9 @@ impl Texts {
 }
 
 /// The handler's text, or nothing when it fails: it reads the program's own objects.
-fn handled(handler: &Py<PyAny>, py: Python<'_>, arguments: &Bound<'_, PyAny>) -> Option<String> {
-    let text = handler.call1(py, (arguments,)).ok()?;
-    let text = text.bind(py).str().ok()?;
+fn handled(handler: &Py<PyAny>, arguments: &Bound<'_, PyAny>, name: &str) -> Option<String> {
+    let handler = handler.bind(arguments.py());
+    let text = handler.call1((arguments, name)).ok()?.str().ok()?;
     Some(crate::attributes::lossless(&text))
 }
 

@@ -8,9 +8,8 @@ import re
 import time
 from pathlib import Path
 
-import pytest
-
 import hiq
+import pytest
 from conftest import SCENARIOS, names, python
 from hiq.constants import KEY_LATENCY, ExtraMetrics, OverHeadFormat
 
@@ -240,9 +239,7 @@ def test_log_monkey_file_adds_the_file(program, capsys, monkeypatch) -> None:
 def test_attach_timestamp_puts_times_on_other_trees(program) -> None:
     module = program(FUNCTIONS)
     values = iter(range(100))
-    with hiq.HiQLatency(
-        rows(module), metric_funcs=[time.time, lambda: next(values)], attach_timestamp=True
-    ) as driver:
+    with hiq.HiQLatency(rows(module), metric_funcs=[time.time, lambda: next(values)], attach_timestamp=True) as driver:
         before = time.time()
         module.main()
         after = time.time()
@@ -318,6 +315,6 @@ def test_mod_gives_none_and_says_why(capsys) -> None:
 
 def test_what_is_not_in_this_build_says_so() -> None:
     with pytest.raises(AttributeError, match="not in this build yet"):
-        hiq.HiQFlaskLatency  # noqa: B018
+        hiq.HiQFlaskLatency
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        hiq.nonsense  # noqa: B018
+        hiq.nonsense

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from hiq import _hiq
-
 from recorder import Log, edges, spans, traced
 
 pytestmark = pytest.mark.usefixtures("memory")

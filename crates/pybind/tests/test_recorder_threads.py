@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from hiq import _hiq
-
 from recorder import Log, check_ledger, edges, spans, traced
 
 pytestmark = pytest.mark.usefixtures("memory")
@@ -192,7 +191,12 @@ def test_children_of_a_hundred_forks_export_their_own_spans_and_no_id_repeats(tm
     script.write_text(FORKS)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), "100"], capture_output=True, text=True, timeout=120, env=environment, check=False
+        [sys.executable, "-W", "ignore", str(script), "100"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
@@ -249,7 +253,9 @@ def test_what_is_open_at_exit_leaves_as_unfinished(tmp_path: Path) -> None:
     script = tmp_path / "exit.py"
     script.write_text(EXIT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, env=environment, check=False)
+    ran = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     assert sorted(ran.stdout.split("\n")[:-1]) == ["numbers True", "stuck True"]
 

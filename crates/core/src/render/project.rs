@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Extras, HiqSpan, HiqTree, HiqTreeBuilder, float_repr, str_repr};
 use crate::id::SpanId;
 use crate::span::Span;
-use crate::tree::SpanTree;
+use crate::tree::{ColumnSpec, SpanTree};
 use crate::value::ValueRef;
 
 /// Which spans a tree shows, and which of their values.
@@ -17,10 +17,14 @@ pub struct Projection<'a> {
     pub is_own: &'a (dyn Fn(u16) -> bool + Sync),
     /// The metric, by the name of its column; `None`: time, in seconds since the epoch.
     pub metric: Option<&'a str>,
+    /// The column itself, where several have that name.
+    pub column: Option<&'a Arc<ColumnSpec>>,
     /// Whether nodes carry their time as `start` and `end`, as HiQ's `attach_timestamp` has it.
     pub with_times: bool,
     /// What the driver calls a span, when that is not the name it was recorded under.
     pub renamed: &'a (dyn Fn(Span<'_>) -> Option<&'a str> + Sync),
+    /// Whether nodes carry the exception that passed; without HiQ's `fast_fail` they do not.
+    pub with_exceptions: bool,
 }
 
 impl<'a> Projection<'a> {
@@ -29,9 +33,25 @@ impl<'a> Projection<'a> {
         Self {
             is_own,
             metric: None,
+            column: None,
             with_times: false,
             renamed: &|_| None,
+            with_exceptions: true,
         }
+    }
+
+    /// The same of this very column, of those that share the metric's name.
+    #[must_use]
+    pub fn of_column(mut self, column: &'a Arc<ColumnSpec>) -> Self {
+        (self.metric, self.column) = (Some(column.name.as_str()), Some(column));
+        self
+    }
+
+    /// The same with or without the exceptions that passed.
+    #[must_use]
+    pub fn with_exceptions(mut self, with_exceptions: bool) -> Self {
+        self.with_exceptions = with_exceptions;
+        self
     }
 
     /// The same under other names.
@@ -67,10 +87,14 @@ impl<'a> Projection<'a> {
     }
 
     fn column<'t>(&self, fragment: &'t SpanTree) -> &'t [(f64, f64)] {
+        let is_meant = |metric: &Arc<ColumnSpec>| match self.column {
+            Some(column) => Arc::ptr_eq(metric, column),
+            None => Some(metric.name.as_str()) == self.metric,
+        };
         let column = fragment
             .columns()
             .iter()
-            .find(|column| Some(column.metric.name.as_str()) == self.metric);
+            .find(|column| is_meant(&column.metric));
         column.map_or(&[], |column| &column.values)
     }
 
@@ -89,7 +113,7 @@ impl<'a> Projection<'a> {
                 .copied()
                 .unwrap_or((0.0, 0.0)),
         };
-        let mut extras = extras_of(span);
+        let mut extras = extras_of(span, self.with_exceptions);
         if self.with_times && self.metric.is_some() {
             extras.set("start", &float_repr(times.0));
             extras.set("end", &float_repr(times.1));
@@ -124,10 +148,13 @@ const SHOWN: [(&str, &str, bool); 6] = [
     ("hiq.exception_trace", "exception_trace", false),
 ];
 
-fn extras_of(span: Span<'_>) -> Extras {
+fn extras_of(span: Span<'_>, with_exceptions: bool) -> Extras {
     let mut extras = Extras::new();
     for (key, value) in span.own_attributes() {
-        let shown = SHOWN.iter().find(|(name, ..)| *name == key.as_str());
+        let is_wanted = |name: &str| with_exceptions || !name.starts_with("hiq.exception");
+        let shown = SHOWN
+            .iter()
+            .find(|(name, ..)| *name == key.as_str() && is_wanted(name));
         if let (Some((_, name, is_python)), ValueRef::Text(text)) = (shown, value) {
             let text = text.as_str();
             extras.set(

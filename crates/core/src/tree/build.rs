@@ -430,7 +430,8 @@ impl TreeBuilder {
             .tree
             .columns
             .iter_mut()
-            .position(|column| column.metric == *metric);
+            // Two drivers may call different readings by the same name.
+            .position(|column| Arc::ptr_eq(&column.metric, metric));
         let at = known.unwrap_or_else(|| {
             self.tree.columns.push(Column::new(Arc::clone(metric)));
             self.tree.columns.len() - 1

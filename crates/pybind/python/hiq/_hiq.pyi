@@ -100,6 +100,9 @@ def subscribe(traced: Traced, driver: Driver | None, *, name: str | None = None,
 def unsubscribe(traced: Traced, driver: Driver | None) -> int:
     """Takes the subscription back. Returns how many are left; at 0 the wrapper passes calls through."""
 
+def refresh(traced: Traced) -> None:
+    """Looks again at what the wrapper's drivers want: after a flag or metric of one has changed."""
+
 def set_type_attribute(type_: type, name: str, value: object) -> None:
     """Puts `value` into the dict of a type, also of one written in C, and invalidates the caches. A value of
     `_hiq.original(...)` restores. Raises TypeError for slot dunders, which C code does not look up in the dict."""

@@ -74,6 +74,12 @@ class Instrumentation:
         with _lock:
             self._release(self.targets)
 
+    def refresh(self) -> None:
+        """Looks again at what the driver wants to know of each call."""
+        with _lock:
+            for target in self.targets:
+                _hiq.refresh(target.traced)
+
     def aliases(self) -> dict[str, list[str]]:
         """By function, the modules that took the original by name before it was traced, and still call it."""
         return _aliases(self.targets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _hiq
+from .constants import KEY_LATENCY
 
 __all__ = ["DriverTrees"]
 
@@ -70,7 +71,9 @@ class DriverTrees:
     def _projection(self, place: Place) -> _hiq.Tree:
         key, metric = place
         recorded = self._driver.tree(key, metric) if metric in self._driver.metrics() else None
-        tree = recorded if recorded is not None else _hiq.Tree(tid=metric, monotonic=metric == "time")
+        tree = recorded if recorded is not None else _hiq.Tree(tid=metric, monotonic=metric == KEY_LATENCY)
+        if recorded is None and metric == KEY_LATENCY:
+            tree.extra["overhead"] = self._driver.overhead_ns() // 1000
         tree.extra.update(self._extras.get(place, {}))
         for node in self._written.get(place, ()):
             tree.get_root().append(node)

@@ -176,8 +176,18 @@ class HiQBase:
 
     def set_extra_metrics(self, extra_metrics: Iterable[ExtraMetrics]) -> None:
         """What spans carry beside their values: arguments, caller's file, caller's function."""
-        self.extra_metrics = set(extra_metrics)
+        self._extra_metrics = set(extra_metrics)
         _driver.read_environment(self)
+        self._refresh()
+
+    @property
+    def extra_metrics(self) -> set[ExtraMetrics]:
+        """What `set_extra_metrics` has chosen."""
+        return self._extra_metrics
+
+    @extra_metrics.setter
+    def extra_metrics(self, extra_metrics: Iterable[ExtraMetrics]) -> None:
+        self.set_extra_metrics(extra_metrics)
 
     @property
     def verbose(self) -> bool:
@@ -187,6 +197,7 @@ class HiQBase:
     @verbose.setter
     def verbose(self, on: bool) -> None:
         self._native.verbose = on
+        self._refresh()
 
     @property
     def fast_fail(self) -> bool:
@@ -196,6 +207,7 @@ class HiQBase:
     @fast_fail.setter
     def fast_fail(self, on: bool) -> None:
         self._native.fast_fail = on
+        self._refresh()
 
     @property
     def attach_timestamp(self) -> bool:
@@ -364,6 +376,11 @@ class HiQBase:
 
     def _counting_metrics(self, extra_rows: list[Any]) -> list[Callable[[], float]]:
         return [_driver.counting_metric(name, self._counted_before[name]) for name in metrics_of_tables(extra_rows)]
+
+    def _refresh(self) -> None:
+        self._instrumentation.refresh()
+        for traced in self._inserted:
+            _hiq.refresh(traced)
 
     def _current_key(self) -> Any:
         return self.get_tau_id()

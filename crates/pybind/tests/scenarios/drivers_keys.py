@@ -16,4 +16,6 @@ for number in range(5):
     shop.main()
     print(list(driver.get_k0s()))
 driver.show(show_key=True)
-print(driver.get_metrics_by_k0("req-4").get_root(), driver.get_metrics_by_k0("req-0"))
+tree = driver.get_metrics_by_k0("req-4")
+tree.consolidate()
+print(tree.get_root(), driver.get_metrics_by_k0("req-0"))

@@ -16,7 +16,7 @@ for shown in ({}, {"show_key": True}, {"time_format": "_timestamp_"}, {"ignore_e
 driver.enable_hiq()
 print(driver.get_k0s(), driver.get_k0s_summary(), driver.empty(), driver.count)
 print(driver.hiq_quadruple)
-print(len(driver.get_metrics()), driver.get_metrics()[0], driver.get_metrics_by_k0("nobody"))
+print(len(driver.get_metrics()), driver.get_metrics_by_k0("nobody"))
 for asked in (driver.get_metrics, lambda key: driver.get_metrics_by_k0(None, key)):
     try:
         asked("unknown")
