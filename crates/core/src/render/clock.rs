@@ -46,7 +46,7 @@ impl LocalZone {
 
     /// Forgets what [`LocalZone::system`] remembers, for a process that has changed its `TZ`.
     pub fn forget_system() {
-        jiff::tz::db().reset();
+        jiff::tz::reset_system_time_zone_cache();
     }
 
     /// HiQ's `ts_to_dt`: seconds since 1970 as local date and time with microseconds. What is too early to be a time

@@ -28,8 +28,8 @@ def get_graph_from_string(
 
 
 def is_virtual_node(node: Any) -> bool:
-    """True for a tree's root before it is drawn: it has no name and no extent."""
-    return node.name is None and node.start == float("inf")
+    """True for a tree's root before it is consolidated: its values are infinite."""
+    return bool(node.start == node.end == float("inf"))
 
 
 def get_duration_from_hiq_string(s: str, key: str) -> float:
