@@ -16,6 +16,7 @@ import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ def main() -> int:
     from shop.__main__ import main as run_shop
 
     heading("The shop, traced from outside")
+    began = time.perf_counter()
     status = run_shop([])
+    seconds = time.perf_counter() - began
     driver.disable_hiq()
     delivered = hiq.flush()
 
@@ -52,7 +55,7 @@ def main() -> int:
     calls = calls_in(OUTPUT)
     print_table(calls)
     heading("What tracing has cost")
-    print_overhead(driver, len(calls))
+    print_overhead(driver.get_overhead_us(), len(calls), seconds)
     heading("What became of the spans")
     print_ledger(len(calls))
     heading("What next")
@@ -206,11 +209,11 @@ def duration(nanos: float) -> str:
 # --- the rest -----------------------------------------------------------------------------------
 
 
-def print_overhead(driver: hiq.HiQLatency, calls: int) -> None:
-    overhead_us = driver.get_overhead_us()
+def print_overhead(overhead_us: float, calls: int, seconds: float) -> None:
     each_ns = overhead_us * 1e3 / max(1, calls)
-    print(f"{overhead_us / 1e3:.2f} ms for {calls} calls: {each_ns:.0f} ns a call")
-    print(f"that is {driver.get_overhead_pct():.3%} of the time that the calls took")
+    share = overhead_us / (seconds * 1e6)
+    print(f"{overhead_us / 1e3:.2f} ms for {calls} calls, {each_ns:.0f} ns a call", end=": ")
+    print(f"{share:.3%} of the {seconds:.2f} s that the shop ran")
 
 
 def print_ledger(spans_in_file: int) -> None:

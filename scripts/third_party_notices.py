@@ -34,9 +34,9 @@ TEXT_NAMES = re.compile(r"^(licen[cs]e|copying|notice|copyright)", re.IGNORECASE
 HEADING = """\
 # What wheels hold of others
 
-hiq itself is MIT OR Apache-2.0. Its wheels hold compiled code of the packages below, under the licences
-named; where a package offers a choice, the licence in the third column was chosen. Texts follow, each once.
-Made by `scripts/third_party_notices.py` from the packages themselves.
+hiq itself is MIT OR Apache-2.0. Its wheels hold compiled code of the packages below, under the
+licences named; where a package offers a choice, the third column says which was chosen. The texts
+follow, each once. Made by `scripts/third_party_notices.py` from the packages themselves.
 
 | package | version | licence | offered as |
 |---|---|---|---|
@@ -64,7 +64,7 @@ def notices() -> str:
 
 
 def distributed_packages() -> Iterator[dict[str, Any]]:
-    """The packages whose code is in the module: no build tools, no procedural macros, none of ours."""
+    """The packages whose code is in the module: no build tools, no macros, none of ours."""
     metadata = cargo_metadata()
     packages = {package["id"]: package for package in metadata["packages"]}
     needs = {node["id"]: node["deps"] for node in metadata["resolve"]["nodes"]}

@@ -109,7 +109,7 @@ def test_the_tree_is_one_request_drawn_as_hiq_draws_it(demo: Demo) -> None:
     _, _, after = demo.finished.stdout.partition("One request, as HiQ shows it")
     tree, _, _ = after.partition("\n---")
     times = r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} - \d\d:\d\d:\d\d\.\d{6}\]  "
-    assert re.search(times + r"\[100\.00%\] 🟢_root_time\(\d+\.\d{4}\)$", tree, re.M), after
-    assert re.search(r"^ +\[OH:\d+us\]$", tree, re.M), tree
-    assert re.search(times + r"\[100\.00%\]    l___request\(", tree, re.M), tree
+    assert re.search(times + r"\[100\.00%\] 🟢_root_time\(\d+\.\d{4}\)$", tree, re.MULTILINE), after
+    assert re.search(r"^ +\[OH:\d+us\]$", tree, re.MULTILINE), tree
+    assert re.search(times + r"\[100\.00%\]    l___request\(", tree, re.MULTILINE), tree
     assert re.search(r"[l|]___place_order\(", tree), tree
