@@ -204,6 +204,7 @@ impl<'a> Span<'a> {
 
     /// All attributes: those of its site, then its own.
     pub fn attributes(&self) -> impl Iterator<Item = (Text<'a>, ValueRef<'a>)> + use<'a> {
+        #[expect(clippy::map_identity, reason = "it shortens the lifetime, so that the two parts are of one type")]
         let of_site = self.node.site.attributes();
         of_site
             .map(|(key, value)| -> (Text<'a>, ValueRef<'a>) { (key, value) })

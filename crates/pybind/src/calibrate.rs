@@ -1,5 +1,8 @@
 //! What one recorded call costs on this machine and interpreter: measured once, when somebody first asks for the overhead.
-#![allow(unsafe_code, reason = "the thread's state is put aside for the measurement and put back")]
+#![allow(
+    unsafe_code,
+    reason = "the thread's state is put aside for the measurement and put back"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,9 +52,18 @@ pub(crate) fn span_nanos(py: Python<'_>) -> f64 {
 fn measure(py: Python<'_>) -> PyResult<f64> {
     let names = PyDict::new(py);
     py.run(LOOP, Some(&names), None)?;
-    let piece = |name: &str| names.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()));
+    let piece = |name: &str| {
+        names
+            .get_item(name)?
+            .ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))
+    };
     let (call, nothing) = (piece("call")?, piece("nothing")?);
-    let traced = wrap::new(py, &nothing, Role::new(Symbol::EMPTY, SiteId::NONE), Returns::Value)?;
+    let traced = wrap::new(
+        py,
+        &nothing,
+        Role::new(Symbol::EMPTY, SiteId::NONE),
+        Returns::Value,
+    )?;
     crate::module::subscribe_pipeline(py, &traced);
     let traced = traced.into_bound(py);
     let mut bare = u64::MAX;
@@ -74,15 +86,28 @@ fn ticks(call: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<u64> 
 /// Puts an empty tree in the place of the thread's; nothing of it is exported or held. Finishing it counts as well.
 fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> {
     let current = runtime::current();
-    let start = TreeStart::new(TraceId::random(), Arc::clone(&current.resource), Arc::clone(&current.scope));
+    let start = TreeStart::new(
+        TraceId::random(),
+        Arc::clone(&current.resource),
+        Arc::clone(&current.scope),
+    );
     let builder = match hiq_core::pool::take() {
         Some(used) => TreeBuilder::reusing(used, start, current.limits),
         None => TreeBuilder::new(start, current.limits),
     };
-    let tree = OpenTree::new(builder, u64::MAX, Role::new(Symbol::EMPTY, SiteId::NONE), Clock::ticks());
+    let tree = OpenTree::new(
+        builder,
+        u64::MAX,
+        Role::new(Symbol::EMPTY, SiteId::NONE),
+        Clock::ticks(),
+    );
     // SAFETY: the calling thread's state, with the GIL held; what it held is put back below, whatever `measure` answers.
     let state = unsafe { &mut *state() };
-    let outer = (std::mem::replace(&mut state.tree, Box::into_raw(Box::new(tree))), state.quiet, state.task_blocks);
+    let outer = (
+        std::mem::replace(&mut state.tree, Box::into_raw(Box::new(tree))),
+        state.quiet,
+        state.task_blocks,
+    );
     (state.quiet, state.task_blocks) = (0, 0);
     let measured = measure();
     let finishing = Clock::ticks();

@@ -264,10 +264,7 @@ fn keep_rules(arguments: &Arguments<'_, '_>) -> PyResult<KeepRules> {
     Ok(rules)
 }
 
-fn resource(
-    arguments: &Arguments<'_, '_>,
-    settings: &Settings,
-) -> PyResult<Arc<ResourceSource>> {
+fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<ResourceSource>> {
     let mut own: Vec<(String, Value)> =
         vec![("telemetry.sdk.language".to_owned(), "python".into())];
     if let Some(given) = arguments.get("resource")? {
@@ -293,7 +290,7 @@ fn pipeline(settings: &Settings, resource: Arc<Resource>) -> hiq_core::pipeline:
     };
     Pipeline::builder()
         .resource(resource)
-        .sampler(settings.sampler.clone())
+        .sampler(settings.sampler)
         .settings(settings.pipeline.clone())
         .status(sink)
 }
@@ -353,7 +350,7 @@ fn remove_exporter(py: Python<'_>, handle: u64, timeout_s: f64) {
 }
 
 fn seconds(seconds: f64) -> Duration {
-    const LONGEST: Duration = Duration::from_hours(24);
+    const LONGEST: Duration = Duration::from_secs(24 * 3_600);
     Duration::try_from_secs_f64(seconds.max(0.0))
         .unwrap_or(LONGEST)
         .min(LONGEST)

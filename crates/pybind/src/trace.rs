@@ -790,7 +790,7 @@ impl Span {
         let text = exception::read(this.py(), exception, false);
         let more = attributes.map(attributes::owned).unwrap_or_default();
         this.get().write(|builder, index| {
-            exception::record_given(builder, index, Clock::ticks(), &text, more)
+            exception::record_given(builder, index, Clock::ticks(), &text, more);
         });
         this
     }

@@ -476,7 +476,7 @@ impl<'t> ActiveSpan<'t> {
         let remote = if to.is_remote { IS_REMOTE } else { 0 };
         let flags = u32::from(to.trace_flags) | IS_REMOTE_KNOWN | remote;
         self.write(|builder, span| {
-            builder.add_link(span, (to.trace_id, to.span_id), &to.trace_state, flags, [])
+            builder.add_link(span, (to.trace_id, to.span_id), &to.trace_state, flags, []);
         });
         self
     }

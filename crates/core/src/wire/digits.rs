@@ -6,9 +6,9 @@
 #[inline(always)]
 pub(super) fn eight_decimals(number: u64) -> [u8; 8] {
     let halves = (number / 10_000) | (number % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let quarters = hundreds | (halves - hundreds * 100) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
     let digits = tens | (quarters - tens * 10) << 8;
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }

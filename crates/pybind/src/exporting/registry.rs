@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hiq_core::batch::TreeBatch;
-use hiq_core::config::{ConfigError, Env, OtlpOptions, OtlpSettings, ProxySettings, Secret, Settings, Warning};
+use hiq_core::config::{
+    ConfigError, Env, OtlpOptions, OtlpSettings, ProxySettings, Secret, Settings, Warning,
+};
 use hiq_core::export::Exporter;
 use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
 use pyo3::prelude::*;
@@ -26,14 +28,19 @@ const EXPORTERS: [(&str, Read); 4] = [
     ("otlp", otlp),
     ("file", file),
     ("console", console),
-    ("memory", |_, _, _| Ok(spec("memory", || Ok(Box::new(memory::MemoryExporter))))),
+    ("memory", |_, _, _| {
+        Ok(spec("memory", || Ok(Box::new(memory::MemoryExporter))))
+    }),
 ];
 
 fn spec(
     name: &str,
     build: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync + 'static,
 ) -> Spec {
-    Spec { name: name.to_owned(), build: Box::new(build) }
+    Spec {
+        name: name.to_owned(),
+        build: Box::new(build),
+    }
 }
 
 fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -> PyResult<Spec> {
@@ -57,23 +64,35 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     options.certificate = arguments.text("certificate")?.map(PathBuf::from);
     options.client_certificate = arguments.text("client_certificate")?.map(PathBuf::from);
     options.client_key = arguments.text("client_key")?.map(PathBuf::from);
-    let settings = OtlpSettings::for_traces(&options, env, warnings).map_err(|error| errors::config(&error))?;
+    let settings = OtlpSettings::for_traces(&options, env, warnings)
+        .map_err(|error| errors::config(&error))?;
     let proxies = ProxySettings::from_env(env, warnings);
-    let exporter = OtlpHttpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    let exporter =
+        OtlpHttpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
     Ok(spec("otlp", move || exporter.build()))
 }
 
 fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
-    text.map(|text| text.parse()).transpose().map_err(|error| errors::config(&error))
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|error| errors::config(&error))
 }
 
 fn headers(arguments: &Arguments<'_, '_>) -> PyResult<Option<Vec<(String, Secret)>>> {
-    let Some(given) = arguments.get("headers")? else { return Ok(None) };
-    let given = given.cast::<PyDict>().map_err(|_| wrong_type("headers", &given, "a dict"))?;
+    let Some(given) = arguments.get("headers")? else {
+        return Ok(None);
+    };
+    let given = given
+        .cast::<PyDict>()
+        .map_err(|_| wrong_type("headers", &given, "a dict"))?;
     let pairs = given.iter().map(|(name, value)| {
-        let name: String = name.extract().map_err(|_| wrong_type("headers", &name, "names as text"))?;
+        let name: String = name
+            .extract()
+            .map_err(|_| wrong_type("headers", &name, "names as text"))?;
         // The value may be a secret: it is not shown.
-        let value: String = value.extract().map_err(|_| wrong_type(&format!("headers[{name}]"), &value, "a text"))?;
+        let value: String = value
+            .extract()
+            .map_err(|_| wrong_type(&format!("headers[{name}]"), &value, "a text"))?;
         Ok((name, Secret::new(value)))
     });
     pairs.collect::<PyResult<Vec<_>>>().map(Some)
@@ -82,12 +101,20 @@ fn headers(arguments: &Arguments<'_, '_>) -> PyResult<Option<Vec<(String, Secret
 fn file(arguments: &Arguments<'_, '_>, _env: &Env, _warnings: &mut Vec<Warning>) -> PyResult<Spec> {
     arguments.refuse_unknown(&["path"])?;
     let path = arguments.text("path")?.ok_or_else(|| {
-        errors::config(&ConfigError::new("path", "the file exporter has no path", "add \"path\": \"trace.otlp.jsonl\""))
+        errors::config(&ConfigError::new(
+            "path",
+            "the file exporter has no path",
+            "add \"path\": \"trace.otlp.jsonl\"",
+        ))
     })?;
     written("file", path)
 }
 
-fn console(arguments: &Arguments<'_, '_>, _env: &Env, _warnings: &mut Vec<Warning>) -> PyResult<Spec> {
+fn console(
+    arguments: &Arguments<'_, '_>,
+    _env: &Env,
+    _warnings: &mut Vec<Warning>,
+) -> PyResult<Spec> {
     arguments.refuse_unknown(&[])?;
     written("console", "/dev/stdout".to_owned())
 }

@@ -111,9 +111,8 @@ unsafe fn ended(me: *mut Awaitable, sent: ffi::PySendResult) -> Ended {
     // SAFETY: a live object of ours; an error comes with an exception.
     unsafe {
         match sent {
-            ffi::PySendResult::PYGEN_NEXT => Ended::No,
             ffi::PySendResult::PYGEN_RETURN if (*me).closes => Ended::Returned,
-            ffi::PySendResult::PYGEN_RETURN => Ended::No,
+            ffi::PySendResult::PYGEN_NEXT | ffi::PySendResult::PYGEN_RETURN => Ended::No,
             ffi::PySendResult::PYGEN_ERROR
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_StopAsyncIteration) != 0 =>
             {
