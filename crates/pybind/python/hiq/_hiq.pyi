@@ -4,9 +4,12 @@ Times are seconds as `float` where HiQ had them so, else integers with the unit 
 traced program: a recorder that meets an error of its own drops the span and counts it.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar, final
+from typing import Any, ClassVar, Final, Literal, TypeVar, final
+
+from typing_extensions import disjoint_base
 
 __all__ = [
     "ConfigError",
@@ -14,6 +17,8 @@ __all__ = [
     "Driver",
     "ExportError",
     "HiqError",
+    "Node",
+    "Printed",
     "Span",
     "Suppress",
     "Trace",
@@ -21,6 +26,7 @@ __all__ = [
     "Tree",
     "attach",
     "capture",
+    "check_conf",
     "clock_source",
     "current_context",
     "current_span",
@@ -162,20 +168,120 @@ class Driver:
 
 # --- HiQ trees ----------------------------------------------------------------------------------
 
+@disjoint_base
 class Tree:
-    """HiQ's `Tree`: see section 2 of HiQ's contract. Values are floats, whatever the metric."""
+    """HiQ's tree of named spans: `start` and `end` write it, `show` prints it, `repr` sends it.
+
+    Drawing changes nothing. Ends in the wrong order change nothing and are not reported. Comparing trees compares all that is in them;
+    they have no hash. Pickled, a tree loses its `queue_lmk`.
+    """
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     def __init__(
         self,
-        s: str = "",
-        tid: str = "",
-        extra: dict[str, Any] | None = None,
+        s: str | None = "",
+        tid: str | None = "",
+        extra: dict[Any, Any] | None = None,
         monotonic: bool = True,
         capacity: int = 1024,
         queue_lmk: Any = None,
-    ) -> None: ...
-    # start, end, add_node, show, get_graph, repr, recover, consolidate, get_root, is_valid, ... as HiQ has them.
-    def __getattr__(self, name: str) -> Any: ...
+    ) -> None:
+        """Empty, or what `repr` has written (`s`; ValueError tells what is wrong with it). An empty `tid` becomes a random one.
+        `capacity` has no effect. `queue_lmk` is told of each start and end by `put_nowait`."""
+
+    tid: str
+    extra: dict[Any, Any]
+    """What the tree carries: shown on the root's line."""
+    mode: int
+    """0 drops spans that took less than the threshold (`ZIN_THRESHOLD`, 1e-7) and have none in them; others keep them."""
+    count: int
+    """Spans started or added, dropped ones too."""
+    depth: int
+    """The most levels that were open, the root is one; dropped spans do not count."""
+    root: Node
+    queue_lmk: Any
+    @property
+    def monotonic(self) -> bool: ...
+    @property
+    def stk(self) -> list[Node]:
+        """The root, and the spans that are open."""
+    def start(self, a: str, b: float, extra: dict[Any, Any] | None = None) -> None:
+        """Opens a span `a`; `b` is the value now."""
+    def end(self, a: str, b: float, extra: dict[Any, Any] | None = None) -> None:
+        """Ends the innermost open span if it is called `a`; `b` is the value now. `extra` is added to what it carries."""
+    def add_node(self, node: Node | None = None) -> bool:
+        """Adds a finished node to the innermost open span. False when it took less than the threshold."""
+    def consolidate(self) -> None:
+        """Gives the root the range of its children; not while a span is open. Drawing does not need it."""
+    def show(self, time_format: str = "_timestamp_") -> None: ...
+    def get_graph(self, time_format: str = "_timestamp_") -> str:
+        """The drawing. `WIDE_OUTPUT` forces or forbids the column of timestamps; `TZ` is followed."""
+    def repr(self) -> str: ...
+    def recover(self, s: str | None = None) -> None:
+        """Becomes the tree that `repr` has written; ValueError tells what is wrong, and where."""
+    def to_dot_string(self, node_shape: str = "circle") -> str: ...
+    def to_img(self, filename: Any = None, format: str = "png", node_shape: str = "record") -> Any:
+        """Has Graphviz's `dot` draw the calls. The file's name; None, and a printed line, when there is no `dot`."""
+    def get_root(self) -> Node: ...
+    def is_valid(self) -> bool: ...
+    def just_before_ending_root(self) -> bool:
+        """Whether at most a top-level span is open."""
+    def duration_by_name_s(self) -> dict[str, float]: ...
+    def leaf_duration_by_name_s(self, ordered: int = 0) -> Any:
+        """A dict as the leaves come (0), the longest first (1) or the shortest first (2); 3: a text, the longest first."""
+    def leaf_duration_total_s(self) -> float: ...
+    def total_duration_s(self) -> float:
+        """From the first start to the last end. NotImplementedError when the tree is not monotonic."""
+    def get_distinct_node_names(self) -> list[str]: ...
+    def get_duration_by_node_name(self, name: str) -> float: ...
+    def get_duration_by_node_name_and_level(self, name: str, level: int) -> float:
+        """The root's children are level 0."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getstate__(self) -> tuple[str, dict[str, Any]]: ...
+    def __setstate__(self, state: tuple[str, dict[str, Any]]) -> None: ...
+
+@disjoint_base
+class Node:
+    """A span of a tree."""
+
+    def __init__(
+        self,
+        name: str | None = "",
+        start: float = 0.0,
+        end: float = 0.0,
+        extra: dict[Any, Any] | None = None,
+        nid: int = 0,
+        node: Node | None = None,
+    ) -> None:
+        """`node`: share the dict and the nodes of that one. RuntimeError for a name with a comma."""
+
+    name: str
+    start: float
+    end: float
+    nid: int
+    extra: dict[Any, Any]
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes in it, as a new list."""
+    @nodes.setter
+    def nodes(self, nodes: Sequence[Node]) -> None: ...
+    def span(self) -> float: ...
+    def append(self, node: Node) -> None:
+        """Puts the node itself behind those in this one."""
+    def add_child(self, node: Node) -> None:
+        """Puts a copy of the node, which shares its dict and its nodes, behind those in this one."""
+    def __getstate__(self) -> tuple[str, dict[str, Any]]: ...
+    def __setstate__(self, state: tuple[str, dict[str, Any]]) -> None: ...
+
+@final
+class Printed:
+    """In the extras of recorded trees and of those read from text: an object of which only its `repr` is known."""
+
+    def __new__(cls, text: str) -> Printed: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs__(self) -> tuple[str]: ...
 
 # --- spans by hand ------------------------------------------------------------------------------
 
@@ -306,14 +412,15 @@ def stats() -> dict[str, dict[str, Any]]:
 
 # --- conf, status, clock ------------------------------------------------------------------------
 
-def load_conf(path: str) -> list[dict[str, Any]]:
-    """Rows of a conf file (JSON, CSV, YAML): dicts with module, class, function, name, min_duration_ns, attributes, place."""
+def load_conf(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Rows of a conf file (JSON, CSV, YAML): dicts with module, class, function, name, min_duration_ns (0: none), attributes, place.
+    ConfigError names file, line, column and fix of the first thing wrong."""
 
-def parse_conf(rows: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """The same from HiQ's list of rows."""
+def parse_conf(rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+    """The same from HiQ's list of rows: lists of four to six cells."""
 
-def check_conf(path: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The good rows of a conf file, and what is wrong with the others."""
+def check_conf(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The good rows of a conf file, and what is wrong with the others, a line each."""
 
 def status_set(name: str, on: bool) -> bool:
     """Switches the global status `name` for all processes of this user. False when the file cannot be written."""
