@@ -326,6 +326,16 @@ fn spans_left_out_are_counted_once_although_their_payload_is_divided() {
 }
 
 #[test]
+fn an_encoder_that_ignores_the_limit_does_not_keep_the_worker_for_ever() {
+    let script = Script::new(|_| Answer::status(413));
+    let encoder = LineEncoder::that_ignores_limits();
+    let mut delivery = Delivery::over(script.transport(), encoder, at_once());
+    let ledger = delivery.deliver(tree_of(100).0);
+    assert_eq!(ledger.dropped[DropReason::TooLarge], 100);
+    assert!(script.attempts().len() < 50);
+}
+
+#[test]
 fn one_bad_span_among_512_costs_one_span() {
     let (tree, ids) = tree_of(512);
     let bad = ids[333];

@@ -21,7 +21,8 @@ pub(super) struct Piece<B: Encodable> {
 pub(super) struct Source<B: Encodable> {
     batch: Arc<B>,
     range: Range<B::Position>,
-    is_divided: bool,
+    /// How often it was part of something larger that was refused.
+    divisions: u8,
 }
 
 impl<B: Encodable> Piece<B> {
@@ -31,7 +32,7 @@ impl<B: Encodable> Piece<B> {
             source: Source {
                 batch,
                 range,
-                is_divided: false,
+                divisions: 0,
             },
             custody,
         }
@@ -43,7 +44,7 @@ impl<B: Encodable> Piece<B> {
         let source = Source {
             batch: Arc::clone(&self.source.batch),
             range: start..end,
-            is_divided: self.source.is_divided,
+            divisions: self.source.divisions,
         };
         Self {
             source,
@@ -55,12 +56,12 @@ impl<B: Encodable> Piece<B> {
 impl<B: Encodable> Source<B> {
     /// The same, as part of a payload that was sent before.
     pub(super) fn divided(mut self) -> Self {
-        self.is_divided = true;
+        self.divisions = self.divisions.saturating_add(1);
         self
     }
 
-    pub(super) fn is_divided(&self) -> bool {
-        self.is_divided
+    pub(super) fn divisions(&self) -> u8 {
+        self.divisions
     }
 
     pub(super) fn start(&self) -> B::Position {

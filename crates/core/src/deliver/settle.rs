@@ -12,6 +12,9 @@ use crate::transport::{Reply, Transport, TransportError};
 /// A server's limit is never taken to be lower than this: below, its 413 means the items themselves.
 const MIN_PAYLOAD_BYTES: usize = 1 << 10;
 
+/// A payload of 1 GiB is below the smallest limit after this many divisions; an encoder that ignores limits never is.
+const MAX_DIVISIONS: u8 = 20;
+
 /// Halves that may be refused in a row before the rest is taken to be as bad. One bad item among 2^20 takes 21.
 const MAX_REFUSED_HALVES: u32 = 32;
 
@@ -116,7 +119,8 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         self.gate.reset();
         let half = (parcel.encoded_bytes / 2).max(MIN_PAYLOAD_BYTES);
         let divisible = parcel.items > 1 && parcel.encoded_bytes > MIN_PAYLOAD_BYTES;
-        if let Some(source) = parcel.source.take_if(|_| divisible) {
+        let may_divide = |source: &mut Source<B>| divisible && source.divisions() < MAX_DIVISIONS;
+        if let Some(source) = parcel.source.take_if(may_divide) {
             self.max_payload_bytes = self.max_payload_bytes.min(half);
             let piece = self.unpack(parcel, source);
             self.pieces.push_front(piece);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::EncodedExporter;
-use super::parcel::{Attempts, Parcel, Source};
+use super::parcel::{Attempts, Parcel};
 use crate::encode::{DropReason, Encodable, Encoder};
 use crate::export::Health;
 use crate::ledger::{Custody, Ledger};
@@ -200,7 +200,11 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
 
     /// Whether it stays in memory as well. Parts of what was refused do, as they may have to be divided again.
     fn may_keep(&self, parcel: &Parcel<B>) -> bool {
-        if parcel.source.as_ref().is_some_and(Source::is_divided) {
+        if parcel
+            .source
+            .as_ref()
+            .is_some_and(|source| source.divisions() > 0)
+        {
             return true;
         }
         let kept: usize = self.ready.iter().map(|parcel| parcel.body.len()).sum();
