@@ -15,6 +15,7 @@ from house.step import StepError, end_with, run_openly, run_quietly
 from house.wheels import dev_wheels
 
 INTEGRATION = REPOSITORY / "integration-tests"
+CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--keep-going")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def style_checks() -> Iterator[Check]:
     python = lint_environment()
     yield Check("ruff", (python, "-m", "ruff", "check", "--output-format=concise", "."))
     yield Check("ruff format", (python, "-m", "ruff", "format", "--check", "--quiet", "."))
-    yield Check("rustfmt", ("cargo", "fmt", "--all", "--check"))
+    yield Check("rustfmt", ("cargo", "fmt", "--all", "--check", "--", "-l"))
 
 
 def cargo_checks() -> Iterator[Check]:
@@ -55,7 +56,7 @@ def cargo_checks() -> Iterator[Check]:
     yield Check("third-party notices are complete", notices)
     deny = (cargo_deny(), "--workspace", "check", "bans", "licenses", "sources")
     yield Check("cargo deny", deny, quietly=True)
-    clippy = ("cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings")
+    clippy = (*CLIPPY, "--", "-D", "warnings")
     yield Check("clippy (minutes the first time)", clippy, env, quietly=True)
     doc = ("cargo", "doc", "--workspace", "--no-deps")
     yield Check("rustdoc", doc, {**env, "RUSTDOCFLAGS": "-D warnings"}, quietly=True)

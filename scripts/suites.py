@@ -68,7 +68,7 @@ def ready_environments(interpreters: list[Interpreter]) -> dict[Interpreter, Pat
 
 def run_pytest(interpreter: Interpreter, python: Path, *suites: Path) -> None:
     names = ", ".join(str(suite.relative_to(REPOSITORY)) for suite in suites)
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites]
+    command: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites]
     run_openly(f"{names} on Python {interpreter.version}", command)
 
 

@@ -26,7 +26,7 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         (folder / "demo-out").mkdir()
         journal = folder / "journal.jsonl"
-        command = [
+        command: list[str | Path] = [
             *(sys.executable, "-m", "hiq", "run", "--service-name", "shop"),
             *("--conf", SHOP / "shop.yaml", "--file", "demo-out/trace.otlp.jsonl"),
             EXAMPLES / "demo.py",

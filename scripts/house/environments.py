@@ -48,12 +48,14 @@ def environment(
 
 
 def make_environment(folder: Path, interpreter: Interpreter, *, with_pip: bool) -> None:
-    command = [interpreter.path, "-m", "venv", *([] if with_pip else ["--without-pip"]), folder]
+    command = [str(interpreter.path), "-m", "venv", str(folder)]
+    if not with_pip:
+        command.append("--without-pip")
     finished = subprocess.run(
         command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
     )
     if finished.returncode != 0:
-        raise StepError(f"{' '.join(map(str, command))} failed: {finished.stdout}{finished.stderr}")
+        raise StepError(f"{' '.join(command)} failed: {finished.stdout}{finished.stderr}")
 
 
 def install_wheel(python: Path, wheel: Path) -> None:
