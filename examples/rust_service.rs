@@ -4,6 +4,12 @@
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` (default `http://localhost:4318`), or appends them to a file: `-- trace.otlp.jsonl`.
 //! With `-- trace.otlp.jsonl --serve` it keeps serving.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that talks to whoever runs it"
+)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -75,7 +81,9 @@ fn pipeline(file: Option<&String>) -> Result<Pipeline, Failure> {
             let otlp = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut warnings)?;
             let exporter =
                 OtlpHttpExporter::new(otlp, ProxySettings::from_env(&env, &mut warnings))?;
-            warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            for warning in &warnings {
+                eprintln!("{warning}");
+            }
             builder.exporter("otlp", move || exporter.build()).build()
         }
     })
@@ -154,7 +162,7 @@ fn ask(tracer: &Tracer, address: &str, item: &str) -> Result<String, Failure> {
     span.set_attribute("server.address", address);
     let mut headers = String::new();
     if let Some(context) = span.context() {
-        context.inject(|name, value| headers.push_str(&format!("{name}: {value}\r\n")));
+        context.inject(|name, value| headers += &[name, ": ", &value, "\r\n"].concat());
     }
     let mut connection = TcpStream::connect(address)?;
     connection.write_all(

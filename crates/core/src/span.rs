@@ -204,11 +204,13 @@ impl<'a> Span<'a> {
 
     /// All attributes: those of its site, then its own.
     pub fn attributes(&self) -> impl Iterator<Item = (Text<'a>, ValueRef<'a>)> + use<'a> {
-        #[expect(clippy::map_identity, reason = "it shortens the lifetime, so that the two parts are of one type")]
         let of_site = self.node.site.attributes();
-        of_site
-            .map(|(key, value)| -> (Text<'a>, ValueRef<'a>) { (key, value) })
-            .chain(self.own_attributes())
+        // Shortens the lifetime, so that the two parts are of one type.
+        let as_ours =
+            |(key, value): (Text<'static>, ValueRef<'static>)| -> (Text<'a>, ValueRef<'a>) {
+                (key, value)
+            };
+        of_site.map(as_ours).chain(self.own_attributes())
     }
 
     /// The attributes that were set on this very span.
@@ -336,7 +338,7 @@ impl<'a> Event<'a> {
 
     /// Its attributes.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::new(self.tree, self.tree.part_attributes(&self.node.attributes))
+        Attributes::new(self.tree, self.tree.part_attributes(self.node.attributes))
     }
 
     /// Attributes dropped for the limit's sake.
@@ -375,7 +377,7 @@ impl<'a> Link<'a> {
 
     /// Its attributes.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::new(self.tree, self.tree.part_attributes(&self.node.attributes))
+        Attributes::new(self.tree, self.tree.part_attributes(self.node.attributes))
     }
 
     /// Attributes dropped for the limit's sake.

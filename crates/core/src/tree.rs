@@ -170,7 +170,7 @@ impl SpanTree {
     }
 
     #[inline]
-    pub(crate) fn part_attributes(&self, range: &Range) -> &[Entry] {
+    pub(crate) fn part_attributes(&self, range: Range) -> &[Entry] {
         self.part_attributes
             .get(range.start as usize..range.end as usize)
             .unwrap_or(&[])

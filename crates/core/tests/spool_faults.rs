@@ -158,8 +158,8 @@ fn leave_orphan(dir: &Path) {
 fn fail_everywhere(call: &'static str, errno: i32, count: u32) {
     fail_everywhere_with(Fault {
         call,
-        errno,
         count,
+        errno,
         ..Fault::default()
     });
 }

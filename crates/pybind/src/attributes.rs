@@ -125,7 +125,7 @@ pub(crate) fn owned(attributes: &Bound<'_, PyDict>) -> Vec<(Symbol, Value)> {
     attributes
         .iter()
         .filter_map(|(key, value)| {
-            let symbol = with_utf8(key.as_ptr(), |text| hiq_core::intern::symbol(text))??;
+            let symbol = with_utf8(key.as_ptr(), hiq_core::intern::symbol)??;
             Some((symbol, to_value(&value)))
         })
         .collect()

@@ -161,14 +161,14 @@ impl Held {
 
 /// Every set of drivers that some wrapper has, by number; set 0 is the empty one.
 static SETS: GilCell<Sets> = GilCell::new(Sets {
-    sets: Vec::new(),
+    members: Vec::new(),
     drivers: Vec::new(),
     next_id: 1,
 });
 
 #[derive(Debug)]
 struct Sets {
-    sets: Vec<Arc<[u32]>>,
+    members: Vec<Arc<[u32]>>,
     drivers: Vec<(u32, Weak<Shared>)>,
     next_id: u32,
 }
@@ -184,10 +184,10 @@ pub(crate) fn set_of(_py: Python<'_>, drivers: &[Py<Driver>]) -> u16 {
         .collect();
     ids.sort_unstable();
     let mut sets = SETS.lock();
-    let known = sets.sets.iter().position(|set| **set == *ids);
+    let known = sets.members.iter().position(|set| **set == *ids);
     let at = known.unwrap_or_else(|| {
-        sets.sets.push(ids.into());
-        sets.sets.len() - 1
+        sets.members.push(ids.into());
+        sets.members.len() - 1
     });
     u16::try_from(at + 1).unwrap_or(0)
 }
@@ -231,7 +231,7 @@ fn offer_counted(py: Python<'_>, tree: &Arc<SpanTree>, counts: &[(u16, usize)]) 
         let alive = sets.drivers.iter().filter_map(|(id, shared)| {
             let own: usize = counts
                 .iter()
-                .filter(|(set, _)| holds(&sets.sets, *set, *id))
+                .filter(|(set, _)| holds(&sets.members, *set, *id))
                 .map(|(_, count)| count)
                 .sum();
             (own > 0).then(|| shared.upgrade().map(|shared| (shared, own)))?
@@ -516,7 +516,7 @@ impl Driver {
         let Some(fragments) = self.fragments(py, &key) else {
             return Ok(None);
         };
-        let sets = SETS.lock().sets.clone();
+        let sets = SETS.lock().members.clone();
         let is_own = |set: u16| holds(&sets, set, self.shared.id);
         let with_times = self.flags.attach_timestamp.load(Ordering::Relaxed);
         let names = self.names().clone();

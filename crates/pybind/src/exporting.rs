@@ -163,7 +163,7 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
     } else {
         registry::specs(
             py,
-            &arguments.get("exporters")?,
+            arguments.get("exporters")?.as_ref(),
             &mut merged,
             &env,
             &mut warnings,
@@ -301,7 +301,7 @@ fn add_exporter(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<u64> {
     let env = Env::process();
     let mut merged = Settings::from_env(&env);
     let list = PyList::new(py, [settings])?.into_any();
-    let specs = registry::specs(py, &Some(list), &mut merged, &env, &mut Vec::new())?;
+    let specs = registry::specs(py, Some(&list), &mut merged, &env, &mut Vec::new())?;
     let before = runtime::current();
     let pipeline = match &before.pipeline {
         Some(pipeline) => pipeline.clone(),

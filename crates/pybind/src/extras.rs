@@ -205,12 +205,12 @@ fn handled(handler: &Py<PyAny>, arguments: &Bound<'_, PyAny>, name: &str) -> Opt
     Some(crate::attributes::lossless(&text))
 }
 
-unsafe fn arguments<'py>(
-    py: Python<'py>,
+unsafe fn arguments(
+    py: Python<'_>,
     args: *const *mut ffi::PyObject,
     count: usize,
     names: *mut ffi::PyObject,
-) -> (Bound<'py, PyTuple>, Bound<'py, PyDict>) {
+) -> (Bound<'_, PyTuple>, Bound<'_, PyDict>) {
     // SAFETY: `args` holds the positional arguments, then one per name; all are borrowed during the call.
     unsafe {
         let positional = ffi::PyVectorcall_NARGS(count).cast_unsigned();

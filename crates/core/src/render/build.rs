@@ -159,6 +159,7 @@ impl HiqTreeBuilder {
 /// Nodes that are put into a tree as they are.
 impl HiqTree {
     /// The same tree without its nodes: its settings, counts and extras, and a virtual root. Nothing is open in it.
+    #[must_use]
     pub fn without_nodes(&self) -> Self {
         Self {
             tid: self.tid.clone(),

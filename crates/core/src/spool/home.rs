@@ -102,6 +102,19 @@ impl Home {
 
     /// Takes over the folder of a process that is dead; `None` when it lives or somebody else was faster.
     pub(super) fn adopt(path: &Path) -> Result<Option<Self>, SpoolError> {
+        let adopted = Self::try_adopt(path);
+        // Somebody may have emptied and removed it since it was listed.
+        let is_gone = || {
+            path.symlink_metadata()
+                .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        };
+        if adopted.is_err() && is_gone() {
+            return Ok(None);
+        }
+        adopted
+    }
+
+    fn try_adopt(path: &Path) -> Result<Option<Self>, SpoolError> {
         check_safe(path)?;
         let lock_path = path.join(LOCK);
         let lock = files::open_or_create(&lock_path)?;

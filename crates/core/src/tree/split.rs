@@ -131,7 +131,7 @@ impl SpanTree {
         let of_links = self.links.items.iter_mut().map(|link| &mut link.attributes);
         for range in of_events.chain(of_links) {
             let start = parts.len() as u32;
-            parts.extend_from_slice(old.part_attributes(range));
+            parts.extend_from_slice(old.part_attributes(*range));
             *range = Range {
                 start,
                 end: parts.len() as u32,

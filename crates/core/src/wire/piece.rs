@@ -39,8 +39,12 @@ pub struct VarintOrFixed64 {
 }
 
 impl VarintOrFixed64 {
-    /// Bytes that it takes.
+    /// Bytes that it takes; never none.
     #[inline(always)]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a number takes at least a byte"
+    )]
     pub fn len(&self) -> usize {
         select_unpredictable(self.fixed, 8, varint_len(self.value))
     }
@@ -475,7 +479,7 @@ unsafe fn write_escaped(bytes: &[u8], mut to: *mut u8) -> *mut u8 {
                 Escape::Long => {
                     let digits = eight_hex_digits(u32::from(byte));
                     let to = b"\\u".write(to);
-                    <&[u8; 4]>::write(&[digits[4], digits[5], digits[6], digits[7]], to)
+                    [digits[4], digits[5], digits[6], digits[7]].write(to)
                 }
             }
         };

@@ -311,6 +311,10 @@ fn cut(text: &str) -> &str {
 
 /// Without an early exit, so that the compiler compares 16 bytes at a time.
 #[inline]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch a byte is what it avoids"
+)]
 fn needs_escape(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |found, &b| {
         found | (b < 0x20) | (b == b'"') | (b == b'\\')

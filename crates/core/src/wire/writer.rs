@@ -167,7 +167,7 @@ mod tests {
     fn leb128(mut value: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while value >= 0x80 {
-            bytes.push((value & 0x7f) as u8 | 0x80);
+            bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
             value >>= 7;
         }
         bytes.push(u8::try_from(value).unwrap());

@@ -18,9 +18,16 @@ use crate::module::errors;
 /// An exporter to be built on its worker's thread, in each process anew.
 pub(super) struct Spec {
     pub(super) name: String,
-    pub(super) build:
-        Box<dyn Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync>,
+    pub(super) build: Box<dyn Build>,
 }
+
+/// Makes an exporter.
+pub(super) trait Build:
+    Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync
+{
+}
+
+impl<F: Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync> Build for F {}
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Spec>;
 
@@ -127,7 +134,7 @@ fn written(name: &str, path: String) -> PyResult<Spec> {
 /// What `exporters=` says, else `OTEL_TRACES_EXPORTER`, else OTLP.
 pub(super) fn specs(
     py: Python<'_>,
-    given: &Option<Bound<'_, PyAny>>,
+    given: Option<&Bound<'_, PyAny>>,
     settings: &mut Settings,
     env: &Env,
     warnings: &mut Vec<Warning>,
