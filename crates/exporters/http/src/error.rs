@@ -11,6 +11,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use crate::MAX_REPLY_BYTES;
 use crate::config::Target;
+use crate::progress::Stage;
 
 /// Why there is no reply.
 #[derive(Debug)]
@@ -32,8 +33,7 @@ pub(crate) struct Attempt<'a> {
     target: &'a Target,
     deadline: &'a Deadline,
     began: Instant,
-    /// Some of the request was, or may have been, sent.
-    was_sent: bool,
+    stage: Stage,
 }
 
 impl<'a> Attempt<'a> {
@@ -41,13 +41,13 @@ impl<'a> Attempt<'a> {
         target: &'a Target,
         deadline: &'a Deadline,
         began: Instant,
-        was_sent: bool,
+        stage: Stage,
     ) -> Self {
         Self {
             target,
             deadline,
             began,
-            was_sent,
+            stage,
         }
     }
 
@@ -59,17 +59,34 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    pub(crate) fn out_of_time(&self) -> TransportError {
+    fn out_of_time(&self) -> TransportError {
         let seconds = self.began.elapsed().as_secs_f64();
         if self.deadline.is_pulled() {
-            let what = format!("given up after {seconds:.1} s, because the exporter is told to stop");
+            let what =
+                format!("given up after {seconds:.1} s, because the exporter is told to stop");
             return self.says(Kind::Cancelled, &what);
         }
-        if self.was_sent {
-            let what = format!("no whole reply within {seconds:.1} s; the server is slow, or the timeout too short");
+        if self.stage == Stage::Sending {
+            let what = format!(
+                "no whole reply within {seconds:.1} s; the server is slow, or the timeout too short"
+            );
             return self.says(Kind::Timeout, &what);
         }
-        let what = format!("no connection to {} within {seconds:.1} s", self.peer());
+        self.no_connection_in_time()
+    }
+
+    fn no_connection_in_time(&self) -> TransportError {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let peer = self.peer();
+        if self.stage == Stage::LookingUp {
+            let what = format!(
+                "the name of {peer} was not looked up within {seconds:.1} s; does DNS work here?"
+            );
+            return self.says(Kind::Dns, &what);
+        }
+        let what = format!(
+            "{peer} did not accept a connection within {seconds:.1} s; is the address right, and no firewall in between?"
+        );
         self.says(Kind::Connect, &what)
     }
 
@@ -90,31 +107,37 @@ impl<'a> Attempt<'a> {
     fn not_connected(&self, error: &reqwest::Error) -> TransportError {
         let peer = self.peer();
         if error.is_dns() {
-            let why = find::<io::Error>(error).map_or_else(String::new, |io| format!(" ({io})"));
-            let what = format!("the name of {peer} is not known{why}; is it spelled right, and does DNS work here?");
+            let why = innermost_io(error).map_or_else(String::new, |io| format!(" ({io})"));
+            let what = format!(
+                "the name of {peer} is not known{why}; is it spelled right, and does DNS work here?"
+            );
             return self.says(Kind::Dns, &what);
         }
         if let Some(refusal) = tunnel_refusal(error) {
             return self.says(Kind::Connect, &format!("{peer} {refusal}"));
         }
         if error.is_timeout() {
-            let what = format!(
-                "{peer} did not accept a connection within {:.1} s; is the address right, and no firewall in between?",
-                self.began.elapsed().as_secs_f64()
-            );
-            return self.says(Kind::Connect, &what);
+            return self.no_connection_in_time();
         }
-        let Some(io) = find::<io::Error>(error) else {
+        let Some(io) = innermost_io(error) else {
             return self.says(Kind::Connect, &format!("no connection to {peer}"));
         };
         match io.kind() {
             io::ErrorKind::ConnectionRefused => {
-                let who = if self.target.proxy.is_some() { "proxy" } else { "collector" };
+                let who = if self.target.proxy.is_some() {
+                    "proxy"
+                } else {
+                    "collector"
+                };
                 let what = format!("connection refused by {peer}; is a {who} listening there?");
                 self.says(Kind::Connect, &what)
             }
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if self.target.tls_files.is_some() => {
-                let what = format!("{peer} closed the connection instead of agreeing on TLS; is it a plain-text port? then write http://");
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                if self.target.tls_files.is_some() =>
+            {
+                let what = format!(
+                    "{peer} closed the connection instead of agreeing on TLS; is it a plain-text port? then write http://"
+                );
                 self.says(Kind::Tls, &what)
             }
             _ => self.says(Kind::Connect, &format!("no connection to {peer}: {io}")),
@@ -130,25 +153,37 @@ impl<'a> Attempt<'a> {
             }
             rustls::Error::AlertReceived(alert) => self.alert_problem(&peer, *alert),
             rustls::Error::PeerIncompatible(_) => {
-                format!("{peer} and this client have no version of TLS in common ({error}); it must speak 1.2 or 1.3")
+                format!(
+                    "{peer} and this client have no version of TLS in common ({error}); it must speak 1.2 or 1.3"
+                )
             }
             _ => format!("no TLS with {peer}: {error}"),
         }
     }
 
     fn alert_problem(&self, peer: &str, alert: AlertDescription) -> String {
-        let has_identity = self.target.tls_files.as_ref().is_some_and(|files| files.identity.is_some());
+        let has_identity = self
+            .target
+            .tls_files
+            .as_ref()
+            .is_some_and(|files| files.identity.is_some());
         match alert {
             AlertDescription::ProtocolVersion => {
-                format!("{peer} and this client have no version of TLS in common; it must speak 1.2 or 1.3")
+                format!(
+                    "{peer} and this client have no version of TLS in common; it must speak 1.2 or 1.3"
+                )
             }
             AlertDescription::CertificateRequired => {
-                format!("{peer} asks for a client certificate; name the PEM files of certificate and key")
+                format!(
+                    "{peer} asks for a client certificate; name the PEM files of certificate and key"
+                )
             }
             _ if has_identity => {
                 format!("{peer} ended TLS with `{alert:?}`; does it accept our client certificate?")
             }
-            _ => format!("{peer} ended TLS with `{alert:?}`; does it ask for a client certificate?"),
+            _ => {
+                format!("{peer} ended TLS with `{alert:?}`; does it ask for a client certificate?")
+            }
         }
     }
 
@@ -158,17 +193,20 @@ impl<'a> Attempt<'a> {
         } else {
             "is it the right port? if it expects TLS, write https://"
         };
-        let what = format!("{} does not answer as HTTP/1.1 does ({error}); {hint}", self.peer());
+        let what = format!(
+            "{} does not answer as HTTP/1.1 does ({error}); {hint}",
+            self.peer()
+        );
         self.says(Kind::Protocol, &what)
     }
 
     fn reset_problem(&self, error: &reqwest::Error) -> String {
-        let when = if self.was_sent {
+        let when = if self.stage == Stage::Sending {
             "before the reply was whole"
         } else {
             "before the request was sent"
         };
-        let why = find::<io::Error>(error).map_or_else(String::new, |io| format!(": {io}"));
+        let why = innermost_io(error).map_or_else(String::new, |io| format!(": {io}"));
         format!("{} closed the connection {when}{why}", self.peer())
     }
 
@@ -176,7 +214,11 @@ impl<'a> Attempt<'a> {
     fn peer(&self) -> String {
         match &self.target.proxy {
             Some(proxy) => format!("the proxy {proxy}"),
-            None => format!("{}:{}", self.target.endpoint.host(), self.target.endpoint.port()),
+            None => format!(
+                "{}:{}",
+                self.target.endpoint.host(),
+                self.target.endpoint.port()
+            ),
         }
     }
 
@@ -186,7 +228,8 @@ impl<'a> Attempt<'a> {
 }
 
 pub(crate) fn reply_too_large(url: &str) -> TransportError {
-    let what = format!("{url}: the reply is larger than {MAX_REPLY_BYTES} bytes; is it the right server?");
+    let what =
+        format!("{url}: the reply is larger than {MAX_REPLY_BYTES} bytes; is it the right server?");
     TransportError::new(Kind::ReplyTooLarge, what)
 }
 
@@ -201,7 +244,10 @@ pub(crate) fn tls_files(target: &Target, wrong: &ConfigError) -> TransportError 
 }
 
 pub(crate) fn no_runtime(target: &Target, error: &io::Error) -> TransportError {
-    TransportError::new(Kind::Io, format!("{}: no event loop: {error}", target.shown))
+    TransportError::new(
+        Kind::Io,
+        format!("{}: no event loop: {error}", target.shown),
+    )
 }
 
 fn certificate_problem(peer: &str, problem: &CertificateError) -> String {
@@ -211,13 +257,19 @@ fn certificate_problem(peer: &str, problem: &CertificateError) -> String {
             "the certificate of {peer} is signed by an authority that is not trusted here; name the authority's PEM file"
         ),
         Wrong::Expired | Wrong::ExpiredContext { .. } => {
-            format!("the certificate of {peer} has expired ({problem}); renew it, or set this machine's clock")
+            format!(
+                "the certificate of {peer} has expired ({problem}); renew it, or set this machine's clock"
+            )
         }
         Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
-            format!("the certificate of {peer} is not valid yet ({problem}); is this machine's clock right?")
+            format!(
+                "the certificate of {peer} is not valid yet ({problem}); is this machine's clock right?"
+            )
         }
         Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
-            format!("the certificate of {peer} is for another name ({problem}); use that name, or renew the certificate")
+            format!(
+                "the certificate of {peer} is for another name ({problem}); use that name, or renew the certificate"
+            )
         }
         _ => format!("the certificate of {peer} cannot be accepted: {problem}"),
     }
@@ -228,9 +280,13 @@ fn tunnel_refusal(error: &reqwest::Error) -> Option<&'static str> {
     let mut texts = causes(error).map(ToString::to_string);
     let text = texts.find(|text| text.starts_with("tunnel error: "))?;
     Some(match text.as_str() {
-        "tunnel error: proxy authorization required" => "asks for a user and a password; write it as http://user:password@host:port",
+        "tunnel error: proxy authorization required" => {
+            "asks for a user and a password; write it as http://user:password@host:port"
+        }
         "tunnel error: unsuccessful" => "refuses to connect to the server",
-        "tunnel error: unexpected end of file" => "closed the connection when asked to connect to the server",
+        "tunnel error: unexpected end of file" => {
+            "closed the connection when asked to connect to the server"
+        }
         "tunnel error: proxy response headers too long" => "does not answer as a proxy does",
         _ => return None,
     })
@@ -240,12 +296,21 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     causes(error).find_map(<dyn Error>::downcast_ref)
 }
 
+/// The others pass its kind on at their own liking.
+fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    causes(error).filter_map(<dyn Error>::downcast_ref).last()
+}
+
 /// An error and what caused it. An I/O error's own `source` passes over the error that it holds.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    std::iter::successors(
+        Some(error),
+        |&error: &&'a (dyn Error + 'static)| match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(held) => Some(held as &(dyn Error + 'static)),
             None => error.source(),
-        }
-    })
+        },
+    )
 }

@@ -3,23 +3,23 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+
+use crate::progress::{Progress, Stage};
 
 /// Makes bodies. The client wants to own what it sends, so payloads are copied, into memory that is used again: fresh
 /// memory would cost more than the copy.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     buffer: Arc<Vec<u8>>,
-    begun: Arc<AtomicBool>,
 }
 
 impl Outgoing {
-    /// A body of `payload`.
-    pub(crate) fn load(&mut self, payload: &[u8]) -> reqwest::Body {
+    /// A body of `payload`, which tells `progress` when it leaves.
+    pub(crate) fn load(&mut self, payload: &[u8], progress: &Progress) -> reqwest::Body {
         // A request that was cut short may still hold the last one.
         if Arc::get_mut(&mut self.buffer).is_none() {
             self.buffer = Arc::default();
@@ -28,16 +28,10 @@ impl Outgoing {
             buffer.clear();
             buffer.extend_from_slice(payload);
         }
-        self.begun = Arc::default();
         reqwest::Body::wrap(Body {
             rest: Some(Bytes::from_owner(Held(Arc::clone(&self.buffer)))),
-            begun: Arc::clone(&self.begun),
+            progress: progress.clone(),
         })
-    }
-
-    /// True once some of the last body was asked for: the head of its request is on its way, and may have arrived.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
     }
 }
 
@@ -51,7 +45,7 @@ impl AsRef<[u8]> for Held {
 
 struct Body {
     rest: Option<Bytes>,
-    begun: Arc<AtomicBool>,
+    progress: Progress,
 }
 
 impl http_body::Body for Body {
@@ -62,7 +56,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.begun.store(true, Ordering::Relaxed);
+        self.progress.is_at(Stage::Sending);
         Poll::Ready(self.rest.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 

@@ -49,7 +49,15 @@ impl RawReply {
             name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
                 unzip(&self.body, &url)?
             }
-            name => return Err(unreadable(&url, &format!("is encoded as `{}`, which was not asked for", name.escape_debug()))),
+            name => {
+                return Err(unreadable(
+                    &url,
+                    &format!(
+                        "is encoded as `{}`, which was not asked for",
+                        name.escape_debug()
+                    ),
+                ));
+            }
         };
         reply.url = url;
         Ok(reply)
@@ -80,7 +88,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let then = httpdate::parse_http_date(value).ok()?;
     // The server's own clock, when it tells: ours may be wrong, and the wait would be as well.
-    let now = httpdate::parse_http_date(text(headers, header::DATE)).unwrap_or_else(|_| wall_time());
+    let now =
+        httpdate::parse_http_date(text(headers, header::DATE)).unwrap_or_else(|_| wall_time());
     Some(then.duration_since(now).unwrap_or_default())
 }
 
@@ -95,13 +104,16 @@ fn unzip(zipped: &[u8], url: &str) -> Result<Vec<u8>, TransportError> {
     }
     let mut body = Vec::new();
     let limit = MAX_REPLY_BYTES as u64 + 1;
-    let read = MultiGzDecoder::new(zipped).take(limit).read_to_end(&mut body);
+    let read = MultiGzDecoder::new(zipped)
+        .take(limit)
+        .read_to_end(&mut body);
     match read {
         Ok(_) if body.len() > MAX_REPLY_BYTES => Err(error::reply_too_large(url)),
         Ok(_) => Ok(body),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(unreadable(url, "says that it is gzip, and ends in its middle"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(unreadable(
+            url,
+            "says that it is gzip, and ends in its middle",
+        )),
         Err(_) => Err(unreadable(url, "says that it is gzip, and is not")),
     }
 }

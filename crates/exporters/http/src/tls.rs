@@ -128,10 +128,7 @@ fn with_identity(
         })
 }
 
-fn certificates(
-    place: &str,
-    file: &Path,
-) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+fn certificates(place: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let text = read(place, file)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
@@ -147,7 +144,11 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         PemError::NoItemsFound if holds(&text, "ENCRYPTED PRIVATE KEY") => {
             let problem = format!("`{}` is protected by a password", file.display());
-            ConfigError::new(place, problem, "decrypt it: openssl pkey -in KEY -out PLAIN")
+            ConfigError::new(
+                place,
+                problem,
+                "decrypt it: openssl pkey -in KEY -out PLAIN",
+            )
         }
         PemError::NoItemsFound => not_pem(place, file, "holds no PEM private key", &text),
         error => broken_pem(place, file, &error),
@@ -184,5 +185,6 @@ fn broken_pem(place: &str, file: &Path, error: &PemError) -> ConfigError {
 }
 
 fn holds(text: &[u8], part: &str) -> bool {
-    text.windows(part.len()).any(|window| window == part.as_bytes())
+    text.windows(part.len())
+        .any(|window| window == part.as_bytes())
 }

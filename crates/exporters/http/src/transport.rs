@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 use crate::config::Target;
 use crate::error::Attempt;
 use crate::outgoing::Outgoing;
+use crate::progress::{Progress, Stage};
 use crate::wire::Wire;
 use crate::{Authorizer, Draft, Method, error, headers, tls};
 
@@ -29,6 +30,7 @@ pub struct HttpTransport {
     /// What the certificate files held; read again after a TLS error.
     tls: Option<ClientConfig>,
     outgoing: Outgoing,
+    progress: Progress,
     settled: Vec<Outcome>,
     /// The process that all this belongs to.
     generation: u32,
@@ -42,6 +44,7 @@ impl HttpTransport {
             wire: None,
             tls: None,
             outgoing: Outgoing::default(),
+            progress: Progress::default(),
             settled: Vec::new(),
             generation: fork::generation(),
         }
@@ -80,7 +83,9 @@ impl Transport for HttpTransport {
     }
 
     fn shutdown(&mut self, _deadline: &Deadline) {
-        self.close_wire();
+        if let Some(wire) = self.wire.take() {
+            wire.close_properly();
+        }
     }
 }
 
@@ -97,21 +102,18 @@ impl HttpTransport {
         deadline: &Deadline,
     ) -> Result<HttpReply, TransportError> {
         let began = Instant::now();
-        if deadline.is_over() {
-            let attempt = Attempt::new(&self.target, deadline, began, false);
-            return Err(attempt.out_of_time());
-        }
+        self.progress.is_at(Stage::Connecting);
         let headers = self.headers(payload)?;
         self.open_wire()?;
         let Some(wire) = &mut self.wire else {
             return Err(error::invalid(&self.target, "the wire is not open"));
         };
-        let body = self.outgoing.load(payload.body);
+        let body = self.outgoing.load(payload.body, &self.progress);
         let mut request = Request::new(self.target.method.into(), self.target.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body);
         let exchanged = wire.exchange(request, deadline);
-        let attempt = Attempt::new(&self.target, deadline, began, self.outgoing.has_begun());
+        let attempt = Attempt::new(&self.target, deadline, began, self.progress.stage());
         match exchanged {
             Ok(raw) => raw.into_reply(Arc::clone(&self.target.shown)),
             Err(trouble) => Err(attempt.error(&trouble)),
@@ -145,7 +147,7 @@ impl HttpTransport {
     fn open_wire(&mut self) -> Result<(), TransportError> {
         if self.wire.is_none() {
             let config = self.tls_config()?;
-            self.wire = Some(Wire::open(&self.target, config)?);
+            self.wire = Some(Wire::open(&self.target, config, &self.progress)?);
         }
         Ok(())
     }
@@ -179,6 +181,7 @@ impl HttpTransport {
             self.close_wire();
             self.tls = None;
             self.outgoing = Outgoing::default();
+            self.progress = Progress::default();
         }
     }
 

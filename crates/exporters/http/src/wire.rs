@@ -16,8 +16,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::config::Target;
 use crate::end::End;
 use crate::error::{self, Trouble};
+use crate::progress::Progress;
 use crate::proxy;
 use crate::reply::RawReply;
+use crate::resolve::SystemResolver;
 
 /// One kept-alive connection, driven only while a request is under way.
 pub(crate) struct Wire {
@@ -29,7 +31,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// A wire to `target`. Connects with its first request.
-    pub(crate) fn open(target: &Target, tls: ClientConfig) -> Result<Self, TransportError> {
+    pub(crate) fn open(
+        target: &Target,
+        tls: ClientConfig,
+        progress: &Progress,
+    ) -> Result<Self, TransportError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .thread_name("hiq-http-names")
@@ -37,7 +43,7 @@ impl Wire {
             .build()
             .map_err(|error| error::no_runtime(target, &error))?;
         Ok(Self {
-            client: client(target, tls)?,
+            client: client(target, tls, progress)?,
             runtime,
             generation: fork::generation(),
             has_connected: false,
@@ -60,6 +66,16 @@ impl Wire {
                 .await
                 .unwrap_or(Err(Trouble::OutOfTime))
         })
+    }
+
+    /// Closes an idle connection as its protocol wants it: TLS says goodbye first.
+    pub(crate) fn close_properly(self) {
+        if self.generation != fork::generation() {
+            return self.close();
+        }
+        drop(self.client);
+        self.runtime.block_on(see_what_happened_meanwhile());
+        self.runtime.shutdown_background();
     }
 
     /// Closes all connections at once. Does not wait for a name that is still looked up, as dropping would.
@@ -94,9 +110,14 @@ async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>)
     .await
 }
 
-fn client(target: &Target, tls: ClientConfig) -> Result<Client, TransportError> {
+fn client(
+    target: &Target,
+    tls: ClientConfig,
+    progress: &Progress,
+) -> Result<Client, TransportError> {
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
+        .dns_resolver(SystemResolver(progress.clone()))
         .user_agent(target.user_agent.clone())
         .connect_timeout(target.connect_timeout)
         .redirect(Policy::none())

@@ -1,0 +1,207 @@
+//! An attempt ends with its deadline, wherever that is.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use hiq_core::export::Deadline;
+use hiq_core::transport::TransportErrorKind;
+
+use crate::client::{options, send, send_within, transport};
+use crate::server::{Server, response, unanswering_address};
+
+fn within(millis: u64) -> Deadline {
+    Deadline::never().within(Duration::from_millis(millis))
+}
+
+/// Runs `work` and checks that it took `from` to `to` milliseconds.
+fn timed<T>(from: u64, to: u64, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let done = work();
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(from) && took <= Duration::from_millis(to),
+        "took {took:?}"
+    );
+    done
+}
+
+/// A server that reads requests and says nothing.
+fn silent() -> Server {
+    Server::start(|talk| {
+        talk.request();
+        talk.until_closed();
+    })
+}
+
+#[test]
+fn a_server_that_does_not_answer_costs_no_more_than_the_deadline() {
+    let server = silent();
+    let mut transport = transport(&server.url("/"));
+    let error = timed(500, 600, || {
+        send_within(&mut transport, b"spans", &within(500))
+    })
+    .unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Timeout);
+    assert!(error.kind.may_have_arrived());
+    assert!(error.message.contains("within 0.5 s"), "{error}");
+    server.wait_for_close();
+}
+
+#[test]
+fn a_reply_of_one_byte_a_second_ends_at_the_deadline() {
+    let (stop, stopped) = channel::<()>();
+    let stopped = Mutex::new(stopped);
+    let server = Server::start(move |talk| {
+        talk.request();
+        let reply = response("200 OK", "", [b'x'; 100]);
+        for byte in reply.chunks(1) {
+            if !talk.say(byte) || !tick(&stopped.lock().unwrap()) {
+                return;
+            }
+        }
+    });
+    let mut transport = transport(&server.url("/"));
+    let error = timed(2500, 2750, || {
+        send_within(&mut transport, b"spans", &within(2500))
+    })
+    .unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Timeout);
+    drop(stop);
+}
+
+/// The pace of a slow server; false when the test is over.
+fn tick(stopped: &Receiver<()>) -> bool {
+    stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout)
+}
+
+#[test]
+fn a_body_that_is_not_taken_ends_at_the_deadline() {
+    let (stop, stopped) = channel::<()>();
+    let stopped = Mutex::new(stopped);
+    let server = Server::start(move |talk| {
+        talk.head();
+        let _ = stopped.lock().unwrap().recv();
+    });
+    let mut transport = transport(&server.url("/"));
+    let payload = vec![7; 30_000_000];
+    let error = timed(400, 500, || {
+        send_within(&mut transport, &payload, &within(400))
+    })
+    .unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Timeout);
+    drop(stop);
+}
+
+#[test]
+fn a_connection_that_is_not_accepted_ends_after_the_connect_timeout() {
+    let (address, _keep) = unanswering_address();
+    let mut options = options(&format!("http://{address}/"));
+    options.connect_timeout = Duration::from_millis(400);
+    let mut transport = options.build().unwrap();
+    let error = timed(400, 500, || send(&mut transport, b"spans")).unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Connect);
+    assert!(!error.kind.may_have_arrived());
+    assert!(
+        error
+            .message
+            .contains("did not accept a connection within 0.4 s"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_connection_that_is_not_accepted_ends_with_the_deadline_when_that_is_sooner() {
+    let (address, _keep) = unanswering_address();
+    let mut transport = transport(&format!("http://{address}/"));
+    let error = timed(300, 400, || {
+        send_within(&mut transport, b"spans", &within(300))
+    })
+    .unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Connect, "nothing was sent");
+}
+
+#[test]
+fn a_deadline_pulled_forward_ends_the_wait_for_an_answer_at_once() {
+    let server = silent();
+    let url = server.url("/");
+    let deadline = Deadline::never();
+    let theirs = deadline.clone();
+    let sender = std::thread::spawn(move || {
+        let result = send_within(&mut transport(&url), b"spans", &theirs);
+        (result, Instant::now())
+    });
+    server.request();
+    let pulled = Instant::now();
+    deadline.pull_forward(pulled);
+    let (result, ended) = sender.join().unwrap();
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Cancelled);
+    assert!(
+        ended - pulled < Duration::from_millis(100),
+        "{:?}",
+        ended - pulled
+    );
+    server.wait_for_close();
+}
+
+#[test]
+fn a_deadline_pulled_forward_to_a_later_moment_leaves_that_time() {
+    let (answer, may_answer) = channel::<()>();
+    let may_answer = Mutex::new(may_answer);
+    let server = Server::start(move |talk| {
+        talk.request();
+        may_answer.lock().unwrap().recv().unwrap();
+        talk.say(response("200 OK", "", "in time"));
+    });
+    let url = server.url("/");
+    let deadline = Deadline::never();
+    let theirs = deadline.clone();
+    let sender = std::thread::spawn(move || send_within(&mut transport(&url), b"spans", &theirs));
+    server.request();
+    deadline.pull_forward(Instant::now() + Duration::from_secs(60));
+    answer.send(()).unwrap();
+    assert_eq!(sender.join().unwrap().unwrap().body, b"in time");
+}
+
+#[test]
+fn a_deadline_pulled_forward_ends_connecting_at_once() {
+    let (address, _keep) = unanswering_address();
+    let deadline = Deadline::never();
+    let theirs = deadline.clone();
+    let (tell, told) = channel();
+    let sender = std::thread::spawn(move || {
+        let mut options = options(&format!("http://{address}/"));
+        options.connect_timeout = Duration::from_secs(600);
+        let mut transport = options.build().unwrap();
+        tell.send(()).unwrap();
+        send_within(&mut transport, b"spans", &theirs)
+    });
+    told.recv().unwrap();
+    timed(0, 100, || {
+        deadline.pull_forward(Instant::now());
+        let error = sender.join().unwrap().unwrap_err();
+        assert_eq!(error.kind, TransportErrorKind::Cancelled);
+    });
+}
+
+#[test]
+fn after_a_timeout_the_next_attempt_gets_a_connection_and_an_answer_of_its_own() {
+    let (stop, stopped) = channel::<()>();
+    let stopped = Mutex::new(stopped);
+    let server = Server::start(move |talk| {
+        let request = talk.request().unwrap();
+        if request.body == b"first" {
+            let _ = stopped.lock().unwrap().recv();
+            talk.say(response("200 OK", "", "to the first"));
+        } else {
+            talk.say(response("200 OK", "", "to the second"));
+        }
+    });
+    let mut transport = transport(&server.url("/"));
+    send_within(&mut transport, b"first", &within(200)).unwrap_err();
+    drop(stop);
+    let reply = send(&mut transport, b"second").unwrap();
+    assert_eq!(reply.body, b"to the second");
+    assert_eq!(server.connections(), 2);
+}
