@@ -14,6 +14,7 @@ use hiq_core::encode::DropReason;
 use hiq_core::export::{Deadline, Exporter, Progress};
 use hiq_core::ledger::{Custody, LedgerSnapshot};
 use hiq_core::pipeline::{Pipeline, PipelineBuilder};
+use hiq_core::pool;
 use hiq_core::status::StatusSink;
 use hiq_testkit::lines::{LineEncoder, span_ids};
 use hiq_testkit::script::{Answer, Script};
@@ -420,6 +421,18 @@ fn an_exporter_that_never_settles_stops_neither_the_flow_nor_the_count() {
     let _ = pipeline.shutdown(PATIENCE);
     let end = ledger(&pipeline, "forgetful");
     assert_eq!(end.dropped[DropReason::ExporterFailed], 5);
+}
+
+#[test]
+fn a_tree_that_was_exported_is_filled_again() {
+    let pipeline = one_exporter(&Script::accepting(), at_once());
+    for _ in 0..100 {
+        pipeline.offer(tree_of(2).0);
+    }
+    assert!(pipeline.shutdown(PATIENCE).is_complete());
+    // Another test may hold the pool's lock for a moment.
+    let used = (0..1_000_000).find_map(|_| pool::take());
+    assert!(used.is_some_and(|tree| tree.is_empty()));
 }
 
 #[test]
