@@ -1,0 +1,1 @@
+"""Runs hiq and its peers in turn, and says how they compare. Standard library alone."""

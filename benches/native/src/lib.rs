@@ -1,0 +1,13 @@
+//! The benchmark programs, and what they share: the spans, the same spans in each library's own form, the measuring loop.
+
+pub mod check;
+pub mod clock;
+pub mod deliver;
+pub mod encode;
+pub mod floor;
+pub mod hiq;
+pub mod otel;
+pub mod record;
+pub mod sink;
+pub mod spans;
+pub mod worker;

@@ -1,0 +1,24 @@
+//! `hiq-bench encode|record|deliver` measures what its runner asks for; `hiq-bench sink [silent]` is the server.
+
+use std::process::ExitCode;
+
+use hiq_bench::{deliver, encode, record, sink};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["encode"] => encode::main(),
+        ["record"] => record::main(),
+        ["deliver"] => deliver::main(),
+        ["sink"] => return sink::main(false).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        ["sink", "silent"] => {
+            return sink::main(true).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        _ => {
+            eprintln!("hiq-bench: give one of encode, record, deliver, sink");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
