@@ -96,15 +96,60 @@ pub(crate) struct ExceptionText {
     pub(crate) repr: Option<String>,
 }
 
-/// The exception that passed a span last: the same object, next time, is not read again.
+/// The exception that passed a span last: the stack of the same one, next time, is not read again.
+///
+/// Nothing of it is kept alive, so another exception may come to stand at the same address: it is told apart by where it
+/// was raised and by its text.
 pub(crate) struct LastException {
     object: *mut ffi::PyObject,
+    origin: Origin,
     text: Option<ExceptionText>,
+}
+
+/// The innermost entry of a traceback: where the exception was raised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Origin {
+    entry: *mut ffi::PyTracebackObject,
+    frame: *mut ffi::PyFrameObject,
+    instruction: i32,
+    line: i32,
+}
+
+impl Origin {
+    const NONE: Self = Self {
+        entry: ptr::null_mut(),
+        frame: ptr::null_mut(),
+        instruction: 0,
+        line: 0,
+    };
+
+    fn of(value: &Bound<'_, PyAny>) -> Self {
+        // SAFETY: an exception's traceback is null or a chain of traceback objects, which it keeps alive.
+        unsafe {
+            let head = ffi::PyException_GetTraceback(value.as_ptr());
+            if head.is_null() {
+                return Self::NONE;
+            }
+            let mut entry = head.cast::<ffi::PyTracebackObject>();
+            while !(*entry).tb_next.is_null() {
+                entry = (*entry).tb_next;
+            }
+            let origin = Self {
+                entry,
+                frame: (*entry).tb_frame,
+                instruction: (*entry).tb_lasti,
+                line: (*entry).tb_lineno,
+            };
+            ffi::Py_DECREF(head);
+            origin
+        }
+    }
 }
 
 impl LastException {
     pub(crate) const NONE: Self = Self {
         object: ptr::null_mut(),
+        origin: Origin::NONE,
         text: None,
     };
 }
@@ -139,13 +184,12 @@ pub(crate) fn record(
     }) else {
         return;
     };
-    let text = match state.exception.text.take() {
-        Some(text)
-            if state.exception.object == value.as_ptr() && (text.repr.is_some() || !wants_repr) =>
-        {
-            text
-        }
-        _ => read(py, value, wants_repr),
+    let origin = Origin::of(value);
+    let last = std::mem::replace(&mut state.exception, LastException::NONE);
+    let is_last = last.object == value.as_ptr() && last.origin == origin;
+    let text = match last.text.filter(|_| is_last) {
+        Some(known) => read_again(py, value, wants_repr, known),
+        None => read(py, value, wants_repr),
     };
     // Callbacks above may have run anything, so the tree is looked up again.
     if let Some(tree) = state.open()
@@ -155,6 +199,7 @@ pub(crate) fn record(
     }
     state.exception = LastException {
         object: value.as_ptr(),
+        origin,
         text: Some(text),
     };
 }
@@ -223,6 +268,23 @@ pub(crate) fn read(py: Python<'_>, value: &Bound<'_, PyAny>, with_repr: bool) ->
         stack,
         repr,
     }
+}
+
+/// Reads an exception that looks like the last one; only when its text is the same as well is the stack taken from that.
+fn read_again(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    with_repr: bool,
+    known: ExceptionText,
+) -> ExceptionText {
+    let _quiet = Quiet::new();
+    if guarded(value.str()) != known.message || type_name(&value.get_type()) != known.kind {
+        return read(py, value, with_repr);
+    }
+    let repr = known
+        .repr
+        .or_else(|| with_repr.then(|| guarded(value.repr())));
+    ExceptionText { repr, ..known }
 }
 
 /// `ValueError`, `package.module.Error`.

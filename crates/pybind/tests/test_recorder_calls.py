@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import gc
@@ -166,6 +167,39 @@ def test_an_exception_is_recorded_on_each_span_it_passes_and_not_where_it_is_cau
         assert by_name[name]["status_message"] == "LookupError: lost"
         assert by_name[name]["attributes"]["error.type"] == "LookupError"
     assert by_name["catches"]["events"] == []
+
+
+def test_an_exception_at_the_address_of_an_earlier_one_is_read_anew() -> None:
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    failing = traced(fail)
+
+    def again(text: str) -> None:
+        with contextlib.suppress(ValueError):
+            failing(text)
+        raise ValueError("not " + text)
+
+    outer = traced(again)
+
+    def elsewhere(text: str) -> None:
+        raise ValueError(text)
+
+    other = traced(elsewhere)
+    addresses = set()
+    for number in range(50):
+        for call in (outer, other):
+            try:
+                call(str(number))
+            except ValueError as error:
+                addresses.add(id(error))
+    assert len(addresses) < 50, "the test needs addresses that are used again"
+    for span in spans():
+        message = span["events"][0]["attributes"]["exception.message"]
+        stack = span["events"][0]["attributes"]["exception.stacktrace"]
+        assert message.startswith("not ") == (span["name"] == "again")
+        assert f", in {span['name']}" in stack
+        assert stack.endswith(f"ValueError: {message}\n")
 
 
 def test_introspection_sees_the_original() -> None:
