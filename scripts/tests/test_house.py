@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -18,6 +19,10 @@ from house import interpreters, step  # noqa: E402
 from suites import missing_versions  # noqa: E402
 from third_party_notices import chosen_licence  # noqa: E402
 
+# The minor number of the oldest Rust that the workspace says it builds with.
+OLDEST = int(
+    re.findall(r'rust-version = "1\.(\d+)"', (SCRIPTS.parent / "Cargo.toml").read_text())[0]
+)
 USED_BY_PREFLIGHT = ("cut", "dirname", "head", "sed", "sh", "sort")
 
 
@@ -54,13 +59,19 @@ def test_a_machine_without_rust_is_told_where_to_get_it(path: Path) -> None:
     code, lines = preflight(path, "rust")
     assert code == 1
     assert lines == [
-        "missing: cargo is not on PATH. To get it: Rust 1.90 or newer: https://rustup.rs"
+        f"missing: cargo is not on PATH. To get it: Rust 1.{OLDEST} or newer: https://rustup.rs"
     ]
 
 
 @pytest.mark.parametrize(
     ("version", "fits"),
-    [("1.89.0", False), ("1.90.0", True), ("1.101.0", True), ("1.9.9", False), ("2.0.0", True)],
+    [
+        (f"1.{OLDEST - 1}.0", False),
+        (f"1.{OLDEST}.0", True),
+        (f"1.{OLDEST + 10}.1", True),
+        ("1.9.9", False),
+        ("2.0.0", True),
+    ],
 )
 def test_an_old_rust_is_named_and_a_newer_one_is_taken(
     path: Path, version: str, fits: bool
