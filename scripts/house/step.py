@@ -14,6 +14,7 @@ from house.places import REPOSITORY, clone_folder
 PROGRESS_SECONDS = 10
 TAIL_LINES = 60
 TIMEOUT_SECONDS = 3600
+_BUILDING = ("Compiling ", "Checking ", "Documenting ", "Downloading ", "Installing ", "Finished ")
 
 _began = time.monotonic()
 
@@ -94,8 +95,10 @@ def _wait_talking(program: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def _last_line(log: Path) -> str:
+    """What is being built, where the output tells; else what it said last."""
     lines = [line.strip() for line in _tail(log) if line.strip()]
-    return lines[-1][:100] if lines else "no output yet"
+    building = [line for line in lines if line.startswith(_BUILDING)]
+    return (building or lines or ["no output yet"])[-1][:100]
 
 
 def _show_tail(log: Path) -> None:
