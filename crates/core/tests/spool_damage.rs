@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod spool_common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hiq_core::spool::{Damage, Record, Recovered, Spool, SpoolError, SpoolLimits};
 use proptest::prelude::*;
-use tempfile::{TempDir, tempdir};
+use spool_common::quick_dir;
+use tempfile::TempDir;
 
 const FILE_HEADER_BYTES: usize = 32;
 
@@ -22,7 +25,7 @@ struct Segment {
 
 impl Segment {
     fn of(bodies: &[Vec<u8>]) -> Self {
-        let dir = tempdir().unwrap();
+        let dir = quick_dir();
         let mut spool = open(dir.path());
         let mut ends = Vec::new();
         for body in bodies {
@@ -72,7 +75,7 @@ impl Segment {
 
     /// What a spool finds when the segment has become `bytes`.
     fn found_in(&self, bytes: &[u8]) -> Findings {
-        let dir = tempdir().unwrap();
+        let dir = quick_dir();
         let path = dir.path().join(&self.name);
         for folder in [
             path.parent().unwrap().parent().unwrap(),
@@ -233,7 +236,7 @@ fn a_record_inside_a_payload_is_never_taken_for_one() {
 
 #[test]
 fn a_record_that_was_damaged_since_it_was_written_cannot_be_loaded() {
-    let dir = tempdir().unwrap();
+    let dir = quick_dir();
     let mut spool = open(dir.path());
     let id = spool.append(&Record::new("e", "c", 1, b"body")).unwrap();
     let path = only_segment(dir.path());

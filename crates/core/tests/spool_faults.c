@@ -1,7 +1,8 @@
 /*
  * Makes one call of the C library fail in a process that it is preloaded into.
  *
- *   FAULT_CALL   which: open, mkdir, rename, unlink, rmdir, pwrite, fdatasync, fsync, ftruncate, flock
+ *   FAULT_CALL   which: open, mkdir, rename, unlink, rmdir, pwrite, fdatasync, fsync, ftruncate, flock,
+ *                or flock-steal: the call succeeds, but somebody removes the file just before
  *   FAULT_NTH    the first that fails, counted from 1 among calls that touch FAULT_DIR
  *   FAULT_COUNT  how many fail in a row
  *   FAULT_ERRNO  with what
@@ -40,12 +41,16 @@ static int is_ours(const char *path) {
     return dir && strncmp(path, dir, strlen(dir)) == 0;
 }
 
-static int is_our_fd(int fd) {
-    char link[64], path[4096];
+static void path_of(int fd, char path[4096]) {
+    char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
+    ssize_t length = readlink(link, path, 4095);
+    path[length < 0 ? 0 : length] = 0;
+}
+
+static int is_our_fd(int fd) {
+    char path[4096];
+    path_of(fd, path);
     return is_ours(path);
 }
 
@@ -104,6 +109,11 @@ int ftruncate64(int fd, off64_t length) {
 int flock(int fd, int operation) {
     int (*real)(int, int) = dlsym(RTLD_NEXT, "flock");
     if (is_our_fd(fd) && fails("flock")) return -1;
+    if (is_our_fd(fd) && fails("flock-steal")) {
+        char path[4096];
+        path_of(fd, path);
+        unlink(path);
+    }
     return real(fd, operation);
 }
 

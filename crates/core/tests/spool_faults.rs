@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 
 use hiq_core::spool::{Recovered, Spool, SpoolLimits};
 use spool_common::{
-    append, command, drain, drain_and_count_torn, number_of, numbers, role, run, say, take_all,
+    append, command, drain, drain_and_count_torn, number_of, numbers, quick_dir, role, run, say,
+    take_all,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -29,7 +30,7 @@ fn child() {
 }
 
 /// Those that 7 divides fill a segment each.
-const NUMBERS: [u64; 16] = [1, 2, 3, 7, 4, 5, 6, 14, 8, 9, 10, 11, 12, 13, 15, 16];
+const NUMBERS: [u64; 17] = [1, 2, 3, 7, 4, 5, 6, 14, 8, 9, 10, 11, 12, 13, 21, 15, 16];
 
 /// A short life with every kind of call to the file system in it.
 fn write_some(dir: &Path) {
@@ -167,7 +168,7 @@ fn fail_everywhere(call: &'static str, errno: i32, count: u32) {
 fn fail_everywhere_with(fault: Fault) {
     for nth in 1.. {
         let fault = Fault { nth, ..fault };
-        let dir = tempdir().unwrap();
+        let dir = quick_dir();
         leave_orphan(dir.path());
         let outcome = Outcome::of("faulty", dir.path(), &fault);
         let story = format!("{fault:?}: {:#?}", outcome.said);
@@ -274,7 +275,7 @@ fn files_that_cannot_be_removed_are_not_taken_for_records() {
 
 #[test]
 fn an_orphan_whose_lock_fails_is_left_to_others() {
-    let dir = tempdir().unwrap();
+    let dir = quick_dir();
     append(
         &mut Spool::open(dir.path(), "otlp", SpoolLimits::default()).unwrap(),
         5,
@@ -306,8 +307,28 @@ fn an_orphan_whose_lock_fails_is_left_to_others() {
 }
 
 #[test]
+fn a_lock_that_was_removed_before_it_was_taken_is_not_trusted() {
+    let dir = quick_dir();
+    leave_orphan(dir.path());
+    let fault = Fault {
+        call: "flock-steal",
+        nth: 2,
+        count: 1,
+        ..Fault::default()
+    };
+    let outcome = Outcome::of("take", dir.path(), &fault);
+    assert!(outcome.failed());
+    assert_eq!(
+        outcome.said,
+        ["ready"],
+        "nothing found, nothing to complain of"
+    );
+    assert_eq!(drain(dir.path()), [ORPHAN]);
+}
+
+#[test]
 fn a_sync_reaches_the_disk_with_all_bytes_and_the_folder_that_names_the_file() {
-    let dir = tempdir().unwrap();
+    let dir = quick_dir();
     let fault = Fault::default();
     let outcome = Outcome::of("faulty", dir.path(), &fault);
     assert_eq!(outcome.said.last().unwrap(), "done");

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod spool_common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use hiq_core::spool::{Record, RecordId, Recovered, Spool, SpoolError, SpoolLimits};
 use proptest::prelude::*;
-use tempfile::{TempDir, tempdir};
+use spool_common::quick_dir;
+use tempfile::TempDir;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -75,7 +78,7 @@ struct World {
 
 impl World {
     fn new(limits: SpoolLimits) -> Self {
-        let dir = tempdir().unwrap();
+        let dir = quick_dir();
         let spool = Some(Spool::open(dir.path(), "otlp", limits.clone()).unwrap());
         Self {
             dir,
@@ -174,7 +177,7 @@ impl World {
 
     /// The files as they are now are what the next process finds; what the old one still does happens elsewhere.
     fn kill(&mut self) {
-        let after = tempdir().unwrap();
+        let after = quick_dir();
         copy(self.dir.path(), after.path());
         self.spool = None;
         self.dir = after;

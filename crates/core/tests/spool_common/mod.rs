@@ -8,6 +8,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use hiq_core::config::Env;
 use hiq_core::spool::{Record, RecordId, Recovered, Spool, SpoolError, SpoolLimits};
+use tempfile::TempDir;
+
+/// A folder in memory where there is one: tests with thousands of syncs need not wait for a disk.
+pub(crate) fn quick_dir() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    tempfile::tempdir_in(memory).unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
 
 /// The role of this process, when it is a child of a test, and its folder.
 pub(crate) fn role() -> Option<(String, PathBuf)> {
