@@ -11,9 +11,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import pytest
-
 import hiq
+import pytest
 from hiq import HiQOpenTelemetryContext, OtmExporterType
 from hiq.distributed import setup_jaeger, setup_zipkin
 
@@ -74,7 +73,11 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("OTEL_") or name in ("TRACE_TYPE", "TRACEPARENT", "OTM_TRACER_NAME") or name.lower().endswith("_proxy"):
+        if (
+            name.startswith("OTEL_")
+            or name in ("TRACE_TYPE", "TRACEPARENT", "OTM_TRACER_NAME")
+            or name.lower().endswith("_proxy")
+        ):
             monkeypatch.delenv(name)
 
 
@@ -99,7 +102,9 @@ def logged(module) -> list[str]:
 
 def test_leaving_the_context_has_sent_everything_and_the_driver_has_its_tree(program, collector) -> None:
     module = program(PROGRAM)
-    with HiQOpenTelemetryContext(OtmExporterType.OTLP_HTTP_JSON, endpoint=collector.url, service_name="shop") as nothing:
+    with HiQOpenTelemetryContext(
+        OtmExporterType.OTLP_HTTP_JSON, endpoint=collector.url, service_name="shop"
+    ) as nothing:
         assert nothing is None
         assert os.environ["TRACE_TYPE"] == "opentelemetry"
         driver = hiq.HiQLatency(rows(module))
@@ -179,7 +184,11 @@ def test_an_argument_beats_the_environment(program, collector, monkeypatch) -> N
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "from-the-environment")
     with HiQOpenTelemetryContext(
-        OtmExporterType.OTLP_HTTP_JSON, endpoint=collector.url, service_name="argued", headers={"x-key": "v"}, compression="gzip"
+        OtmExporterType.OTLP_HTTP_JSON,
+        endpoint=collector.url,
+        service_name="argued",
+        headers={"x-key": "v"},
+        compression="gzip",
     ):
         with hiq.HiQLatency(rows(module)):
             module.main()
@@ -193,7 +202,10 @@ def test_an_argument_beats_the_environment(program, collector, monkeypatch) -> N
 def test_the_bare_default_is_otlp_and_says_so_in_one_line(program, collector, monkeypatch, capfd) -> None:
     module = program(PROGRAM)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-    with HiQOpenTelemetryContext(service_name="bare", agent_host_name="jaeger", agent_port=6831), hiq.HiQLatency(rows(module)):
+    with (
+        HiQOpenTelemetryContext(service_name="bare", agent_host_name="jaeger", agent_port=6831),
+        hiq.HiQLatency(rows(module)),
+    ):
         module.main()
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("hiq: Jaeger thrift, HiQ's default, is not in this build yet: OTLP HTTP is used")

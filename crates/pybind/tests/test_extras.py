@@ -9,9 +9,8 @@ import threading
 import types
 from collections.abc import Iterator
 
-import pytest
-
 import hiq
+import pytest
 from hiq import constants as c
 
 
@@ -172,7 +171,7 @@ def test_bodies_of_requests_are_counted_in_bytes(program, server) -> None:
             requests.post({server.url!r}, data=b"z" * 333, **session)
             requests.post({server.url!r}, json={{"a": "ä"}}, **session)
     """
-    result, driver, module = run(program, source, c.TAU_TABLE_NIO_GET, c.TAU_TABLE_NIO_WRT)
+    _, driver, module = run(program, source, c.TAU_TABLE_NIO_GET, c.TAU_TABLE_NIO_WRT)
     assert total(driver, "get_nio_bytes_r") == sum(module.log)
     assert total(driver, "get_nio_bytes_w") == sum(server.received)
     assert driver.nio_bytes_w == sum(server.received)

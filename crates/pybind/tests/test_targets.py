@@ -6,6 +6,7 @@ What was called is what the traced program itself wrote into its `log`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import functools
 import inspect
@@ -186,6 +187,11 @@ def test_the_identical_original_comes_back(title: str, program) -> None:
     call(module)
 
 
+def select_one() -> list:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        return connection.execute("select 1").fetchall()
+
+
 C_TARGETS = {
     "C function": ("zlib", "", "compress", lambda: zlib.compress(b"abc", level=1)),
     "method of a C type": ("datetime", "date", "isoformat", lambda: datetime.date(2020, 1, 2).isoformat()),
@@ -194,8 +200,8 @@ C_TARGETS = {
     "class method of a C type": ("datetime", "date", "fromisoformat", lambda: datetime.date.fromisoformat("2020-01-02")),
     "class method of a C type, of a subclass": ("datetime", "date", "fromordinal", lambda: Day.fromordinal(5).tag),
     "static method of a C type": ("builtins", "str", "maketrans", lambda: "abc".translate(str.maketrans("a", "b"))),
-    "C connection": ("sqlite3", "Connection", "execute", lambda: sqlite3.connect(":memory:").execute("select 1").fetchall()),
-    "C cursor": ("sqlite3", "Cursor", "fetchall", lambda: sqlite3.connect(":memory:").execute("select 1").fetchall()),
+    "C connection": ("sqlite3", "Connection", "execute", select_one),
+    "C cursor": ("sqlite3", "Cursor", "fetchall", select_one),
 }  # fmt: skip
 
 
@@ -574,3 +580,8 @@ def test_two_threads_enable_different_drivers_on_one_target(program) -> None:
     for thread in threads:
         thread.join()
     assert module.function is original
+
+
+def test_c_modules_are_no_aliases(caplog) -> None:
+    hiq.HiQLatency([["os", "", "getpid", "getpid"]]).disable()
+    assert "posix" not in caplog.text

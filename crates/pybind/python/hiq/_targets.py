@@ -185,6 +185,13 @@ def _dotted(row: Row) -> str:
     return ".".join(filter(None, (row.module, row.class_name, row.function)))
 
 
+def _has_python_code(name: str, module: Any) -> bool:
+    """Whether calls in the module look names up in it; those of C code do not."""
+    file = getattr(module, "__file__", None)
+    is_source = isinstance(file, str) and file.endswith(".py")
+    return isinstance(module, types.ModuleType) and (is_source or name == "__main__")
+
+
 def _aliases(targets: Iterable[Target]) -> dict[str, list[str]]:
     originals = {
         id(target.raw): target
@@ -193,7 +200,7 @@ def _aliases(targets: Iterable[Target]) -> dict[str, list[str]]:
     }
     found: dict[str, list[str]] = {}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "hiq" or not isinstance(module, types.ModuleType):
+        if name.partition(".")[0] == "hiq" or not _has_python_code(name, module):
             continue
         for value in list(vars(module).values()):
             target = originals.get(id(value))

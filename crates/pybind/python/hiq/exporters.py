@@ -34,8 +34,8 @@ class OtlpExporter(Exporter):
     """Sends OTLP over HTTP.
 
     `protocol` is `http/protobuf` (default) or `http/json`; `endpoint` (default http://localhost:4318) is used as it is,
-    with `/v1/traces` where it has no path; `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or
-    `none`; the certificates are paths of PEM files.
+    with `/v1/traces` where it has no path; `timeout_s` (10) covers an export with its retries; `compression` is `gzip`
+    or `none`; the certificates are paths of PEM files.
     """
 
     def __init__(
