@@ -23,7 +23,13 @@ __all__ = [
     "Suppress",
     "Trace",
     "Traced",
+    "TracedAsyncGenerator",
+    "TracedAwaitable",
+    "TracedCoroutine",
+    "TracedGenerator",
     "Tree",
+    "add_exporter",
+    "at_exit",
     "attach",
     "capture",
     "check_conf",
@@ -31,20 +37,27 @@ __all__ = [
     "current_context",
     "current_span",
     "current_trace_ids",
+    "delete_type_attribute",
     "detach",
     "extract",
     "flush",
     "init",
     "inject",
+    "is_running",
     "is_traced",
     "load_conf",
+    "memory_spans",
     "original",
     "overhead_ns",
     "parse_conf",
     "record",
+    "refresh",
+    "remove_exporter",
     "set_type_attribute",
+    "set_zin_threshold",
     "shutdown",
     "stats",
+    "status_follow",
     "status_get",
     "status_set",
     "subscribe",
@@ -78,6 +91,47 @@ class Traced:
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+@final
+class TracedCoroutine:
+    """Stands in for a coroutine that a traced function has made: `await`, `send`, `throw`, `close`, `cr_*`."""
+
+    def __await__(self) -> TracedCoroutine: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class TracedGenerator:
+    """Stands in for a generator: iteration, `send`, `throw`, `close`, `gi_*`."""
+
+    def __iter__(self) -> TracedGenerator: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class TracedAsyncGenerator:
+    """Stands in for an async generator: iteration, `asend`, `athrow`, `aclose`, `ag_*`."""
+
+    def __aiter__(self) -> TracedAsyncGenerator: ...
+    def __anext__(self) -> TracedAwaitable: ...
+    def asend(self, *value: Any) -> TracedAwaitable: ...
+    def athrow(self, *error: Any) -> TracedAwaitable: ...
+    def aclose(self) -> TracedAwaitable: ...
+
+@final
+class TracedAwaitable:
+    """One step of an async generator."""
+
+    def __await__(self) -> TracedAwaitable: ...
+    def __iter__(self) -> TracedAwaitable: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
 
 def traced(
     func: Callable[..., Any],
@@ -113,24 +167,26 @@ def set_type_attribute(type_: type, name: str, value: object) -> None:
     """Puts `value` into the dict of a type, also of one written in C, and invalidates the caches. A value of
     `_hiq.original(...)` restores. Raises TypeError for slot dunders, which C code does not look up in the dict."""
 
+def delete_type_attribute(type_: type, name: str) -> None:
+    """Takes `name` out of the dict of a type: the inherited one is seen again."""
+
 # --- drivers ------------------------------------------------------------------------------------
 
 @final
 class Driver:
     """What a HiQ driver holds: fragments by key, at most a million spans; trees are projections of them."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
-        metrics: Sequence[
-            tuple[str, str, Literal["time", "level", "delta", "counter"], Callable[[], float] | None]
-        ] = ...,
+        metrics: Sequence[tuple[str, str, Literal["time", "level", "delta", "counter"], Callable[[], float] | None]]
+        | None = None,
         id_func: Callable[[], object] | None = None,
         args_handler: Callable[..., Any] | None = None,
         fast_fail: bool = True,
         verbose: bool = False,
         max_keys: int = 30,
-    ) -> None:
+    ) -> Driver:
         """`metrics`: (name, unit, kind, function); the kind `time` needs no function and costs nothing extra. Kinds:
         `level` a gauge, `delta` may shrink, `counter` never shrinks. `id_func` gives the key (k0) of a root call; `None`: key None.
         `args_handler(args, func_name=None)` makes texts of arguments when `record_args` is on."""
@@ -427,6 +483,15 @@ def status_set(name: str, on: bool) -> bool:
 
 def status_get(name: str, default: bool) -> bool:
     """The global status; `default` while nobody has set it."""
+
+def status_follow(default_on: bool) -> None:
+    """Obeys the global status `hiq` from now on, whoever switches it; `default_on` counts while nobody has."""
+
+def set_zin_threshold(seconds: float) -> None:
+    """HiQ's `ZIN_THRESHOLD`: spans below it and without children are not shown."""
+
+def at_exit() -> None:
+    """Lets open spans go as unfinished and shuts the pipeline down; registered with `atexit`."""
 
 def overhead_ns() -> float:
     """Calibrated cost of one recorded call, in nanoseconds."""
