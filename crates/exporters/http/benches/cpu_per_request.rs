@@ -2,6 +2,7 @@
 //! handed finished bytes.
 //!
 //! `cargo bench -p hiq-http`
+#![allow(clippy::print_stdout, reason = "its output is the result")]
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -94,7 +95,7 @@ fn per_request(requests: usize, mut request: impl FnMut()) -> Duration {
     for _ in 0..requests {
         request();
     }
-    (thread_cpu() - before) / u32::try_from(requests).expect("few requests")
+    thread_cpu().saturating_sub(before) / u32::try_from(requests).expect("few requests")
 }
 
 fn thread_cpu() -> Duration {

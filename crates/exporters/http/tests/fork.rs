@@ -1,7 +1,8 @@
 //! A forked child sends on its own, whatever its parent has open. One test, one process: only this thread may be forked.
 #![allow(unsafe_code, reason = "fork, wait and exit have no safe form")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;

@@ -262,7 +262,7 @@ fn a_reply_without_an_end_is_refused_at_4_mib() {
     let server = Server::start(|talk| {
         talk.request();
         talk.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        let chunk = [b"10000\r\n".as_slice(), &[b'x'; 1 << 16], b"\r\n"].concat();
+        let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 1 << 16], b"\r\n"].concat();
         while talk.say(&chunk) {}
     });
     failure(&server.url("/"), TransportErrorKind::ReplyTooLarge);
@@ -272,7 +272,7 @@ fn a_reply_without_an_end_is_refused_at_4_mib() {
 fn a_small_reply_that_decompresses_to_more_than_4_mib_is_refused() {
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     for _ in 0..256 {
-        bomb.write_all(&[0; 1 << 20]).unwrap();
+        bomb.write_all(&vec![0; 1 << 20]).unwrap();
     }
     let bomb = bomb.finish().unwrap();
     assert!(bomb.len() < 1 << 19, "256 MiB in {} bytes", bomb.len());

@@ -47,18 +47,20 @@ fn check_all_texts_of(options: &HttpOptions) {
     }
 }
 
+type Script = Box<dyn Fn(&mut Conversation) + Send + Sync>;
+
 #[test]
 fn no_text_holds_a_secret_whatever_the_server_does() {
     let (stop, stopped) = channel::<()>();
     let stopped = Mutex::new(stopped);
-    let scripts: Vec<Box<dyn Fn(&mut Conversation) + Send + Sync>> = vec![
+    let scripts: Vec<Script> = vec![
         Box::new(|talk| _ = talk.say(response("200 OK", "", ""))),
         Box::new(|talk| {
             _ = talk.say(response(
                 "302 Found",
                 "location: http://127.0.0.1:1/\r\n",
                 "",
-            ))
+            ));
         }),
         Box::new(|talk| _ = talk.say("SSH-2.0-x\r\n")),
         Box::new(|talk| _ = talk.say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")),
