@@ -16,3 +16,8 @@ pub use encode_json::OtlpJsonEncoder;
 pub use encode_proto::OtlpProtoEncoder;
 pub use exporter::{OtlpFileExporter, OtlpHttpExporter};
 pub use file::FileTransport;
+
+/// The README's Rust example is compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../README.md")]
+pub struct Readme;
