@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import IO, Any
 
@@ -134,6 +133,8 @@ def post_http(
 
 def _words(command: str) -> list[str]:
     """Blanks divide words, but for those in double quotes; no other character means anything."""
+    import re
+
     return [word.replace('"', "") for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', command)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ from . import _hiq, memory
 from ._extras import COUNTERS
 from .constants import KEY_LATENCY, ExtraMetrics
 from .hiq_utils import get_tau_id
+from .tracing import say
 from .utils import get_env_bool
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .base import HiQBase
 
 __all__: list[str] = []
-
-log = logging.getLogger("hiq")
 
 MetricKind = Literal["time", "level", "delta", "counter"]
 
@@ -74,10 +72,10 @@ def tell_of_missing_parts() -> None:
     """HiQ's helpers that are asked for by the environment and are not in this build."""
     for name, what in (("LMK", "the log of calls"), ("JACK", "the sending of trees")):
         if get_env_bool(name):
-            log.warning("%s=%s: %s is not in this build yet", name, os.environ[name], what)
+            say(f"{name}={os.environ[name]}: {what} is not in this build yet")
     kind = os.environ.get("TRACE_TYPE", "")
     if kind in ("oci-apm", "prometheus"):
-        log.warning("TRACE_TYPE=%s is not in this build yet: trees are built, nothing is sent", kind)
+        say(f"TRACE_TYPE={kind} is not in this build yet: trees are built, nothing is sent")
 
 
 def tell_of_aliases(instrumentation: Instrumentation) -> None:
@@ -85,12 +83,8 @@ def tell_of_aliases(instrumentation: Instrumentation) -> None:
     for function, modules in instrumentation.aliases().items():
         named = ", ".join(modules[:_ALIASES_NAMED])
         more = f" and {len(modules) - _ALIASES_NAMED} more" if len(modules) > _ALIASES_NAMED else ""
-        log.warning(
-            "hiq: %s is not traced where it is called from %s%s: imported there by name before tracing began",
-            function,
-            named,
-            more,
-        )
+        where = f"{function} is not traced where it is called from {named}{more}"
+        say(f"{where}: imported there by name before tracing began")
 
 
 def metric_name(func: Callable[[], Any]) -> str:

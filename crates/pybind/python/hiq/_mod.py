@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import traceback
 from typing import Any
 
 __all__ = ["mod"]
@@ -25,6 +24,8 @@ def mod(module_name: str = "", attr: str = "", verbose: bool = True) -> Any:
 
 
 def _print_stack(error: BaseException) -> None:
+    import traceback
+
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     if frames:
         print("\nAt:")

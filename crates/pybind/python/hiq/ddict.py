@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +38,8 @@ def ddyaml(data_or_path: str, name: str = _TYPE_NAME) -> Any:
 
 def _with_fields(value: Any, name: str = _TYPE_NAME) -> Any:
     if isinstance(value, Mapping):
+        from collections import namedtuple
+
         fields = {_field(key): _with_fields(item) for key, item in value.items()}
         return namedtuple(name, list(fields))(*fields.values())
     if isinstance(value, list):
@@ -48,4 +48,6 @@ def _with_fields(value: Any, name: str = _TYPE_NAME) -> Any:
 
 
 def _field(key: object) -> str:
+    import re
+
     return "o_" + re.sub(r"[^0-9a-zA-Z_]+", "_", str(key))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _hiq
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
 
 __all__ = ["install_log_ids", "remove_log_ids"]
 
@@ -14,6 +16,8 @@ __all__ = ["install_log_ids", "remove_log_ids"]
 def install_log_ids() -> None:
     """From now on records have `otelTraceID` and `otelSpanID` (hex digits, `0` outside any span) and
     `otelTraceSampled`, for formats such as `%(otelTraceID)s`. A second call changes nothing."""
+    import logging
+
     global _factory, _before
     if _factory is not None and logging.getLogRecordFactory() is _factory:
         return
@@ -32,6 +36,8 @@ def install_log_ids() -> None:
 
 def remove_log_ids() -> None:
     """Takes the attributes away again, unless somebody has set another factory meanwhile."""
+    import logging
+
     global _factory, _before
     if _factory is not None and _before is not None and logging.getLogRecordFactory() is _factory:
         logging.setLogRecordFactory(_before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from ._targets import Instrumentation
 
 __all__ = ["flush", "init", "instrument", "shutdown", "stats", "uninstrument"]
-
-log = logging.getLogger("hiq")
 
 
 def init(
@@ -145,7 +142,10 @@ def say_untraced(row: Row, reason: str) -> None:
 def say(text: str) -> None:
     """A warning of ours, in the standard way: on stderr unless the program's logging says otherwise."""
     if os.environ.get("OTEL_LOG_LEVEL", "").lower() != "none":
-        log.warning("hiq: %s", text)
+        # Loaded when there is something to say: most programs load it anyway, the others need not.
+        import logging
+
+        logging.getLogger("hiq").warning("hiq: %s", text)
 
 
 _instrumentation: Instrumentation | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -252,6 +251,8 @@ def random_port(start_port: int = 1024, end_port: int = 65535) -> int:
 
 def str_to_filename(s: str, repl: str = "_", suffix: str | None = None) -> str:
     """A text as a file name of letters and digits."""
+    import re
+
     name = re.sub(r"__+", repl, re.sub(r"[^a-zA-Z0-9]", repl, s)).strip(repl) or random_str()
     return name if suffix is None else f"{name}.{suffix}"
 
