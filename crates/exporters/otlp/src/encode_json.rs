@@ -185,7 +185,11 @@ impl<'a, 'e> Request<'a, 'e> {
             writer.put(&self.cache.scopes.group(scope).tail[..]);
             self.open.scope = None;
         }
-        if let Some(resource) = self.open.resource.filter(|_| self.open.resource != wanted.resource) {
+        if let Some(resource) = self
+            .open
+            .resource
+            .filter(|_| self.open.resource != wanted.resource)
+        {
             writer.put(&self.cache.resources.group(resource).tail[..]);
             self.open.resource = None;
         }

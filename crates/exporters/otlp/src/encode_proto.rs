@@ -99,7 +99,8 @@ impl<'a> Page<'a> for Request<'a, '_> {
 
     #[inline]
     fn fits(&self, max_bytes: usize) -> bool {
-        self.out.len() - self.start + self.end_bytes <= max_bytes || self.bytes_if_ended() <= max_bytes
+        self.out.len() - self.start + self.end_bytes <= max_bytes
+            || self.bytes_if_ended() <= max_bytes
     }
 
     fn pop(&mut self) {
@@ -196,8 +197,14 @@ impl<'a, 'e> Request<'a, 'e> {
             let expected = self.cache.last_scope_bytes;
             self.scope_spans = Some(open_group(self.out, 0x12, scope, group, expected));
         }
-        let tails = [self.cache.resources.group(resource), self.cache.scopes.group(scope)];
-        let tail_bytes: usize = tails.iter().map(|group| group.tail.len() + MAX_VARINT_BYTES).sum();
+        let tails = [
+            self.cache.resources.group(resource),
+            self.cache.scopes.group(scope),
+        ];
+        let tail_bytes: usize = tails
+            .iter()
+            .map(|group| group.tail.len() + MAX_VARINT_BYTES)
+            .sum();
         self.end_bytes = tail_bytes;
     }
 

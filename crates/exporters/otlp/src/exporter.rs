@@ -37,14 +37,22 @@ impl OtlpHttpExporter {
     pub fn new(settings: OtlpSettings, proxies: ProxySettings) -> Result<Self, ConfigError> {
         if settings.protocol == Protocol::Grpc {
             let fix = "set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or http/json, and the port to 4318";
-            return Err(ConfigError::new("protocol", "grpc is not in this build", fix));
+            return Err(ConfigError::new(
+                "protocol",
+                "grpc is not in this build",
+                fix,
+            ));
         }
         let http = HttpOptions::for_otlp(&settings, &proxies);
         http.build()?;
         let mut delivery = DeliveryOptions::default();
         delivery.compression = settings.compression;
         delivery.timeout = settings.timeout;
-        Ok(Self { settings, http, delivery })
+        Ok(Self {
+            settings,
+            http,
+            delivery,
+        })
     }
 
     /// How payloads are delivered; retries, limits, and where a payload ends.
@@ -65,9 +73,16 @@ impl OtlpHttpExporter {
         }
     }
 
-    fn encoded<E: Encoder<TreeBatch> + 'static>(&self, encoder: E) -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> {
+    fn encoded<E: Encoder<TreeBatch> + 'static>(
+        &self,
+        encoder: E,
+    ) -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> {
         let transport = self.http.build()?;
-        Ok(Box::new(EncodedExporter::new(encoder, transport, self.delivery.clone())))
+        Ok(Box::new(EncodedExporter::new(
+            encoder,
+            transport,
+            self.delivery.clone(),
+        )))
     }
 }
 
@@ -88,6 +103,10 @@ impl OtlpFileExporter {
     /// The exporter. A pipeline calls this on the worker's thread, in each process anew.
     pub fn build(&self) -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> {
         let transport = FileTransport::open(&self.path)?;
-        Ok(Box::new(EncodedExporter::new(OtlpJsonEncoder::new(), transport, DeliveryOptions::default())))
+        Ok(Box::new(EncodedExporter::new(
+            OtlpJsonEncoder::new(),
+            transport,
+            DeliveryOptions::default(),
+        )))
     }
 }

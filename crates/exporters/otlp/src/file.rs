@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use hiq_core::config::ConfigError;
 use hiq_core::export::Deadline;
 use hiq_core::transport::{
-    Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportErrorKind, TransportLimits,
+    Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportErrorKind,
+    TransportLimits,
 };
 
 /// Bytes of a line at most: readers hold a line in memory.
@@ -25,11 +26,24 @@ pub struct FileTransport {
 impl FileTransport {
     /// Opens `path` for appending; it is made if need be.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-            let problem = format!("{} cannot be written: {error}", path.display());
-            ConfigError::new("path", problem, "name a file in a folder that exists and that you may write to")
-        })?;
-        Ok(Self { path: path.to_owned(), file, line: Vec::new(), settled: Vec::new() })
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| {
+                let problem = format!("{} cannot be written: {error}", path.display());
+                ConfigError::new(
+                    "path",
+                    problem,
+                    "name a file in a folder that exists and that you may write to",
+                )
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            line: Vec::new(),
+            settled: Vec::new(),
+        })
     }
 
     /// In one write, so that lines of several processes do not mix.
@@ -37,10 +51,16 @@ impl FileTransport {
         self.line.clear();
         self.line.extend_from_slice(body);
         self.line.push(b'\n');
-        self.file.write_all(&self.line).map(|()| Reply::Acknowledged).map_err(|error| {
-            let message = format!("{} cannot be written: {error}; is the disk full?", self.path.display());
-            TransportError::new(TransportErrorKind::Connect, message)
-        })
+        self.file
+            .write_all(&self.line)
+            .map(|()| Reply::Acknowledged)
+            .map_err(|error| {
+                let message = format!(
+                    "{} cannot be written: {error}; is the disk full?",
+                    self.path.display()
+                );
+                TransportError::new(TransportErrorKind::Connect, message)
+            })
     }
 }
 

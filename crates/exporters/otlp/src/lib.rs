@@ -1,6 +1,7 @@
 //! OTLP encoders, decoder and exporters.
 
 mod cache;
+mod decode;
 mod encode_json;
 mod encode_proto;
 mod exporter;
@@ -12,6 +13,7 @@ mod read;
 mod site;
 mod value;
 
+pub use decode::OtlpDecoder;
 pub use encode_json::OtlpJsonEncoder;
 pub use encode_proto::OtlpProtoEncoder;
 pub use exporter::{OtlpFileExporter, OtlpHttpExporter};

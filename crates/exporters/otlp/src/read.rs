@@ -75,11 +75,11 @@ impl<'a> Fields<'a> {
 
     fn varint(&mut self) -> Result<u64, ReadError> {
         let mut value = 0;
-        for (index, &byte) in self.rest.iter().take(10).enumerate() {
+        for (length, (&byte, shift)) in (1..).zip(self.rest.iter().zip((0..70_u32).step_by(7))) {
             // The tenth byte has room for one bit; decoders drop the others.
-            value |= u64::from(byte & 0x7f).wrapping_shl(7 * index as u32);
+            value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                self.take(index + 1)?;
+                self.take(length)?;
                 return Ok(value);
             }
         }

@@ -1,4 +1,5 @@
 //! An encoder that has seen its resources, scopes and sites asks the allocator for nothing.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -49,7 +50,13 @@ static COUNTING: Counting = Counting;
 
 fn batches() -> Vec<TreeBatch> {
     let mut runner = TestRunner::deterministic();
-    let mut next = || arbitrary::batch().new_tree(&mut runner).unwrap().current().build();
+    let mut next = || {
+        arbitrary::batch()
+            .new_tree(&mut runner)
+            .unwrap()
+            .current()
+            .build()
+    };
     (0..8).map(|_| next()).collect()
 }
 

@@ -1,4 +1,5 @@
 //! Every payload is read back by readers that share nothing with the encoders, and held against what went in.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -9,7 +10,7 @@ use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
 use proptest::prelude::*;
 use prost::Message as _;
 use support::{BatchIn, EventIn, LinkIn, Origin, Plain, SpanIn, SpanOut, TreeIn, arbitrary};
-use support::{read_json, read_proto, sorted};
+use support::{hex, read_json, read_proto, sorted};
 
 const UNLIMITED: Limits = Limits::bytes(usize::MAX);
 
@@ -143,11 +144,6 @@ fn check_cut(cut: Cut, spans: &[SpanOut], key: Option<&str>) {
             other => panic!("{other:?}"),
         }
     };
-    let hex = |id: &[u8]| {
-        id.iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
     let first = &spans[0];
     match cut {
         Cut::Resource => assert!(spans.iter().all(|span| span.resource == first.resource)),
@@ -214,15 +210,14 @@ fn golden() -> BatchIn {
         attributes: Vec::new(),
     }];
     span.status = Status::Error;
-    span.message = "bad".to_owned();
+    span.message.push_str("bad");
     one_span(span)
 }
 
 #[test]
 fn protobuf_is_the_request_that_a_collector_took() {
     let payload = encode_whole(&mut OtlpProtoEncoder::new(), &golden().build());
-    let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, include_str!("golden/collector.hex").trim());
+    assert_eq!(hex(&payload), include_str!("golden/collector.hex").trim());
 }
 
 #[test]

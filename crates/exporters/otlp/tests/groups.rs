@@ -1,4 +1,5 @@
 //! What spans share: resources, scopes, sites; and what a tree says beside attributes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -62,7 +63,12 @@ fn a_sites_attributes_come_before_the_spans_own() {
         ("code.column.number", Value::Int(3)),
     ]);
     let tree = || one_span(site, &[("a", 1), ("b", 2)]);
-    let expected = ints(&[("code.line.number", 7), ("code.column.number", 3), ("a", 1), ("b", 2)]);
+    let expected = ints(&[
+        ("code.line.number", 7),
+        ("code.column.number", 3),
+        ("a", 1),
+        ("b", 2),
+    ]);
     for found in read_back(vec![tree(), tree()]) {
         assert_eq!(found.attributes, expected);
     }
@@ -84,8 +90,14 @@ fn a_key_of_both_site_and_span_is_written_once_with_the_spans_value() {
 #[test]
 fn a_site_without_attributes_adds_none() {
     let site = site(std::iter::empty());
-    assert_eq!(read_back(vec![one_span(site, &[])])[0].attributes, Vec::new());
-    assert_eq!(read_back(vec![one_span(site, &[("a", 1)])])[0].attributes, ints(&[("a", 1)]));
+    assert_eq!(
+        read_back(vec![one_span(site, &[])])[0].attributes,
+        Vec::new()
+    );
+    assert_eq!(
+        read_back(vec![one_span(site, &[("a", 1)])])[0].attributes,
+        ints(&[("a", 1)])
+    );
 }
 
 #[test]
@@ -106,7 +118,10 @@ fn extra_metrics_become_attributes() {
     let double = |key: &str, value| (key.to_owned(), Plain::f64(value));
     assert_eq!(
         found[0].attributes,
-        [double("hiq.get_memory_mb.start", 10.5), double("hiq.get_memory_mb.end", 12.0)]
+        [
+            double("hiq.get_memory_mb.start", 10.5),
+            double("hiq.get_memory_mb.end", 12.0)
+        ]
     );
     let mut expected = ints(&[("own", 1)]);
     expected.push(double("hiq.get_memory_mb.start", 11.0));
@@ -137,7 +152,10 @@ fn more_resources_and_scopes_than_an_encoder_remembers_are_not_mixed_up() {
     for span in found {
         let (r, s) = span.name.split_once('/').unwrap();
         assert_eq!(span.scope.name, format!("scope {s}"));
-        assert_eq!(span.resource.attributes[0].1, Plain::text(&format!("service {r}")));
+        assert_eq!(
+            span.resource.attributes[0].1,
+            Plain::text(&format!("service {r}"))
+        );
     }
 }
 

@@ -126,7 +126,7 @@ fn number_attribute<'w>(
 }
 
 #[inline(never)]
-fn double_attribute<'w>(mut writer: Writer<'w>, key: impl Piece, value: f64) -> Writer<'w> {
+fn double_attribute(mut writer: Writer<'_>, key: impl Piece, value: f64) -> Writer<'_> {
     writer.put((key, b"\"doubleValue\":"));
     double_value(&mut writer, value);
     writer.put(b"}}");

@@ -79,12 +79,7 @@ pub(super) fn attribute<'w>(
 }
 
 #[inline(always)]
-fn text_attribute<'w>(
-    writer: Writer<'w>,
-    tag: u8,
-    key: Text<'_>,
-    value: Text<'_>,
-) -> Writer<'w> {
+fn text_attribute<'w>(writer: Writer<'w>, tag: u8, key: Text<'_>, value: Text<'_>) -> Writer<'w> {
     let value_bytes = 1 + value.prefixed_len();
     key_value(writer, tag, key, value_bytes, (STRING, Prefixed(value)))
 }

@@ -34,7 +34,12 @@ pub(super) fn write_span(out: &mut Vec<u8>, cache: &mut Cache<Proto>, span: Span
 /// Fields 1 to 8.
 #[inline(always)]
 fn identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
-    writer.put(([0x0a, 16], span.trace_id().0, [0x12, 8], span.id().to_bytes()));
+    writer.put((
+        [0x0a, 16],
+        span.trace_id().0,
+        [0x12, 8],
+        span.id().to_bytes(),
+    ));
     if let Some(state) = span.trace_state() {
         writer.put((0x1a, Prefixed(state)));
     }
@@ -43,7 +48,7 @@ fn identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
     }
     let (name, kind) = (span.name(), span.kind());
     let (start, end) = (span.start().0, span.end().0);
-    if name.is_empty() | (kind == Kind::Unspecified) | (start == 0) | (end == 0) {
+    if name.is_empty() || kind == Kind::Unspecified || start == 0 || end == 0 {
         return sparse_identity(writer, span);
     }
     let name = (0x2a, Prefixed(name));
@@ -68,7 +73,11 @@ fn sparse_identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
 
 /// Fields 9 and 10: the site's attributes, the span's own, and what extra metrics say.
 #[inline(always)]
-fn all_attributes<'w>(mut writer: Writer<'w>, cache: &mut Cache<Proto>, span: Span<'_>) -> Writer<'w> {
+fn all_attributes<'w>(
+    mut writer: Writer<'w>,
+    cache: &mut Cache<Proto>,
+    span: Span<'_>,
+) -> Writer<'w> {
     if span.site() == SiteId::NONE {
         writer = attributes(writer, SPAN_ATTRIBUTE, span.own_attributes());
     } else {
@@ -105,11 +114,7 @@ fn attributes_with_site<'w>(
 /// Writes them anew from `start`, without those of the site that the span has values of its own for.
 #[cold]
 #[inline(never)]
-fn attributes_one_by_one<'w>(
-    mut writer: Writer<'w>,
-    start: usize,
-    span: Span<'_>,
-) -> Writer<'w> {
+fn attributes_one_by_one<'w>(mut writer: Writer<'w>, start: usize, span: Span<'_>) -> Writer<'w> {
     writer.rewind(start);
     for (key, value) in not_overridden(span) {
         writer = attribute(writer, SPAN_ATTRIBUTE, key, value);

@@ -22,8 +22,10 @@ impl Form {
             "application/x-protobuf" | "application/protobuf" => Some(Self::Proto),
             "application/json" => Some(Self::Json),
             "" if looks_like_html(&reply.body) => None,
-            "" if encoding.content_type == "application/json" => Some(Self::Json),
-            "" => Some(Self::Proto),
+            "" => Some(match encoding.content_type {
+                "application/json" => Self::Json,
+                _ => Self::Proto,
+            }),
             _ => None,
         }
     }

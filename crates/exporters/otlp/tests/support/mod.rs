@@ -1,9 +1,11 @@
 //! Spans as plain data: what a test puts into a tree, and what independent readers found in a payload.
 #![allow(dead_code, reason = "each test file uses its part of this module")]
 
-pub mod arbitrary;
-pub mod read_json;
-pub mod read_proto;
+pub(crate) mod arbitrary;
+pub(crate) mod read_json;
+pub(crate) mod read_proto;
+pub(crate) mod read_trees;
+pub(crate) mod write_proto;
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use hiq_core::value::Value;
 
 /// A value, comparable: doubles by their bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plain {
+pub(crate) enum Plain {
     Str(String),
     Bool(bool),
     Int(i64),
@@ -28,18 +30,18 @@ pub enum Plain {
     Empty,
 }
 
-pub type Attributes = Vec<(String, Plain)>;
+pub(crate) type Attributes = Vec<(String, Plain)>;
 
 impl Plain {
-    pub fn f64(double: f64) -> Self {
+    pub(crate) fn f64(double: f64) -> Self {
         Self::F64(double.to_bits())
     }
 
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self::Str(text.to_owned())
     }
 
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         match self {
             Self::Str(text) => Value::Str(text.clone()),
             Self::Bool(bool) => Value::Bool(*bool),
@@ -58,7 +60,7 @@ impl Plain {
     }
 
     /// JSON has one NaN only.
-    pub fn with_one_nan(&self) -> Self {
+    pub(crate) fn with_one_nan(&self) -> Self {
         match self {
             Self::F64(bits) if f64::from_bits(*bits).is_nan() => Self::f64(f64::NAN),
             Self::Array(items) => Self::Array(items.iter().map(Self::with_one_nan).collect()),
@@ -68,7 +70,7 @@ impl Plain {
     }
 }
 
-pub fn with_one_nan(attributes: &Attributes) -> Attributes {
+pub(crate) fn with_one_nan(attributes: &Attributes) -> Attributes {
     attributes
         .iter()
         .map(|(key, value)| (key.clone(), value.with_one_nan()))
@@ -77,89 +79,89 @@ pub fn with_one_nan(attributes: &Attributes) -> Attributes {
 
 /// What is put into one tree.
 #[derive(Clone, Debug)]
-pub struct TreeIn {
-    pub trace_id: [u8; 16],
-    pub parent: u64,
-    pub parent_is_remote: bool,
-    pub flags: u8,
-    pub trace_state: String,
-    pub resource: usize,
-    pub scope: usize,
-    pub spans: Vec<SpanIn>,
+pub(crate) struct TreeIn {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) parent: u64,
+    pub(crate) parent_is_remote: bool,
+    pub(crate) flags: u8,
+    pub(crate) trace_state: String,
+    pub(crate) resource: usize,
+    pub(crate) scope: usize,
+    pub(crate) spans: Vec<SpanIn>,
 }
 
 /// What is put into one span.
 #[derive(Clone, Debug)]
-pub struct SpanIn {
-    pub id: u64,
+pub(crate) struct SpanIn {
+    pub(crate) id: u64,
     /// Index of the parent in the tree.
-    pub parent: Option<usize>,
+    pub(crate) parent: Option<usize>,
     /// A parent elsewhere that is not the tree's.
-    pub outer_parent: Option<u64>,
-    pub name: String,
-    pub kind: Kind,
-    pub start: u64,
-    pub end: u64,
-    pub attributes: Attributes,
-    pub events: Vec<EventIn>,
-    pub links: Vec<LinkIn>,
-    pub status: Status,
-    pub message: String,
-    pub own_scope: Option<usize>,
-    pub own_trace_state: Option<String>,
-    pub own_flags: Option<u8>,
-    pub dropped: Dropped,
+    pub(crate) outer_parent: Option<u64>,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) attributes: Attributes,
+    pub(crate) events: Vec<EventIn>,
+    pub(crate) links: Vec<LinkIn>,
+    pub(crate) status: Status,
+    pub(crate) message: String,
+    pub(crate) own_scope: Option<usize>,
+    pub(crate) own_trace_state: Option<String>,
+    pub(crate) own_flags: Option<u8>,
+    pub(crate) dropped: Dropped,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventIn {
-    pub time: u64,
-    pub name: String,
-    pub attributes: Attributes,
+pub(crate) struct EventIn {
+    pub(crate) time: u64,
+    pub(crate) name: String,
+    pub(crate) attributes: Attributes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkIn {
-    pub trace_id: [u8; 16],
-    pub span_id: u64,
-    pub trace_state: String,
-    pub flags: u32,
-    pub attributes: Attributes,
+pub(crate) struct LinkIn {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) span_id: u64,
+    pub(crate) trace_state: String,
+    pub(crate) flags: u32,
+    pub(crate) attributes: Attributes,
 }
 
 /// A resource or scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    pub name: String,
-    pub version: String,
-    pub attributes: Attributes,
-    pub dropped: u32,
-    pub schema_url: String,
+pub(crate) struct Origin {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) attributes: Attributes,
+    pub(crate) dropped: u32,
+    pub(crate) schema_url: String,
 }
 
 /// One span with all that a payload says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpanOut {
-    pub resource: Origin,
-    pub scope: Origin,
-    pub trace_id: Vec<u8>,
-    pub span_id: Vec<u8>,
-    pub parent_id: Vec<u8>,
-    pub trace_state: String,
-    pub flags: u32,
-    pub name: String,
-    pub kind: i32,
-    pub start: u64,
-    pub end: u64,
-    pub attributes: Attributes,
-    pub events: Vec<EventIn>,
-    pub links: Vec<LinkIn>,
-    pub status: Option<(i32, String)>,
-    pub dropped: [u32; 3],
+pub(crate) struct SpanOut {
+    pub(crate) resource: Origin,
+    pub(crate) scope: Origin,
+    pub(crate) trace_id: Vec<u8>,
+    pub(crate) span_id: Vec<u8>,
+    pub(crate) parent_id: Vec<u8>,
+    pub(crate) trace_state: String,
+    pub(crate) flags: u32,
+    pub(crate) name: String,
+    pub(crate) kind: i32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) attributes: Attributes,
+    pub(crate) events: Vec<EventIn>,
+    pub(crate) links: Vec<LinkIn>,
+    pub(crate) status: Option<(i32, String)>,
+    pub(crate) dropped: [u32; 3],
 }
 
 impl SpanOut {
-    pub fn with_one_nan(mut self) -> Self {
+    pub(crate) fn with_one_nan(mut self) -> Self {
         self.resource.attributes = with_one_nan(&self.resource.attributes);
         self.scope.attributes = with_one_nan(&self.scope.attributes);
         self.attributes = with_one_nan(&self.attributes);
@@ -175,14 +177,14 @@ impl SpanOut {
 
 /// Everything that goes into one batch.
 #[derive(Clone, Debug)]
-pub struct BatchIn {
-    pub resources: Vec<Origin>,
-    pub scopes: Vec<Origin>,
-    pub trees: Vec<TreeIn>,
+pub(crate) struct BatchIn {
+    pub(crate) resources: Vec<Origin>,
+    pub(crate) scopes: Vec<Origin>,
+    pub(crate) trees: Vec<TreeIn>,
 }
 
 impl BatchIn {
-    pub fn build(&self) -> TreeBatch {
+    pub(crate) fn build(&self) -> TreeBatch {
         let resources: Vec<_> = self
             .resources
             .iter()
@@ -197,7 +199,7 @@ impl BatchIn {
     }
 
     /// What must be read back, by the rules of OTLP, without a look at any tree.
-    pub fn expected(&self) -> Vec<SpanOut> {
+    pub(crate) fn expected(&self) -> Vec<SpanOut> {
         let spans = |tree: &TreeIn| -> Vec<SpanOut> {
             (0..tree.spans.len())
                 .map(|index| tree.expected(index, &self.resources, &self.scopes))
@@ -207,8 +209,15 @@ impl BatchIn {
     }
 }
 
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
 /// Payloads group spans, so their order is not the batch's.
-pub fn sorted(mut spans: Vec<SpanOut>) -> Vec<SpanOut> {
+pub(crate) fn sorted(mut spans: Vec<SpanOut>) -> Vec<SpanOut> {
     spans.sort_by_key(|span| span.span_id.clone());
     spans
 }
@@ -310,7 +319,7 @@ impl TreeIn {
 
 impl SpanIn {
     /// A span of one millisecond with nothing on it.
-    pub fn new(id: u64, name: &str) -> Self {
+    pub(crate) fn new(id: u64, name: &str) -> Self {
         Self {
             id,
             parent: None,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Attributes, EventIn, LinkIn, Origin, Plain, SpanOut};
 
-pub fn value(payload: &[u8]) -> Value {
+pub(crate) fn value(payload: &[u8]) -> Value {
     use serde::Deserialize as _;
     let mut reader = serde_json::Deserializer::from_slice(payload);
     reader.disable_recursion_limit();
@@ -17,7 +17,7 @@ pub fn value(payload: &[u8]) -> Value {
 }
 
 /// All spans of a payload, in its order.
-pub fn spans(payload: &[u8]) -> Vec<SpanOut> {
+pub(crate) fn spans(payload: &[u8]) -> Vec<SpanOut> {
     let mut spans = Vec::new();
     let mut request = Object::of(value(payload));
     for resource_spans in request.list("resourceSpans") {

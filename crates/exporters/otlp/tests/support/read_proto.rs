@@ -7,16 +7,16 @@ use prost::Message;
 
 use super::{Attributes, EventIn, LinkIn, Origin, Plain, SpanOut};
 
-pub fn request(payload: &[u8]) -> ExportTraceServiceRequest {
+pub(crate) fn request(payload: &[u8]) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest::decode(payload).expect("protobuf that prost reads")
 }
 
 /// All spans of a payload, in its order.
-pub fn spans(payload: &[u8]) -> Vec<SpanOut> {
+pub(crate) fn spans(payload: &[u8]) -> Vec<SpanOut> {
     spans_of(request(payload))
 }
 
-pub fn spans_of(request: ExportTraceServiceRequest) -> Vec<SpanOut> {
+pub(crate) fn spans_of(request: ExportTraceServiceRequest) -> Vec<SpanOut> {
     let mut spans = Vec::new();
     for resource_spans in request.resource_spans {
         let resource = resource_spans.resource.expect("a resource");
