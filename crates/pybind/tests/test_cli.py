@@ -262,6 +262,24 @@ def test_the_resource_says_what_runs(tmp_path: Path) -> None:
     assert resource["process.runtime.description"] == {"stringValue": sys.version}
 
 
+def test_log_records_of_the_program_carry_the_ids(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        conf__DOT__csv="program,,work,work\n",
+        program__DOT__py="""
+            import logging
+            logging.basicConfig(format="%(otelTraceID)s %(otelSpanID)s %(message)s")
+            def work():
+                logging.warning("inside")
+            logging.warning("outside")
+            work()
+            """,
+    )
+    run = python(*TRACED, "--conf", "conf.csv", "--log-ids", "--file", "out.jsonl", "program.py", folder=tmp_path)
+    (span,) = spans_in(tmp_path / "out.jsonl")
+    assert run.stderr.splitlines() == ["0 0 outside", f"{span['traceId']} {span['spanId']} inside"]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_worker_processes_are_traced_and_flush_at_their_end(method: str, tmp_path: Path) -> None:
     write(

@@ -110,6 +110,22 @@ def test_warnings_about_the_environment_go_to_the_log(tmp_path: Path) -> None:
     assert run.stderr == ""
 
 
+def test_the_memory_exporter_leaves_nothing_running_and_its_spans_readable() -> None:
+    with InMemoryExporter() as spans:
+        with hiq.trace("inside"):
+            pass
+        assert hiq.stats()
+    with hiq.trace("outside"):
+        pass
+    assert [span["name"] for span in spans] == ["inside"]
+    assert len(spans.named("inside")) == len(spans) == 1
+    assert hiq.stats() == {}
+    hiq.init("shop", exporters=["memory"])
+    with InMemoryExporter():
+        pass
+    assert list(hiq.stats()) == ["memory"]
+
+
 def test_the_ledger_balances() -> None:
     hiq.init(exporters=["memory"])
     for _ in range(100):
@@ -233,6 +249,58 @@ def test_a_log_record_factory_set_after_ours_stays() -> None:
 
 
 # --- the process ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_children_of_a_program_that_calls_init_itself_flush_at_their_end(method: str, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        f"""
+import multiprocessing, os, hiq
+
+hiq.init(exporters=[hiq.FileExporter({str(tmp_path / "spans.jsonl")!r})])
+
+@hiq.trace("job")
+def job(number):
+    with open(f"log-{{os.getpid()}}", "a") as log:
+        log.write("job\\n")
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context({method!r})
+    for number in range(3):
+        process = context.Process(target=job, args=(number,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+    with context.Pool(2) as pool:
+        pool.map(job, range(4))
+        pool.close()
+        pool.join()
+""",
+        encoding="utf-8",
+    )
+    run = python("main.py", folder=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    logs = {log.name.removeprefix("log-"): log.read_text().split() for log in tmp_path.glob("log-*")}
+    recorded: dict[str, list[str]] = {}
+    for line in (tmp_path / "spans.jsonl").read_text(encoding="utf-8").splitlines():
+        for resource in json.loads(line)["resourceSpans"]:
+            pids = [i["value"]["intValue"] for i in resource["resource"]["attributes"] if i["key"] == "process.pid"]
+            for scope in resource["scopeSpans"]:
+                recorded.setdefault(str(pids[0]), []).extend(span["name"] for span in scope["spans"])
+    assert recorded == logs
+    assert sum(map(len, logs.values())) == 7
+
+
+def test_what_hiq_would_start_by_the_environment_and_is_not_there_yet_is_told_of(program, caplog, monkeypatch) -> None:
+    module = program("def main():\n    return 1\n")
+    for name, value in (("LMK", "1"), ("JACK", "yes"), ("TRACE_TYPE", "prometheus")):
+        monkeypatch.setenv(name, value)
+    hiq.HiQLatency([[module.__name__, "", "main", "main"]]).disable()
+    assert [record.getMessage().partition(" is not")[0] for record in caplog.records] == [
+        "hiq: LMK=1: the log of calls",
+        "hiq: JACK=yes: the sending of trees",
+        "hiq: TRACE_TYPE=prometheus",
+    ]
 
 
 def test_importing_starts_nothing_and_loads_little(tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ class InMemoryExporter(Exporter):
     def __init__(self) -> None:
         super().__init__("memory")
         self._handle: int | None = None
+        self._has_started = False
 
     def __enter__(self) -> InMemoryExporter:
         from . import _processes, executors
 
+        self._has_started = not _hiq.is_running()
         self._handle = _hiq.add_exporter(self.settings())
         self.clear()
         executors.install()
@@ -46,6 +48,8 @@ class InMemoryExporter(Exporter):
         if self._handle is not None:
             _hiq.remove_exporter(self._handle)
             self._handle = None
+        if self._has_started and not _hiq.stats():
+            _hiq.shutdown()
 
     def spans(self) -> list[dict[str, Any]]:
         """The spans that are finished now, by their start."""
