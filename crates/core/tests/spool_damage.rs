@@ -214,6 +214,49 @@ fn a_damaged_body_costs_exactly_its_own_items() {
 }
 
 #[test]
+fn a_copy_of_a_record_in_another_place_hides_no_record_and_is_not_delivered() {
+    let segment = Segment::of(&[vec![0; 200], b"second".to_vec(), b"third".to_vec()]);
+    let third = &segment.bytes[segment.ends[1]..];
+    let mut bytes = segment.bytes.clone();
+    bytes[FILE_HEADER_BYTES + 50..][..third.len()].copy_from_slice(third);
+    let found = segment.found_in(&bytes);
+    assert_eq!(found.bodies, [b"second".to_vec(), b"third".to_vec()]);
+
+    // Where the place it was written at is damaged, the copy is the record.
+    bytes[segment.ends[1] + 50] ^= 1;
+    let mut found = segment.found_in(&bytes).bodies;
+    found.sort();
+    assert_eq!(found, [b"second".to_vec(), b"third".to_vec()]);
+}
+
+#[test]
+fn bytes_cut_out_anywhere_cost_only_the_records_they_were_in() {
+    let segment = Segment::small();
+    for start in FILE_HEADER_BYTES..segment.bytes.len() {
+        for length in [1, 3, 40, 90, 131] {
+            let end = (start + length).min(segment.bytes.len());
+            let mut bytes = segment.bytes.clone();
+            bytes.drain(start..end);
+            // A record that lost its last byte may find the same one in what follows.
+            let found = segment.found_in(&bytes);
+            let untouched = segment.outside(start..end);
+            let is_part = |part: &[Vec<u8>], whole: &[Vec<u8>]| {
+                let mut whole = whole.iter();
+                part.iter().all(|body| whole.any(|other| other == body))
+            };
+            assert!(
+                is_part(&untouched, &found.bodies),
+                "{start}..{end}: {found:?}"
+            );
+            assert!(
+                is_part(&found.bodies, &segment.bodies),
+                "{start}..{end}: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_damaged_file_header_costs_no_record() {
     let segment = Segment::small();
     let mut bytes = segment.bytes.clone();

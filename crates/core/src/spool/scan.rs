@@ -1,5 +1,6 @@
 //! Reading a segment that may be torn, cut or damaged: whatever is whole is found.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -28,8 +29,8 @@ pub(super) struct Scanner {
     salt: u64,
     offset: u64,
     end: u64,
-    /// Records written before this place were found already.
-    next_place: u32,
+    /// Places of records that stand elsewhere now, and were found there.
+    moved: BTreeSet<u32>,
 }
 
 impl Scanner {
@@ -40,7 +41,7 @@ impl Scanner {
             salt,
             offset: records_at.min(end),
             end,
-            next_place: 0,
+            moved: BTreeSet::new(),
         })
     }
 
@@ -55,16 +56,10 @@ impl Scanner {
             && let Some(content) = self.content_at(begin, &header)?
         {
             self.offset = begin + RECORD_HEADER_BYTES as u64 + header.content_bytes();
-            return Ok(Some(self.check_place(begin, header, content)));
+            return self.check_place(begin, header, content).map(Some);
         }
-        // The lengths are not trusted: bytes may have been cut out or put in.
-        let search_from = begin
-            + if header.is_some() {
-                RECORD_HEADER_BYTES as u64
-            } else {
-                1
-            };
-        self.offset = self.find_header(search_from)?.unwrap_or(self.end);
+        // Neither length nor end of the header is trusted: bytes may have been cut out or put in.
+        self.offset = self.find_header(begin + 1)?.unwrap_or(self.end);
         let bytes = self.offset - begin;
         let reaches_end = self.offset == self.end;
         if reaches_end && self.is_torn(begin, header.as_ref())? {
@@ -75,22 +70,41 @@ impl Scanner {
     }
 
     /// A record that stands here for the second time is not delivered twice.
-    fn check_place(&mut self, begin: u64, header: RecordHeader, content: Vec<u8>) -> Found {
-        let offset = u32::try_from(begin);
-        match offset {
-            Ok(offset) if header.place >= self.next_place => {
-                self.next_place = header.place.saturating_add(1);
-                Found::Record {
-                    offset,
-                    header,
-                    content,
-                }
-            }
-            _ => Found::Damaged {
-                items: 0,
-                bytes: self.offset - begin,
-            },
+    fn check_place(
+        &mut self,
+        begin: u64,
+        header: RecordHeader,
+        content: Vec<u8>,
+    ) -> io::Result<Found> {
+        let damaged = Found::Damaged {
+            items: 0,
+            bytes: self.offset - begin,
+        };
+        let Ok(offset) = u32::try_from(begin) else {
+            return Ok(damaged);
+        };
+        if header.place != offset
+            && (self.is_whole_at(header.place)? || !self.moved.insert(header.place))
+        {
+            return Ok(damaged);
         }
+        Ok(Found::Record {
+            offset,
+            header,
+            content,
+        })
+    }
+
+    /// True when the record that was written at `place` is still there.
+    fn is_whole_at(&self, place: u32) -> io::Result<bool> {
+        let begin = u64::from(place);
+        if begin >= self.end {
+            return Ok(false);
+        }
+        let Some(header) = self.header_at(begin)? else {
+            return Ok(false);
+        };
+        Ok(header.place == place && self.content_at(begin, &header)?.is_some())
     }
 
     /// True when the rest looks like an append that was cut off: too short, or never filled by the file system.
