@@ -1,6 +1,6 @@
 //! The span tree: the spans under one local root of one thread or task, in start order, in an arena.
 //!
-//! A span is one 40-byte [`Node`]; its attributes, events and links stand in tables of the tree and are grouped by span
+//! A span is one 40-byte node; its attributes, events and links stand in tables of the tree and are grouped by span
 //! once, when the tree is finished. A tree is a **fragment of a trace**: its root's parent may be in another thread or process.
 
 use std::fmt;
