@@ -39,7 +39,7 @@ impl Gzip {
             let rest = plain.get(done..).unwrap_or(&[]);
             let status = self.deflate.compress_vec(rest, out, FlushCompress::Finish);
             // Deflate into memory that can grow does not fail.
-            if !matches!(status, Ok(Status::Ok | Status::BufError)) {
+            if !matches!(status, Ok(Status::Ok)) {
                 return;
             }
         }
