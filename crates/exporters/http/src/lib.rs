@@ -31,6 +31,7 @@
 
 mod authorize;
 mod config;
+mod echo;
 mod end;
 mod error;
 mod headers;

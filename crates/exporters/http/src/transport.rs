@@ -14,6 +14,7 @@ use reqwest::header::{self, HeaderMap, HeaderValue};
 use rustls::ClientConfig;
 
 use crate::config::Target;
+use crate::echo::Secrets;
 use crate::error::Attempt;
 use crate::outgoing::Outgoing;
 use crate::progress::{Progress, Stage};
@@ -109,13 +110,18 @@ impl HttpTransport {
             return Err(error::invalid(&self.target, "the wire is not open"));
         };
         let body = self.outgoing.load(payload.body, &self.progress);
+        let secrets = Secrets::of(&headers, &self.target.url);
         let mut request = Request::new(self.target.method.into(), self.target.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body);
         let exchanged = wire.exchange(request, deadline);
         let attempt = Attempt::new(&self.target, deadline, began, self.progress.stage());
         match exchanged {
-            Ok(raw) => raw.into_reply(Arc::clone(&self.target.shown)),
+            Ok(raw) => {
+                let mut reply = raw.into_reply(Arc::clone(&self.target.shown))?;
+                secrets.mask(&mut reply.body);
+                Ok(reply)
+            }
             Err(trouble) => Err(attempt.error(&trouble)),
         }
     }

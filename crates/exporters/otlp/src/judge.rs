@@ -59,12 +59,10 @@ fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict
 fn delivered(response: Response, items: usize) -> Verdict {
     let rejected = usize::try_from(response.rejected).unwrap_or(0).min(items);
     let words = Some(clean(&response.message)).filter(|words| !words.is_empty());
+    let silence = (rejected > 0).then(|| "it gave no reason".to_owned());
     Verdict::Delivered {
         rejected,
-        message: words.or_else(|| {
-            (rejected > 0)
-                .then(|| format!("the server rejected {rejected} of {items} spans without a word"))
-        }),
+        message: words.or(silence),
     }
 }
 

@@ -123,7 +123,7 @@ fn no_text_holds_a_proxys_password() {
 }
 
 #[test]
-fn a_server_that_sends_a_secret_back_finds_it_in_the_body_only() {
+fn a_server_that_sends_a_secret_back_does_not_get_it_into_the_reply() {
     let echo = format!("no access for {CANARY}");
     let server = Server::answering(response(
         "401 Unauthorized",
@@ -137,10 +137,7 @@ fn a_server_that_sends_a_secret_back_finds_it_in_the_body_only() {
     );
     let deadline = Deadline::never().within(Duration::from_secs(60));
     let reply = send_within(&mut options.build().unwrap(), b"spans", &deadline).unwrap();
-    assert_eq!(
-        reply.body,
-        echo.as_bytes(),
-        "the judge hides it, who knows what to show"
-    );
+    let masked = format!("no access for {}", "*".repeat(CANARY.len()));
+    assert_eq!(String::from_utf8(reply.body).unwrap(), masked);
     check(&format!("{} {}", reply.url, reply.content_type));
 }
