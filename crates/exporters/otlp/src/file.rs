@@ -1,7 +1,7 @@
 //! A file as a wire: one payload a line, appended.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use hiq_core::config::ConfigError;
@@ -46,21 +46,28 @@ impl FileTransport {
         })
     }
 
-    /// In one write, so that lines of several processes do not mix.
     fn append(&mut self, body: &[u8]) -> Result<Reply, TransportError> {
         self.line.clear();
         self.line.extend_from_slice(body);
         self.line.push(b'\n');
-        self.file
-            .write_all(&self.line)
+        self.append_line()
             .map(|()| Reply::Acknowledged)
             .map_err(|error| {
-                let message = format!(
-                    "{} cannot be written: {error}; is the disk full?",
-                    self.path.display()
-                );
-                TransportError::new(TransportErrorKind::Connect, message)
+                let path = self.path.display();
+                let message = format!("{path} cannot be written: {error}; is the disk full?");
+                TransportError::new(TransportErrorKind::Io, message)
             })
+    }
+
+    /// In one write, so that lines of several processes do not mix. Of a line that does not fit nothing stays.
+    fn append_line(&mut self) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let written = self.file.write(&self.line)?;
+        let rest = self.file.write_all(&self.line[written..]);
+        if rest.is_err() && self.file.metadata()?.len() == before + written as u64 {
+            self.file.set_len(before)?;
+        }
+        rest
     }
 }
 
