@@ -1,4 +1,41 @@
-//! OTLP encoders, decoder and exporters.
+//! OTLP: spans in protobuf and JSON, sent over HTTP or kept in a file, and read back.
+//!
+//! ```
+//! use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
+//! use hiq_core::pipeline::Pipeline;
+//! use hiq_otlp::OtlpHttpExporter;
+//!
+//! let (env, mut warnings) = (Env::from_pairs([("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]), Vec::new());
+//! let settings = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut warnings)?;
+//! let otlp = OtlpHttpExporter::new(settings, ProxySettings::from_env(&env, &mut warnings))?;
+//! assert_eq!(otlp.target(), "http://localhost:4318/v1/traces");
+//! let pipeline = Pipeline::builder().exporter("otlp", move || otlp.build()).build();
+//! # drop(pipeline);
+//! # Ok::<(), hiq_core::config::ConfigError>(())
+//! ```
+//!
+//! ```text
+//! TreeBatch ─► OtlpProtoEncoder | OtlpJsonEncoder ─► HttpTransport | FileTransport
+//!                                └─ judge ◄────────── reply
+//! bytes ─► OtlpDecoder ─► SpanTree
+//! ```
+//!
+//! | ours | protobuf (JSON) | rule |
+//! |---|---|---|
+//! | resource, scope | one `ResourceSpans`, `ScopeSpans` for spans next to each other that share it | written once, then copied |
+//! | trace id, span id | bytes (lower-case hex) | parent absent for the root of a trace |
+//! | start, end, event times | `fixed64` (text) | Unix nanoseconds |
+//! | kind, status | number | *unspecified* and *unset* absent; a message only with an error |
+//! | trace flags | low byte of `flags` | 0x100 always, 0x200 when the parent is in another process |
+//! | attributes of the site, then of the span | `KeyValue` | of a key that both have, the span's value |
+//! | extra metrics | double attributes | `hiq.<name>.start` and `.end` of a level, `hiq.<name>` for the growth of a counter |
+//! | integer, double | varint (text), double (number; `"NaN"`, `"Infinity"`, `"-Infinity"`) | |
+//! | bytes | bytes (base64) | |
+//! | list, map | `ArrayValue`, `KeyValueList` | beyond 64 levels `(nested deeper than 64 levels)` |
+//! | no value | empty `AnyValue` (`value` absent) | strict JSON readers refuse `{}` |
+//! | dropped counts, schema URLs, trace state | fields of these names | absent when zero or empty |
+//!
+//! The wire's own words are in the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/), versions 1.x.
 
 mod cache;
 mod decode;
