@@ -31,7 +31,8 @@ pub struct HttpOptions {
     pub client_identity: Option<ClientIdentity>,
     /// Proxies; none unless said otherwise.
     pub proxies: ProxySettings,
-    /// How long looking up the name, connecting and TLS may take together; 3 s unless said otherwise.
+    /// How long looking up the name, connecting and TLS may take together; 3 s unless said otherwise, zero: as long as the
+    /// attempt.
     pub connect_timeout: Duration,
     /// Bytes of one uncompressed payload; 64 MiB unless said otherwise.
     pub max_payload_bytes: usize,
@@ -109,7 +110,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn new(options: &HttpOptions) -> Result<Self, ConfigError> {
+    pub(crate) fn new(options: &HttpOptions) -> Result<Self, ConfigError> {
         let endpoint = options.endpoint.clone();
         let (url, credentials) = headers::split_credentials(&endpoint)?;
         let proxy = options.proxies.proxy_for(&endpoint).cloned();

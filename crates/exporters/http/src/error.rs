@@ -314,3 +314,29 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use hiq_core::config::Endpoint;
+
+    use super::*;
+    use crate::HttpOptions;
+
+    /// A name server that does not answer cannot be had in a test; the others are under `tests`.
+    #[test]
+    fn a_name_that_is_not_found_in_time_is_told_apart_from_a_server_that_is_not() {
+        let endpoint = Endpoint::parse("test", "http://collector.example:4318/").unwrap();
+        let target = Target::new(&HttpOptions::new(endpoint)).unwrap();
+        let deadline = Deadline::never();
+        let at = |stage| Attempt::new(&target, &deadline, Instant::now(), stage).out_of_time();
+        let lookup = at(Stage::LookingUp);
+        assert_eq!(lookup.kind, Kind::Dns);
+        assert!(
+            lookup
+                .message
+                .contains("the name of collector.example:4318 was not looked up")
+        );
+        assert_eq!(at(Stage::Connecting).kind, Kind::Connect);
+        assert_eq!(at(Stage::Sending).kind, Kind::Timeout);
+    }
+}

@@ -27,7 +27,6 @@ pub(crate) fn constant(
     credentials: Option<HeaderValue>,
 ) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::with_capacity(given.len() + 4);
-    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     if let Some(credentials) = credentials {
         headers.insert(header::AUTHORIZATION, credentials);

@@ -22,6 +22,9 @@ use crate::wire::Wire;
 use crate::{Authorizer, Draft, Method, error, headers, tls};
 
 /// Sends each payload as one HTTP/1.1 request and hands back the raw reply. Made by [`HttpOptions`](crate::HttpOptions).
+///
+/// Blocking, so it belongs on a thread of its own, such as a pipeline's worker. On one that runs async code
+/// [`Transport::submit`] panics, as all waiting does there.
 #[derive(Debug)]
 pub struct HttpTransport {
     target: Target,
@@ -128,10 +131,9 @@ impl HttpTransport {
 
     fn headers(&mut self, payload: &Payload<'_>) -> Result<HeaderMap, TransportError> {
         let mut all = self.target.headers.clone();
-        let content_type = HeaderValue::from_static(payload.content_type);
-        all.insert(header::CONTENT_TYPE, content_type);
+        all.insert(header::CONTENT_TYPE, self.value(payload.content_type)?);
         if let Some(encoding) = payload.content_encoding {
-            all.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            all.insert(header::CONTENT_ENCODING, self.value(encoding)?);
         }
         let Some(authorizer) = &mut self.authorizer else {
             return Ok(all);
@@ -148,6 +150,11 @@ impl HttpTransport {
             all.insert(name, value);
         }
         Ok(all)
+    }
+
+    fn value(&self, text: &str) -> Result<HeaderValue, TransportError> {
+        let wrong = |_| error::invalid(&self.target, "the payload's type is no header value");
+        HeaderValue::from_str(text).map_err(wrong)
     }
 
     fn open_wire(&mut self) -> Result<(), TransportError> {

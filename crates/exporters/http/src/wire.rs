@@ -119,12 +119,16 @@ fn client(
         .tls_backend_preconfigured(tls)
         .dns_resolver(SystemResolver(progress.clone()))
         .user_agent(target.user_agent.clone())
-        .connect_timeout(target.connect_timeout)
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
         .http1_only()
         .pool_max_idle_per_host(1);
+    let builder = if target.connect_timeout.is_zero() {
+        builder
+    } else {
+        builder.connect_timeout(target.connect_timeout)
+    };
     let builder = match &target.proxy {
         Some(proxy) => {
             let proxy = proxy::client_side(proxy);

@@ -1,10 +1,14 @@
-//! A forked child sends on its own, whatever its parent has open. One test, one process: only this thread may be forked.
+//! A forked child sends on its own, whatever its parent has open. In a process of its own, because it is forked.
 #![allow(unsafe_code, reason = "fork, wait and exit have no safe form")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{Receiver, channel};
+#[allow(dead_code, reason = "shared with the other tests")]
+#[path = "wire/authority.rs"]
+mod authority;
+#[allow(dead_code, reason = "shared with the other tests")]
+#[path = "wire/server.rs"]
+mod server;
+
 use std::time::Duration;
 
 use hiq_core::config::Endpoint;
@@ -12,43 +16,13 @@ use hiq_core::export::Deadline;
 use hiq_core::transport::{Payload, PayloadId, Reply, Transport};
 use hiq_http::{HttpOptions, HttpTransport};
 
-/// The body of each request, and the number of the connection that it came by.
-fn start_server() -> (SocketAddr, Receiver<(usize, String)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tell, told) = channel();
-    std::thread::spawn(move || {
-        for (number, stream) in listener.incoming().flatten().enumerate() {
-            let tell = tell.clone();
-            std::thread::spawn(move || {
-                let mut stream = BufReader::new(stream);
-                while let Some(body) = request(&mut stream) {
-                    tell.send((number, body)).unwrap();
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                    stream.get_mut().write_all(answer).unwrap();
-                }
-            });
-        }
-    });
-    (address, told)
-}
+use authority::{Authority, Identity};
+use server::{Conversation, Server, response};
 
-fn request(stream: &mut impl BufRead) -> Option<String> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        match line.to_ascii_lowercase().strip_prefix("content-length: ") {
-            Some(value) => length = value.trim().parse().unwrap(),
-            None if line == "\r\n" => break,
-            None => {}
-        }
+fn answers(talk: &mut Conversation) {
+    while talk.request().is_some() {
+        talk.say(response("200 OK", "", ""));
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    String::from_utf8(body).ok()
 }
 
 fn send(transport: &mut HttpTransport, body: &str) -> bool {
@@ -80,38 +54,43 @@ fn in_a_child(child: impl FnOnce() -> bool) -> bool {
     }
 }
 
-#[test]
-fn parent_and_child_never_share_a_connection() {
-    let (address, told) = start_server();
-    // By name, so that the parent has a thread for names.
-    let url = format!("http://localhost:{}/", address.port());
-    let options = HttpOptions::new(Endpoint::parse("test", &url).unwrap());
+/// Everything that a child may do with its own transport and with the parent's.
+fn parent_and_child_never_share_a_connection(server: &Server, options: &HttpOptions) {
     let mut parents = options.build().unwrap();
     assert!(send(&mut parents, "parent"));
-
-    assert!(
-        in_a_child(|| send(&mut options.build().unwrap(), "its own")),
-        "a transport made in the child"
-    );
-    assert!(
-        in_a_child(|| send(&mut parents, "inherited")),
-        "a transport that was open in the parent"
-    );
-    assert!(in_a_child(|| {
+    let made_in_child = in_a_child(|| send(&mut options.build().unwrap(), "its own"));
+    assert!(made_in_child);
+    let open_in_parent = in_a_child(|| send(&mut parents, "inherited"));
+    assert!(open_in_parent);
+    let closed_in_child = in_a_child(|| {
         parents.shutdown(&Deadline::never());
         true
-    }));
+    });
+    assert!(closed_in_child);
     assert!(send(&mut parents, "parent again"));
 
-    let seen: Vec<(usize, String)> = told.try_iter().collect();
-    let expected = [
-        (0, "parent"),
-        (1, "its own"),
-        (2, "inherited"),
-        (0, "parent again"),
-    ];
+    let seen: Vec<_> = (0..4).map(|_| server.request().body).collect();
+    let expected = ["parent", "its own", "inherited", "parent again"];
+    assert_eq!(seen, expected.map(|body| body.as_bytes().to_vec()));
     assert_eq!(
-        seen,
-        expected.map(|(number, body)| (number, body.to_owned()))
+        server.connections(),
+        3,
+        "one each, and the parent kept its own"
     );
+}
+
+#[test]
+fn a_child_leaves_its_parents_wires_alone() {
+    let server = Server::start(answers);
+    // By name, so that the parent has a thread for names.
+    let url = format!("http://localhost:{}/", server.address.port());
+    let options = HttpOptions::new(Endpoint::parse("test", &url).unwrap());
+    parent_and_child_never_share_a_connection(&server, &options);
+
+    let authority = Authority::new("ours");
+    let server = Identity::of(&authority.sign("localhost", |_| ())).serve(answers);
+    let url = format!("https://localhost:{}/", server.address.port());
+    let mut options = HttpOptions::new(Endpoint::parse("test", &url).unwrap());
+    options.certificate = Some(authority.certificate_file());
+    parent_and_child_never_share_a_connection(&server, &options);
 }

@@ -269,13 +269,15 @@ fn a_reply_without_an_end_is_refused_at_4_mib() {
 }
 
 #[test]
-fn a_small_reply_that_decompresses_to_more_than_4_mib_is_refused() {
+fn a_small_reply_that_decompresses_to_more_than_4_mib_is_refused_before_its_end() {
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
-    for _ in 0..256 {
-        bomb.write_all(&vec![0; 1 << 20]).unwrap();
+    for _ in 0..64 {
+        bomb.write_all(&[0; 1 << 20]).unwrap();
     }
-    let bomb = bomb.finish().unwrap();
-    assert!(bomb.len() < 1 << 19, "256 MiB in {} bytes", bomb.len());
+    let mut bomb = bomb.finish().unwrap();
+    // Whoever decompresses it all complains about its end instead.
+    bomb.truncate(bomb.len() - 20);
+    assert!(bomb.len() < 1 << 17, "64 MiB in {} bytes", bomb.len());
     let server = Server::answering(response("200 OK", "content-encoding: gzip\r\n", bomb));
     failure(&server.url("/"), TransportErrorKind::ReplyTooLarge);
 }

@@ -1,5 +1,6 @@
 //! An attempt ends with its deadline, wherever that is.
 
+use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use hiq_core::export::Deadline;
 use hiq_core::transport::TransportErrorKind;
 
 use crate::client::{options, send, send_within, transport};
-use crate::server::{Server, response, unanswering_address};
+use crate::server::{Server, fill_queue, narrow_listener, response, unanswering_address};
 
 fn within(millis: u64) -> Deadline {
     Deadline::never().within(Duration::from_millis(millis))
@@ -118,6 +119,25 @@ fn a_connection_that_is_not_accepted_ends_with_the_deadline_when_that_is_sooner(
         send_within(&mut transport, b"spans", &within(300))
     })
     .unwrap_err();
+    assert_eq!(error.kind, TransportErrorKind::Connect, "nothing was sent");
+}
+
+#[test]
+fn what_the_last_attempt_sent_is_not_held_against_the_next() {
+    let listener = narrow_listener();
+    let mut transport = transport(&format!("http://{}/", listener.local_addr().unwrap()));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let read = stream.read(&mut [0; 4096]).unwrap();
+        let last = response("200 OK", "connection: close\r\n", "");
+        stream.write_all(&last).unwrap();
+        assert!(read > 0);
+        listener
+    });
+    send(&mut transport, b"spans").unwrap();
+    let listener = server.join().unwrap();
+    let _queue = fill_queue(&listener);
+    let error = send_within(&mut transport, b"spans", &within(300)).unwrap_err();
     assert_eq!(error.kind, TransportErrorKind::Connect, "nothing was sent");
 }
 

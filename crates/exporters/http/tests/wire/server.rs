@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 /// Both directions of a connection, TLS or not.
 pub(crate) trait Stream: Read + Write + Send {}
@@ -212,18 +213,25 @@ pub(crate) fn deserted_address() -> SocketAddr {
         .unwrap()
 }
 
-/// An address that takes no further connection: its queue is full, and the kernel leaves new ones without an answer.
-/// As long as the sockets are kept.
+/// An address that takes no connection, as long as the sockets are kept.
 pub(crate) fn unanswering_address() -> (SocketAddr, impl Sized) {
-    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let listener = narrow_listener();
+    let queue = fill_queue(&listener);
+    (listener.local_addr().unwrap(), (listener, queue))
+}
+
+/// A listener whose queue is short.
+pub(crate) fn narrow_listener() -> TcpListener {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     listen(&listener, 0).unwrap();
-    let address = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap();
-    let mut queued = Vec::new();
-    let patience = std::time::Duration::from_millis(50);
-    while let Ok(stream) = TcpStream::connect_timeout(&address, patience) {
-        queued.push(stream);
-    }
-    (address, (listener, queued))
+    TcpListener::from(listener)
+}
+
+/// Connections that wait to be accepted, so many that the kernel leaves further ones without an answer.
+pub(crate) fn fill_queue(listener: &TcpListener) -> Vec<TcpStream> {
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok();
+    std::iter::from_fn(connect).collect()
 }
