@@ -8,6 +8,7 @@ use hiq_core::context::Context;
 use hiq_core::pipeline::{ExporterId, Pipeline};
 use hiq_core::resource::Resource;
 use hiq_core::sample::{KeepRules, Sampler};
+use hiq_core::spool::Spool;
 use hiq_core::status::StatusSink;
 use hiq_core::value::Value;
 use pyo3::prelude::*;
@@ -182,6 +183,11 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
         builder = builder.exporter(spec.name, spec.build);
     }
     let pipeline = builder.build();
+    let spool = merged.pipeline.spool.as_ref();
+    if spool.is_some_and(|spool| Spool::has_backlog(&spool.dir)) {
+        // An earlier process left something to deliver.
+        pipeline.start();
+    }
     runtime.pipeline = (!merged.disabled).then_some(pipeline);
     runtime::replace(runtime);
     PROCESS.lock().settings = Some(given);

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use hiq_core::batch::TreeBatch;
-use hiq_core::config::{ConfigError, OtlpSettings, Protocol, ProxySettings};
+use hiq_core::config::{
+    ConfigError, OtlpSettings, PipelineSettings, Protocol, ProxySettings, SpoolSettings,
+};
 use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
 use hiq_core::encode::Encoder;
 use hiq_core::export::Exporter;
+use hiq_core::spool::{Spool, SpoolLimits};
 use hiq_http::HttpOptions;
 
 use crate::{FileTransport, OtlpJsonEncoder, OtlpProtoEncoder};
@@ -30,6 +33,7 @@ pub struct OtlpHttpExporter {
     settings: OtlpSettings,
     http: HttpOptions,
     delivery: DeliveryOptions,
+    spool: Option<SpoolSettings>,
 }
 
 impl OtlpHttpExporter {
@@ -52,7 +56,16 @@ impl OtlpHttpExporter {
             settings,
             http,
             delivery,
+            spool: None,
         })
+    }
+
+    /// Follows the pipeline's settings: how long spans are kept, and the spool, where there is one.
+    #[must_use]
+    pub fn with_pipeline_settings(mut self, settings: &PipelineSettings) -> Self {
+        self.delivery.max_age = settings.max_age;
+        self.spool.clone_from(&settings.spool);
+        self
     }
 
     /// How payloads are delivered; retries, limits, and where a payload ends.
@@ -78,12 +91,19 @@ impl OtlpHttpExporter {
         encoder: E,
     ) -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> {
         let transport = self.http.build()?;
-        Ok(Box::new(EncodedExporter::new(
-            encoder,
-            transport,
-            self.delivery.clone(),
-        )))
+        let exporter = EncodedExporter::new(encoder, transport, self.delivery.clone());
+        Ok(Box::new(match &self.spool {
+            Some(spool) => exporter.with_spool(open(spool)?),
+            None => exporter,
+        }))
     }
+}
+
+fn open(settings: &SpoolSettings) -> Result<Spool, ConfigError> {
+    Spool::open(&settings.dir, "otlp", SpoolLimits::from(settings)).map_err(|error| {
+        let fix = "name a folder that you may write to, or unset it";
+        ConfigError::new("HIQ_SPOOL_DIR", error.to_string(), fix)
+    })
 }
 
 /// Appends spans to a file as OTLP JSON, a request a line: the Collector's file format.

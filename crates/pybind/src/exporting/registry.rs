@@ -76,6 +76,7 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     let proxies = ProxySettings::from_env(env, warnings);
     let exporter =
         OtlpHttpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
     Ok(spec("otlp", move || exporter.build()))
 }
 
