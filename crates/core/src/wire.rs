@@ -14,14 +14,15 @@
 )]
 
 mod digits;
+mod json;
+mod number;
 mod piece;
 mod text;
 mod writer;
 
-pub use piece::{
-    Decimal, Fixed32, Fixed64, Hex, JsonStr, JsonText, Piece, Prefixed, SignedDecimal, Varint,
-    VarintOrFixed64,
-};
+pub use json::{JsonStr, JsonText};
+pub use number::{Decimal, Fixed32, Fixed64, Hex, SignedDecimal, Varint, VarintOrFixed64};
+pub use piece::{Piece, Prefixed};
 pub use text::{MAX_TEXT_BYTES, Text};
 pub(crate) use text::{TextAt, TextBuf, TextSlot};
 pub use writer::{OpenLength, Writer};

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ptr;
 
-use super::piece::{Piece, Varint};
+use super::number::Varint;
+use super::piece::Piece;
 use super::{MAX_VARINT_BYTES, SLACK, varint_len};
 
 /// Appends [`Piece`]s to a `Vec<u8>`.
