@@ -22,3 +22,19 @@ impl Resolve for SystemResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_ends_while_a_name_is_looked_up_is_seen_to_be_there() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let progress = Progress::default();
+        let lookup =
+            SystemResolver(progress.clone()).resolve("no-such-host.invalid".parse().unwrap());
+        assert_eq!(progress.stage(), Stage::Connecting);
+        assert!(runtime.unwrap().block_on(lookup).is_err());
+        assert_eq!(progress.stage(), Stage::LookingUp);
+    }
+}

@@ -272,7 +272,7 @@ fn a_reply_without_an_end_is_refused_at_4_mib() {
 fn a_small_reply_that_decompresses_to_more_than_4_mib_is_refused_before_its_end() {
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     for _ in 0..64 {
-        bomb.write_all(&[0; 1 << 20]).unwrap();
+        bomb.write_all(&vec![0; 1 << 20]).unwrap();
     }
     let mut bomb = bomb.finish().unwrap();
     // Whoever decompresses it all complains about its end instead.
