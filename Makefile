@@ -8,7 +8,7 @@ HIQ_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hiq
 CARGO_TARGET_DIR ?= $(HIQ_CACHE)/target
 export PYTHON HIQ_CACHE CARGO_TARGET_DIR
 
-RUN = PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
+RUN = $(PYTHON) -B
 
 .PHONY: help demo test integration bench lint wheel fuzz
 

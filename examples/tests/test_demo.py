@@ -38,7 +38,12 @@ class Demo:
         self.finished = subprocess.run(
             command,
             cwd=folder,
-            env={**environment, "SHOP_JOURNAL": str(journal), "PYTHONIOENCODING": "utf-8"},
+            env={
+                **environment,
+                "SHOP_JOURNAL": str(journal),
+                "HIQ_STATUS_DIR": str(folder),
+                "PYTHONIOENCODING": "utf-8",
+            },
             capture_output=True,
             text=True,
             encoding="utf-8",

@@ -42,7 +42,11 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={"PYTHONPATH": str(SHOP), "PYTHONIOENCODING": "utf-8"},
+        env={
+            "PYTHONPATH": str(SHOP),
+            "HIQ_STATUS_DIR": str(folder),
+            "PYTHONIOENCODING": "utf-8",
+        },
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from house.places import cache_folder
 
-# 3.14 joins once the suite is green on it: `scripts/get-python-3.14.sh` fetches one to try.
-SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
+# A Debian without 3.14 gets one by `scripts/get-python-3.14.sh`.
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _PROBE_TIMEOUT_SECONDS = 20
 # Prints the version of a CPython with a global lock, and where it really is.
 _PROBE = (

@@ -3,7 +3,6 @@
 
 use std::ffi::CString;
 use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -78,7 +77,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn map(path: &PathBuf) -> Option<*mut AtomicU8> {
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -93,7 +92,8 @@ fn map(path: &PathBuf) -> Option<*mut AtomicU8> {
         return None;
     }
     if facts.len() == 0 {
-        file.write_all(&[UNSET]).ok()?;
+        // Lengthened, not written: another process may have done the same meanwhile and switched it.
+        file.set_len(1).ok()?;
     }
     // SAFETY: a shared mapping of one page of a file of at least one byte, which nobody shortens; never undone.
     let page = unsafe {

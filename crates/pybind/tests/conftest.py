@@ -7,15 +7,21 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import hiq
-import pytest
-from hiq import _hiq
+# A switch of our own: the user's belongs to all of his processes, and another run may be turning it. Ours is a new
+# folder's, named before hiq is loaded, which looks it up then.
+_STATUS = tempfile.TemporaryDirectory(prefix="hiq-tests-")
+os.environ["HIQ_STATUS_DIR"] = _STATUS.name
+
+import hiq  # noqa: E402
+import pytest  # noqa: E402
+from hiq import _hiq  # noqa: E402
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 PACKAGE_FOLDER = str(Path(hiq.__file__).parent.parent)
@@ -66,10 +72,10 @@ def branch(node: Any) -> list[Any]:
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """Ours, without what would steer tracing."""
+    """Ours, without what would steer tracing, but with the tests' own switch."""
     foreign = ("OTEL_", "HIQ_", "TRACE", "PYTHONPATH", "WIDE_OUTPUT", "LMK", "JACK", "LOG_MONKEY")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {**kept, "PYTHONIOENCODING": "utf-8", **more}
+    return {**kept, "HIQ_STATUS_DIR": _STATUS.name, "PYTHONIOENCODING": "utf-8", **more}
 
 
 def python(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -293,6 +294,14 @@ print(hiq.get_global_hiq_status(), shop.main(), len(driver.get_metrics()[0].get_
         "-c", "import hiq; print(hiq.get_global_hiq_status())", folder=tmp_path, HIQ_STATUS_DIR=str(tmp_path)
     )
     assert again.stdout == "False\n"
+
+
+def test_these_tests_have_a_switch_that_nobody_else_turns() -> None:
+    with hiq.HiQStatusContext(not hiq.get_global_hiq_status()):
+        pass
+    folder = Path(os.environ["HIQ_STATUS_DIR"])
+    assert [file.name for file in folder.iterdir()] == [f"hiq-status-{os.getuid()}-hiq"]
+    assert folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077 == 0
 
 
 def test_hiq_enabled_counts_while_nobody_has_set_the_status(tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import json
 import logging
 import os
@@ -202,7 +203,8 @@ def test_results_and_exceptions_of_executors_are_untouched(spans) -> None:
     while trace is not None:
         frames.append(Path(trace.tb_frame.f_code.co_filename).name)
         trace = trace.tb_next
-    assert frames == ["thread.py", Path(__file__).name]
+    # The pool's own frames, one or two by version, then the function's: none of ours.
+    assert [name for name, _ in itertools.groupby(frames)] == ["thread.py", Path(__file__).name]
 
 
 def test_the_executors_original_comes_back() -> None:
