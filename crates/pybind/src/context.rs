@@ -5,11 +5,13 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use hiq_core::context::Context;
+use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 
+use crate::otel;
 use crate::state::state;
 
 /// A place in a trace: where the next span hangs.
@@ -63,7 +65,11 @@ impl PyContext {
     ) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: a live object, with the GIL held; the token is given up below.
         let token = unsafe { set(this.as_ptr()) };
+        let passed_on = pass_on(&this.get().0);
         let result = func.call(args, kwargs);
+        if let Some(passed_on) = passed_on {
+            otel::detach(passed_on);
+        }
         if !token.is_null() {
             // The reset must not meet the exception of the call, which `result` holds.
             // SAFETY: the token of `set` above.
@@ -180,14 +186,35 @@ fn current_context() -> Option<PyContext> {
 /// Makes spans without a parent in this thread or task children of `context`; None: of nothing.
 #[pyfunction]
 fn attach(py: Python<'_>, context: Option<Py<PyContext>>) -> Option<Py<PyAny>> {
+    let passed_on = context
+        .as_ref()
+        .and_then(|context| pass_on(&context.get().0));
     let value = context.map_or_else(|| py.None(), Py::into_any);
     // SAFETY: a live object; the token is a new reference.
-    unsafe { Bound::from_owned_ptr_or_opt(py, set(value.as_ptr())).map(Bound::unbind) }
+    let token = unsafe { Bound::from_owned_ptr_or_opt(py, set(value.as_ptr())) };
+    let token = token.map(Bound::unbind)?;
+    match passed_on {
+        Some(passed_on) => Some((token, passed_on).into_py_any(py).ok()?),
+        None => Some(token),
+    }
+}
+
+/// Tells OpenTelemetry of an attached context, where it is there; the answer is for `otel::detach`.
+fn pass_on(context: &Context) -> Option<Py<PyAny>> {
+    let is_wanted = crate::runtime::current().pipeline.is_some() && context.is_valid();
+    (is_wanted && otel::is_loaded()).then(|| otel::attach(context))?
 }
 
 #[pyfunction]
-fn detach(token: Option<Py<PyAny>>) {
+fn detach(py: Python<'_>, token: Option<Py<PyAny>>) {
     if let Some(token) = token {
+        let token = match token.extract::<(Py<PyAny>, Py<PyAny>)>(py) {
+            Ok((token, passed_on)) => {
+                otel::detach(passed_on);
+                token
+            }
+            Err(_) => token,
+        };
         // SAFETY: `attach` gave the token out; anything else is refused by the variable, without effect.
         unsafe { reset(token.into_ptr()) };
     }

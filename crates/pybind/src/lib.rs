@@ -19,6 +19,7 @@ mod extras;
 mod gil;
 mod module;
 mod object;
+mod otel;
 mod runtime;
 mod state;
 mod status;
@@ -35,6 +36,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     step::add_to_module(module)?;
     step::add_async_generator(module)?;
     context::add_to_module(module)?;
+    otel::add_to_module(module)?;
     trace::add_to_module(module)?;
     status::add_to_module(module)?;
     module::add_to_module(module)?;

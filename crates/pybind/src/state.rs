@@ -21,6 +21,7 @@ use pyo3::ffi;
 use crate::context;
 use crate::driver;
 use crate::exception::LastException;
+use crate::otel;
 use crate::runtime::{self, Runtime};
 use crate::step;
 
@@ -124,6 +125,10 @@ impl ThreadState {
 
     /// Where a span would be recorded now, for other threads, tasks and processes.
     pub(crate) fn capture(&mut self) -> Option<Context> {
+        let (foreign, ours) = beside_opentelemetry();
+        if foreign.is_some() {
+            return foreign;
+        }
         if !self.is_of_another_task()
             && let Some(tree) = self.open()
         {
@@ -133,7 +138,8 @@ impl ThreadState {
         if let Some(unsampled) = unsafe { self.unsampled.as_ref() } {
             return Some(unsampled.clone());
         }
-        context::attached().or_else(|| runtime::current().parent.clone())
+        let attached = context::attached().or(ours);
+        attached.or_else(|| runtime::current().parent.clone())
     }
 
     /// Closes the innermost span, which should be `id`; completes the tree with its root.
@@ -155,6 +161,7 @@ impl ThreadState {
             }
             if tree.is_short_lone_root(id, tick, min_ticks) {
                 drop(self.take_tree());
+                otel::leave(id);
                 return;
             }
         }
@@ -164,6 +171,7 @@ impl ThreadState {
     /// Hands the complete tree on.
     fn complete(&mut self) {
         if let Some(tree) = self.take_tree() {
+            otel::leave(tree.root_id());
             deliver(tree.finish());
         }
     }
@@ -196,7 +204,7 @@ impl ThreadState {
         let parent = root
             .parent
             .clone()
-            .or_else(context::attached)
+            .or_else(attached)
             .or_else(|| runtime.parent.clone());
         let parent = parent.filter(Context::is_valid);
         let trace_id = parent
@@ -209,6 +217,10 @@ impl ThreadState {
         }
         let tree = open_tree(runtime, root, parent, trace_id, sampled);
         let id = tree.current_id();
+        // Spans that nobody exports are no parents for others.
+        if runtime.pipeline.is_some() && otel::is_loaded() {
+            otel::enter(&context_of(&tree));
+        }
         self.tree = Box::into_raw(Box::new(tree));
         self.scope = if self.task_blocks == 0 && !self.in_step {
             ptr::null_mut()
@@ -216,6 +228,13 @@ impl ThreadState {
             context::attached_object()
         };
         Begun::Recording(id)
+    }
+}
+
+/// Tells OpenTelemetry of a root that was sampled out, until `otel::leave`: its spans below are left out as well.
+pub(crate) fn pass_on(sampled_out: &Context) {
+    if runtime::current().pipeline.is_some() && otel::is_loaded() {
+        otel::enter(sampled_out);
     }
 }
 
@@ -260,6 +279,29 @@ fn open_tree(
         None => TreeBuilder::new(start, runtime.limits),
     };
     OpenTree::new(builder, runtime.hold_back_ticks, root.role, root.tick)
+}
+
+/// Where a root hangs that was given no place of its own.
+fn attached() -> Option<Context> {
+    let (foreign, ours) = beside_opentelemetry();
+    foreign.or_else(context::attached).or(ours)
+}
+
+/// OpenTelemetry's current span, before and behind what we know ourselves.
+///
+/// With a pipeline our spans are in its context, so a span of its own there is the innermost of all. Without one they are
+/// not, and what is inside them cannot be told from what they are inside of.
+fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
+    if !otel::is_loaded() {
+        return (None, None);
+    }
+    match otel::current() {
+        Some(otel::Current::Foreign(place)) if runtime::current().pipeline.is_some() => {
+            (Some(place), None)
+        }
+        Some(otel::Current::Foreign(place) | otel::Current::Ours(place)) => (None, Some(place)),
+        None => (None, None),
+    }
 }
 
 /// The place of the innermost span of `tree`.
@@ -316,6 +358,7 @@ pub(crate) fn after_fork_in_child() {
     // SAFETY: the forking thread is the only one left in the child.
     let state = unsafe { &mut *state };
     let inherited = state.open().map(|tree| context_of(tree));
+    otel::after_fork_in_child();
     state.generation = fork::generation();
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
     std::mem::forget(state.take_tree());

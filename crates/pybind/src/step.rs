@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 use crate::context;
 use crate::exception::{Pending, record_pending};
 use crate::object::{self, fast_method, method, offset_member, slot};
+use crate::otel;
 use crate::state::{Begun, Root, ThreadState, state};
 use crate::wrap::{Returns, TracedObject};
 
@@ -61,6 +62,17 @@ enum Stage {
     SampledOut(Box<Context>),
     /// Its span has ended.
     Ended,
+}
+
+impl Run {
+    /// The id that it passes on while it runs.
+    fn place(&self) -> Option<SpanId> {
+        match &self.stage {
+            Stage::Open { root, .. } => Some(*root),
+            Stage::SampledOut(context) => Some(context.span_id),
+            Stage::Fresh | Stage::Ended => None,
+        }
+    }
 }
 
 static COROUTINE: object::TypeCell = object::TypeCell::new();
@@ -213,8 +225,13 @@ unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
                     tree: state.tree,
                     root,
                 },
-                Begun::SampledOut(context) => Stage::SampledOut(context),
+                Begun::SampledOut(context) => {
+                    crate::state::pass_on(&context);
+                    Stage::SampledOut(context)
+                }
             };
+        } else if let Some(id) = run.place() {
+            otel::resume(id);
         }
         match &run.stage {
             Stage::Open { tree, .. } => {
@@ -257,6 +274,9 @@ unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         if ended != Ended::No {
             finish(run, state, tick, ended);
         }
+        if let Some(id) = run.place() {
+            otel::suspend(id);
+        }
         if let Stage::Open { tree, .. } = &mut run.stage {
             // Null when the interpreter's exit has let the fragment go meanwhile.
             *tree = state.tree;
@@ -284,8 +304,10 @@ enum Ended {
 
 /// Closes the root while its fragment is the thread's open tree.
 fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
-    let Stage::Open { root, .. } = std::mem::replace(&mut run.stage, Stage::Ended) else {
-        return;
+    let root = match std::mem::replace(&mut run.stage, Stage::Ended) {
+        Stage::Open { root, .. } => root,
+        Stage::SampledOut(context) => return otel::leave(context.span_id),
+        Stage::Fresh | Stage::Ended => return,
     };
     if ended == Ended::Raised {
         record_pending(state, root, tick);

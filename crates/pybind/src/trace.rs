@@ -25,6 +25,7 @@ use crate::attributes;
 use crate::context::{self, PyContext};
 use crate::exception;
 use crate::gil::GilCell;
+use crate::otel;
 use crate::state::{Begun, Root, ThreadState, deliver, state};
 use crate::wrap::{self, Returns};
 
@@ -52,7 +53,7 @@ enum Entered {
     SampledOut {
         thread: usize,
         outer: usize,
-        _context: Box<Context>,
+        context: Box<Context>,
     },
     /// Not recorded.
     Nothing { thread: usize },
@@ -66,6 +67,8 @@ struct Block {
     root: SpanId,
     attached: usize,
     token: usize,
+    /// The id that is propagated meanwhile.
+    passed_on: SpanId,
 }
 
 /// Open blocks of tasks, so that their spans can be written to: id and tree.
@@ -129,10 +132,11 @@ impl Trace {
                     let outer =
                         std::mem::replace(&mut state.unsampled, &raw const *context) as usize;
                     state.quiet += 1;
+                    crate::state::pass_on(&context);
                     return Entered::SampledOut {
                         thread,
                         outer,
-                        _context: context,
+                        context,
                     };
                 }
             },
@@ -169,8 +173,12 @@ impl Trace {
                 self.describe(open.builder(), index);
                 (root, crate::state::context_of(open), tree)
             }
-            Begun::SampledOut(context) => (SpanId::INVALID, *context, ptr::null_mut()),
+            Begun::SampledOut(context) => {
+                crate::state::pass_on(&context);
+                (SpanId::INVALID, *context, ptr::null_mut())
+            }
         };
+        let passed_on = place.span_id;
         let attached = context::new_object(place);
         // SAFETY: a live object; the token is a new reference.
         let token = unsafe { context::set(attached) };
@@ -182,6 +190,7 @@ impl Trace {
             root,
             attached: attached as usize,
             token: token as usize,
+            passed_on,
         })
     }
 
@@ -204,9 +213,10 @@ impl Trace {
         match entered {
             Entered::Inside { id, .. } => close(py, state, id, error),
             Entered::Block(block) => close_block(py, state, &block, error),
-            Entered::SampledOut { outer, .. } => {
+            Entered::SampledOut { outer, context, .. } => {
                 state.unsampled = outer as *const Context;
                 state.quiet -= 1;
+                otel::leave(context.span_id);
             }
             Entered::Nothing { .. } => {}
         }
@@ -253,6 +263,8 @@ fn close_block(py: Python<'_>, state: &mut ThreadState, block: &Block, error: &B
         );
         close(py, state, block.root, error);
         (state.tree, state.scope) = outer;
+    } else {
+        otel::leave(block.passed_on);
     }
     // SAFETY: references that `open_block` got.
     unsafe {

@@ -217,9 +217,11 @@ unsafe fn call_root(
             Begun::SampledOut(context) => {
                 let outer = std::mem::replace(&mut (*state).unsampled, &raw const *context);
                 (*state).quiet += 1;
+                crate::state::pass_on(&context);
                 let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
                 (*state).quiet -= 1;
                 (*state).unsampled = outer;
+                crate::otel::leave(context.span_id);
                 result
             }
         }

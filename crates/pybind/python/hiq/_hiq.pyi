@@ -43,6 +43,7 @@ __all__ = [
     "flush",
     "init",
     "inject",
+    "innermost_span_id",
     "is_running",
     "is_traced",
     "load_conf",
@@ -385,6 +386,9 @@ class Span:
 
 def current_span() -> Span:
     """The innermost open span of this thread or task; one that records nothing when there is none."""
+
+def innermost_span_id(root: int) -> int | None:
+    """The innermost open span under the root of this id; None where this thread does not have it open."""
 
 def current_trace_ids() -> tuple[str, str] | None:
     """(trace id, span id) in hex of the innermost open span."""
