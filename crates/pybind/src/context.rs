@@ -202,7 +202,7 @@ fn attach(py: Python<'_>, context: Option<Py<PyContext>>) -> Option<Py<PyAny>> {
 /// Tells OpenTelemetry of an attached context, where it is there; the answer is for `otel::detach`.
 fn pass_on(context: &Context) -> Option<Py<PyAny>> {
     let is_wanted = crate::runtime::current().pipeline.is_some() && context.is_valid();
-    (is_wanted && otel::is_loaded()).then(|| otel::attach(context))?
+    (is_wanted && crate::loaded::opentelemetry()).then(|| otel::attach(context))?
 }
 
 #[pyfunction]

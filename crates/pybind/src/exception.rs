@@ -26,6 +26,20 @@ const MAX_FRAMES: usize = 200;
 /// The pending exception, taken out of the interpreter while we look at it.
 pub(crate) struct Pending(*mut ffi::PyObject);
 
+/// Calls into Python on our own account: nothing of it is recorded, and an exception that is pending stays so.
+pub(crate) fn undisturbed<'py, R>(call: impl FnOnce(Python<'py>) -> R) -> R {
+    // SAFETY: called with the GIL, like everything of the recorder.
+    let (py, is_pending) = unsafe { (Python::assume_attached(), !ffi::PyErr_Occurred().is_null()) };
+    let pending = is_pending.then(Pending::take);
+    let quiet = Quiet::new();
+    let answer = call(py);
+    drop(quiet);
+    if let Some(pending) = pending {
+        pending.restore();
+    }
+    answer
+}
+
 impl Pending {
     /// Takes the pending exception. The caller must give it back by [`Pending::restore`].
     #[cfg(Py_3_12)]

@@ -17,6 +17,8 @@ mod exception;
 mod exporting;
 mod extras;
 mod gil;
+mod greenlets;
+mod loaded;
 mod module;
 mod object;
 mod otel;
@@ -36,6 +38,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     step::add_to_module(module)?;
     step::add_async_generator(module)?;
     context::add_to_module(module)?;
+    loaded::add_to_module(module)?;
     otel::add_to_module(module)?;
     trace::add_to_module(module)?;
     status::add_to_module(module)?;

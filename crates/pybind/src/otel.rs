@@ -1,71 +1,28 @@
 //! Beside OpenTelemetry: where the program has imported its API, our roots hang under its current span, and its spans
 //! under ours.
 //!
-//! It is never imported from here. While it is not there, a root costs one comparison: as many modules are loaded as when
-//! we looked last. The other half is `_otel.py`.
-#![allow(
-    unsafe_code,
-    reason = "the interpreter's table of modules is asked for its size"
-)]
+//! It is never imported from here. The other half is `_otel.py`.
+#![allow(unsafe_code, reason = "the thread's state is used with the GIL held")]
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hiq_core::context::Context;
 use hiq_core::id::{SpanId, TraceId};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
 
-use crate::exception::Pending;
+use crate::exception::undisturbed;
 use crate::gil::GilCell;
-use crate::state::{Quiet, state};
+use crate::loaded;
+use crate::state::state;
 
 /// What the program imports when it uses OpenTelemetry.
 const API: &str = "opentelemetry.trace";
 
-/// `sys.modules`, for ever: the interpreter takes it down before the last traced call.
-static MODULES: OnceLock<usize> = OnceLock::new();
-static SIZE_SEEN: AtomicIsize = AtomicIsize::new(-1);
-static LOADED: AtomicBool = AtomicBool::new(false);
-
-/// Whether OpenTelemetry's API is there.
-#[inline]
-pub(crate) fn is_loaded() -> bool {
-    let Some(modules) = MODULES.get() else {
-        return false;
-    };
-    // SAFETY: called with the GIL; the dict has a reference of ours.
-    let size = unsafe { ffi::PyDict_Size(*modules as *mut ffi::PyObject) };
-    if size == SIZE_SEEN.load(Ordering::Relaxed) {
-        return LOADED.load(Ordering::Relaxed);
-    }
-    look(size)
-}
-
-#[cold]
-fn look(size: isize) -> bool {
-    // SAFETY: called with the GIL.
-    let py = unsafe { Python::assume_attached() };
-    let pending = pending();
-    let _quiet = Quiet::new();
-    let loaded = other_half(py).is_some();
-    LOADED.store(loaded, Ordering::Relaxed);
-    SIZE_SEEN.store(size, Ordering::Relaxed);
-    restore(pending);
-    loaded
-}
-
 /// `_otel.py`; it is loaded when there is something for it to do.
-fn other_half(py: Python<'_>) -> Option<&'static Py<PyModule>> {
+pub(crate) fn other_half(py: Python<'_>) -> Option<&'static Py<PyModule>> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    // SAFETY: a dict that is never let go.
-    let modules = unsafe { Bound::from_borrowed_ptr(py, *MODULES.get()? as *mut ffi::PyObject) };
-    if !modules.contains(API).ok()? {
-        return None;
-    }
-    // While the API is half imported this fails; the next module that is loaded brings us here again.
+    loaded::module(py, API)?;
     let module = MODULE.get_or_try_init(py, || py.import("hiq._otel").map(Bound::unbind));
     module.ok()
 }
@@ -179,27 +136,10 @@ fn call<'py>(
     function: &str,
     arguments: impl pyo3::call::PyCallArgs<'py>,
 ) -> Option<Bound<'py, PyAny>> {
-    // SAFETY: called with the GIL.
-    let py: Python<'py> = unsafe { Python::assume_attached() };
-    let pending = pending();
-    let _quiet = Quiet::new();
-    let module = other_half(py);
-    let answer = module.and_then(|module| module.bind(py).getattr(function).ok());
-    let answer = answer.and_then(|function| function.call1(arguments).ok());
-    restore(pending);
-    answer
-}
-
-fn pending() -> Option<Pending> {
-    // SAFETY: called with the GIL.
-    let is_pending = unsafe { !ffi::PyErr_Occurred().is_null() };
-    is_pending.then(Pending::take)
-}
-
-fn restore(pending: Option<Pending>) {
-    if let Some(pending) = pending {
-        pending.restore();
-    }
+    undisturbed(|py| {
+        let module = other_half(py)?.bind(py);
+        module.getattr(function).ok()?.call1(arguments).ok()
+    })
 }
 
 /// The innermost open span under the root of this id, where this thread has it open.
@@ -229,8 +169,5 @@ pub(crate) fn after_fork_in_child() {
 }
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let modules = module.py().import("sys")?.getattr("modules")?;
-    let modules = modules.cast_into::<PyDict>()?;
-    MODULES.get_or_init(|| modules.into_ptr() as usize);
     module.add_function(wrap_pyfunction!(innermost_span_id, module)?)
 }

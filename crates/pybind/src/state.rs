@@ -21,6 +21,8 @@ use pyo3::ffi;
 use crate::context;
 use crate::driver;
 use crate::exception::LastException;
+use crate::greenlets;
+use crate::loaded;
 use crate::otel;
 use crate::runtime::{self, Runtime};
 use crate::step;
@@ -42,6 +44,8 @@ pub(crate) struct ThreadState {
     /// The exception that passed a span last, so that its text is made once.
     pub(crate) exception: LastException,
     registered: bool,
+    /// The thread's greenlets are followed.
+    pub(crate) watches_greenlets: bool,
     /// The process that this state was last used in.
     generation: u32,
 }
@@ -58,6 +62,7 @@ thread_local! {
             unsampled: ptr::null(),
             exception: LastException::NONE,
             registered: false,
+            watches_greenlets: false,
             generation: 0,
         })
     };
@@ -197,6 +202,9 @@ impl ThreadState {
         if !self.registered {
             self.register();
         }
+        if !self.watches_greenlets && loaded::greenlet() {
+            greenlets::watch(self);
+        }
         if self.generation != fork::generation() {
             self.note_generation();
         }
@@ -218,7 +226,7 @@ impl ThreadState {
         let tree = open_tree(runtime, root, parent, trace_id, sampled);
         let id = tree.current_id();
         // Spans that nobody exports are no parents for others.
-        if runtime.pipeline.is_some() && otel::is_loaded() {
+        if runtime.pipeline.is_some() && loaded::opentelemetry() {
             otel::enter(&context_of(&tree));
         }
         self.tree = Box::into_raw(Box::new(tree));
@@ -233,7 +241,7 @@ impl ThreadState {
 
 /// Tells OpenTelemetry of a root that was sampled out, until `otel::leave`: its spans below are left out as well.
 pub(crate) fn pass_on(sampled_out: &Context) {
-    if runtime::current().pipeline.is_some() && otel::is_loaded() {
+    if runtime::current().pipeline.is_some() && loaded::opentelemetry() {
         otel::enter(sampled_out);
     }
 }
@@ -292,7 +300,7 @@ fn attached() -> Option<Context> {
 /// With a pipeline our spans are in its context, so a span of its own there is the innermost of all. Without one they are
 /// not, and what is inside them cannot be told from what they are inside of.
 fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
-    if !otel::is_loaded() {
+    if !loaded::opentelemetry() {
         return (None, None);
     }
     match otel::current() {
@@ -341,6 +349,7 @@ impl Drop for Quiet {
 
 /// At interpreter exit: what is open in any thread leaves, marked as unfinished.
 pub(crate) fn finish_all_threads() {
+    greenlets::finish_all();
     let threads: Vec<usize> = THREADS.lock().clone();
     for thread in threads {
         let state = thread as *mut ThreadState;
@@ -359,6 +368,7 @@ pub(crate) fn after_fork_in_child() {
     let state = unsafe { &mut *state };
     let inherited = state.open().map(|tree| context_of(tree));
     otel::after_fork_in_child();
+    greenlets::after_fork_in_child();
     state.generation = fork::generation();
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
     std::mem::forget(state.take_tree());
