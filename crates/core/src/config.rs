@@ -38,11 +38,10 @@ pub use otlp::{ClientIdentity, Compression, OtlpOptions, OtlpSettings, Protocol}
 pub use pipeline::{PipelineSettings, SpoolSettings};
 pub use propagation::Propagator;
 pub use proxy::ProxySettings;
+pub use reader::{Reader, unlimited_if_zero};
 pub use resource::ResourceSettings;
 pub use secret::Secret;
 pub use table::{VARIABLES, Variable};
-
-use reader::Reader;
 
 /// Everything that the environment says, apart from single exporters.
 ///

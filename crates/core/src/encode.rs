@@ -9,6 +9,7 @@ use crate::batch::{Batch, BatchCursor, Position, TreeBatch};
 use crate::transport::Reply;
 use crate::tree::SpanTree;
 
+pub mod cache;
 mod fill;
 
 pub use fill::{Page, fill};

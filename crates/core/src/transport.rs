@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::export::Deadline;
 
+mod words;
+
+pub use words::one_line;
+
 /// Carries payloads to one place.
 ///
 /// Blocking, owned by one worker thread. A transport that needs an async runtime keeps a private one.

@@ -8,24 +8,27 @@ use super::{Env, Warning};
 
 /// Reads variables; each method takes names from the strongest to the weakest.
 #[derive(Debug)]
-pub(super) struct Reader<'e> {
+pub struct Reader<'e> {
     env: &'e Env,
     warnings: Vec<Warning>,
 }
 
 impl<'e> Reader<'e> {
-    pub(super) fn new(env: &'e Env) -> Self {
+    /// A reader of `env` that has nothing to warn of yet.
+    pub fn new(env: &'e Env) -> Self {
         Self {
             env,
             warnings: Vec::new(),
         }
     }
 
-    pub(super) fn into_warnings(self) -> Vec<Warning> {
+    /// What was not understood so far.
+    pub fn into_warnings(self) -> Vec<Warning> {
         self.warnings
     }
 
-    pub(super) fn warn(&mut self, place: &str, message: impl Into<String>) {
+    /// Adds a warning about `place`.
+    pub fn warn(&mut self, place: &str, message: impl Into<String>) {
         self.warnings.push(Warning::new(place, message));
     }
 
@@ -41,7 +44,7 @@ impl<'e> Reader<'e> {
     }
 
     /// The text of `name`.
-    pub(super) fn text(&mut self, name: &str) -> Option<&'e str> {
+    pub fn text(&mut self, name: &str) -> Option<&'e str> {
         match self.env.held(name) {
             Held::Text(text) => Some(text),
             Held::Unset => None,
@@ -53,7 +56,7 @@ impl<'e> Reader<'e> {
     }
 
     /// The text of the first of `names` that is set, with that name.
-    pub(super) fn first<'n>(&mut self, names: &[&'n str]) -> Option<(&'n str, &'e str)> {
+    pub fn first<'n>(&mut self, names: &[&'n str]) -> Option<(&'n str, &'e str)> {
         names
             .iter()
             .find_map(|name| Some((*name, self.text(name)?)))
@@ -80,7 +83,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Only `true`, in any case, is true; anything but `false` is warned of and false.
-    pub(super) fn flag(&mut self, names: &[&str]) -> Option<bool> {
+    pub fn flag(&mut self, names: &[&str]) -> Option<bool> {
         let (name, text) = self.first(names)?;
         let is_true = text.eq_ignore_ascii_case("true");
         if !is_true && !text.eq_ignore_ascii_case("false") {
@@ -94,7 +97,7 @@ impl<'e> Reader<'e> {
     }
 
     /// A whole number of at least `min`.
-    pub(super) fn number<T>(&mut self, names: &[&str], min: T) -> Option<T>
+    pub fn number<T>(&mut self, names: &[&str], min: T) -> Option<T>
     where
         T: std::str::FromStr + PartialOrd + fmt::Display + Copy,
     {
@@ -105,7 +108,7 @@ impl<'e> Reader<'e> {
     }
 
     /// A number between `min` and `max`.
-    pub(super) fn decimal(&mut self, names: &[&str], min: f64, max: f64) -> Option<f64> {
+    pub fn decimal(&mut self, names: &[&str], min: f64, max: f64) -> Option<f64> {
         let wanted = format!("a number from {min} to {max}");
         self.parsed(names, &wanted, |text| {
             text.parse()
@@ -115,14 +118,14 @@ impl<'e> Reader<'e> {
     }
 
     /// A whole number of milliseconds.
-    pub(super) fn millis(&mut self, names: &[&str]) -> Option<Duration> {
+    pub fn millis(&mut self, names: &[&str]) -> Option<Duration> {
         self.parsed(names, &"a whole number of milliseconds", |text| {
             text.parse().ok().map(Duration::from_millis)
         })
     }
 
     /// One of a few words, in any case.
-    pub(super) fn choice<T: Copy>(&mut self, names: &[&str], choices: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&mut self, names: &[&str], choices: &[(&str, T)]) -> Option<T> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let wanted = format!("one of {}", words.join(", "));
         self.parsed(names, &wanted, |text| {
@@ -134,7 +137,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Words between commas, in lower case, each once.
-    pub(super) fn words(&mut self, name: &str) -> Option<Vec<String>> {
+    pub fn words(&mut self, name: &str) -> Option<Vec<String>> {
         let mut words = Vec::new();
         for word in self
             .text(name)?
@@ -150,6 +153,6 @@ impl<'e> Reader<'e> {
 }
 
 /// In variables that hold a timeout, 0 means no limit.
-pub(super) fn unlimited_if_zero(timeout: Duration) -> Option<Duration> {
+pub fn unlimited_if_zero(timeout: Duration) -> Option<Duration> {
     (!timeout.is_zero()).then_some(timeout)
 }

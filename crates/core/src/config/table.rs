@@ -14,22 +14,32 @@ pub struct Variable {
     pub is_secret: bool,
 }
 
-const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        default,
-        meaning,
-        is_secret: false,
+impl Variable {
+    /// A variable whose value may be printed. Exporters list theirs with it.
+    pub const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self {
+            name,
+            default,
+            meaning,
+            is_secret: false,
+        }
+    }
+
+    /// A variable whose value must not be printed.
+    pub const fn secret(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self {
+            is_secret: true,
+            ..Self::new(name, default, meaning)
+        }
     }
 }
 
+const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable::new(name, default, meaning)
+}
+
 const fn secret(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        default,
-        meaning,
-        is_secret: true,
-    }
+    Variable::secret(name, default, meaning)
 }
 
 /// All variables that [`crate::config`] reads.

@@ -20,6 +20,11 @@ pub trait Page<'a> {
 
     /// Writes what the payload ends with. Called once, when it holds a span.
     fn finish(&mut self);
+
+    /// True when the format keeps spans of `last` and of `next` in different payloads, whatever the limits allow. Default: never.
+    fn parts(&self, _last: &SpanTree, _next: &SpanTree) -> bool {
+        false
+    }
 }
 
 /// Fills `page` from `cursor`, up to the first span that does not fit or may not share a payload with those before.
@@ -39,7 +44,7 @@ pub fn fill<'a>(
     while let Some(run) = cursor.run() {
         let end = filling.take(run.tree, run.start..run.end, page);
         cursor.advance_to(end);
-        if end < run.end || !filling.may_go_on(cursor) {
+        if end < run.end || !filling.may_go_on(cursor, page) {
             break;
         }
     }
@@ -86,9 +91,11 @@ impl<'a> Filling<'a, '_> {
         range.end
     }
 
-    fn may_go_on(&self, cursor: &BatchCursor<'a>) -> bool {
+    fn may_go_on(&self, cursor: &BatchCursor<'a>, page: &impl Page<'a>) -> bool {
         match (self.first, cursor.run()) {
-            (Some(first), Some(next)) => !self.limits.cut.parts(first, next.tree),
+            (Some(first), Some(next)) => {
+                !self.limits.cut.parts(first, next.tree) && !page.parts(first, next.tree)
+            }
             _ => true,
         }
     }

@@ -9,8 +9,8 @@ use hiq_core::transport::Reply;
 use hiq_core::tree::SpanTree;
 use hiq_core::wire::{MAX_VARINT_BYTES, OpenLength, Writer, varint_len};
 
-use crate::cache::{Cache, Group, give_back_excess};
 use crate::judge::judge;
+use hiq_core::encode::cache::{Cache, Group, give_back_excess};
 
 mod attribute;
 mod group;

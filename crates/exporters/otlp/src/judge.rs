@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hiq_core::encode::{Encoding, Verdict};
-use hiq_core::transport::{GrpcReply, HttpReply, Reply};
+use hiq_core::transport::{GrpcReply, HttpReply, Reply, one_line};
 
 mod response;
 
@@ -49,7 +49,7 @@ fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict
             rejected: 0,
             message: Some(format!(
                 "{} answered {}, but its body is no OTLP response ({problem}); the spans count as delivered",
-                asked(reply),
+                reply.asked(),
                 reply.status
             )),
         },
@@ -58,7 +58,7 @@ fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict
 
 fn delivered(response: Response, items: usize) -> Verdict {
     let rejected = usize::try_from(response.rejected).unwrap_or(0).min(items);
-    let words = Some(clean(&response.message)).filter(|words| !words.is_empty());
+    let words = Some(one_line(&response.message)).filter(|words| !words.is_empty());
     let silence = (rejected > 0).then(|| "it gave no reason".to_owned());
     Verdict::Delivered {
         rejected,
@@ -74,54 +74,18 @@ fn not_otlp(reply: &HttpReply) -> String {
     };
     format!(
         "{} answered {} with {what}, not with an OTLP response: this is no OTLP endpoint, or something before it asks for a login",
-        asked(reply),
+        reply.asked(),
         reply.status
     )
 }
 
 fn http_message(reply: &HttpReply, encoding: Encoding) -> String {
-    let mut message = format!("{} answered {}", asked(reply), reply.status);
-    if let Some(reason) = reason(reply.status) {
-        let _ = write!(message, " {reason}");
-    }
-    let words = response::words(reply, encoding).map(|words| clean(&words));
-    if let Some(words) = words.as_ref().filter(|words| !words.is_empty()) {
-        let _ = write!(message, ": {words}");
-    }
-    if let Some(advice) = advice(reply, encoding, words.as_deref().unwrap_or_default()) {
+    let words = response::words(reply, encoding).unwrap_or_default();
+    let mut message = reply.said(&words);
+    if let Some(advice) = advice(reply, encoding, &words) {
         let _ = write!(message, "; {advice}");
     }
     message
-}
-
-fn asked(reply: &HttpReply) -> &str {
-    if reply.url.is_empty() {
-        "the server"
-    } else {
-        &reply.url
-    }
-}
-
-fn reason(status: u16) -> Option<&'static str> {
-    Some(match status {
-        300..=399 => "redirect",
-        400 => "bad request",
-        401 => "unauthorized",
-        403 => "forbidden",
-        404 => "not found",
-        405 => "method not allowed",
-        407 => "proxy authentication required",
-        408 => "request timeout",
-        413 => "content too large",
-        415 => "unsupported media type",
-        429 => "too many requests",
-        500 => "internal server error",
-        501 => "not implemented",
-        502 => "bad gateway",
-        503 => "service unavailable",
-        504 => "gateway timeout",
-        _ => return None,
-    })
 }
 
 /// What the user can do about it.
@@ -155,7 +119,7 @@ fn judge_grpc(reply: &GrpcReply, items: usize) -> Verdict {
     let message = format!(
         "the server answered gRPC status {}: {}",
         reply.code,
-        clean(&reply.message)
+        one_line(&reply.message)
     );
     match reply.code {
         0 => delivered(
@@ -176,25 +140,6 @@ fn judge_grpc(reply: &GrpcReply, items: usize) -> Verdict {
         16 => Verdict::Unauthorized { message },
         _ => Verdict::Rejected { message },
     }
-}
-
-const MAX_WORDS_CHARS: usize = 200;
-
-/// A server's words, fit for one line of a log: no control characters, no change of direction, not too long.
-fn clean(words: &str) -> String {
-    let may_show = |c: &char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let spaced = words.split(|c: char| c.is_control() || c.is_whitespace());
-    let words: Vec<&str> = spaced.filter(|word| !word.is_empty()).collect();
-    let line = words.join(" ");
-    let mut shown: String = line
-        .chars()
-        .filter(may_show)
-        .take(MAX_WORDS_CHARS)
-        .collect();
-    if shown.len() < line.len() && line.chars().filter(may_show).count() > MAX_WORDS_CHARS {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]

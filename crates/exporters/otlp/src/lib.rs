@@ -37,7 +37,6 @@
 //!
 //! The wire's own words are in the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/), versions 1.x.
 
-mod cache;
 mod decode;
 mod encode_json;
 mod encode_proto;
@@ -47,7 +46,6 @@ mod flags;
 mod json;
 mod judge;
 mod read;
-mod site;
 mod value;
 
 pub use decode::OtlpDecoder;

@@ -6,7 +6,7 @@ use hiq_core::value::ValueRef;
 use hiq_core::wire::{Decimal, JsonStr, JsonText, Piece, Text, Writer};
 
 use super::attribute::attribute;
-use crate::cache::{Form, Group};
+use hiq_core::encode::cache::{Form, Group};
 
 /// JSON, for the cache.
 #[derive(Debug)]

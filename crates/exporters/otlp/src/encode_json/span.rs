@@ -7,9 +7,8 @@ use hiq_core::wire::{Decimal, Hex, JsonText, Writer};
 
 use super::attribute::{KeyValues, attribute, attributes, measurement};
 use super::group::Json;
-use crate::cache::{Cache, SiteBytes};
 use crate::flags::span_flags;
-use crate::site::{WatchSite, not_overridden};
+use hiq_core::encode::cache::{Cache, SiteBytes, WatchSite, not_overridden};
 
 /// Appends `span`, behind a comma unless it is the first of its group.
 #[inline(never)]

@@ -6,7 +6,7 @@ use hiq_core::value::ValueRef;
 use hiq_core::wire::{Prefixed, Text, Varint, Writer};
 
 use super::attribute::attribute;
-use crate::cache::{Form, Group};
+use hiq_core::encode::cache::{Form, Group};
 
 /// Protobuf, for the cache.
 #[derive(Debug)]

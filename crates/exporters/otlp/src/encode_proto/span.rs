@@ -6,9 +6,8 @@ use hiq_core::wire::{Fixed32, Fixed64, Prefixed, Text, Varint, Writer};
 
 use super::attribute::{KeyValues, attribute, attributes, measurement};
 use super::group::{Proto, SPAN_ATTRIBUTE};
-use crate::cache::{Cache, SiteBytes};
 use crate::flags::span_flags;
-use crate::site::{WatchSite, not_overridden};
+use hiq_core::encode::cache::{Cache, SiteBytes, WatchSite, not_overridden};
 
 /// Most spans are of this size, give or take: their length takes two bytes.
 const USUAL_SPAN_BYTES: usize = 300;

@@ -1,17 +1,23 @@
 //! What an encoder wrote once for a resource, a scope or a site, ready to be copied.
+//!
+//! A key may stand in a span only once: [`WatchSite`] and [`not_overridden`] let a span's own attributes win over its site's.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use hiq_core::encode::Limits;
-use hiq_core::intern::SiteId;
-use hiq_core::resource::{Resource, Scope};
-use hiq_core::wire::Text;
+use super::Limits;
+use crate::intern::SiteId;
+use crate::resource::{Resource, Scope};
+use crate::wire::Text;
+
+mod site;
+
+pub use site::{WatchSite, not_overridden};
 
 /// How an encoding writes what is kept here.
-pub(crate) trait Form: fmt::Debug + Send {
+pub trait Form: fmt::Debug + Send {
     /// What stands before and behind the scopes of a resource.
     fn resource(resource: &Resource, group: &mut Group);
     /// What stands before and behind the spans of a scope.
@@ -22,19 +28,27 @@ pub(crate) trait Form: fmt::Debug + Send {
 
 /// The bytes around what a resource or scope groups.
 #[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) head: Vec<u8>,
-    pub(crate) tail: Vec<u8>,
+#[non_exhaustive]
+pub struct Group {
+    /// Stands before.
+    pub head: Vec<u8>,
+    /// Stands behind.
+    pub tail: Vec<u8>,
 }
 
+/// What one encoder has written so far for resources, scopes and sites.
 #[derive(Debug)]
-pub(crate) struct Cache<F> {
-    pub(crate) resources: Recent<Resource>,
-    pub(crate) scopes: Recent<Scope>,
+#[non_exhaustive]
+pub struct Cache<F> {
+    /// The resources.
+    pub resources: Recent<Resource>,
+    /// The scopes.
+    pub scopes: Recent<Scope>,
     sites: Sites,
-    /// Lengths of the last payload's groups: a good guess for the next one.
-    pub(crate) last_resource_bytes: usize,
-    pub(crate) last_scope_bytes: usize,
+    /// Length of what the last payload held of its last resource: a good guess for the next one.
+    pub last_resource_bytes: usize,
+    /// The same of its last scope.
+    pub last_scope_bytes: usize,
     form: PhantomData<F>,
 }
 
@@ -52,16 +66,19 @@ impl<F> Default for Cache<F> {
 }
 
 impl<F: Form> Cache<F> {
-    pub(crate) fn resource(&mut self, resource: &Arc<Resource>) -> usize {
+    /// The place of `resource` in [`Cache::resources`], good until the next but one is asked for.
+    pub fn resource(&mut self, resource: &Arc<Resource>) -> usize {
         self.resources.find(resource, F::resource)
     }
 
-    pub(crate) fn scope(&mut self, scope: &Arc<Scope>) -> usize {
+    /// The place of `scope` in [`Cache::scopes`], good until the next but one is asked for.
+    pub fn scope(&mut self, scope: &Arc<Scope>) -> usize {
         self.scopes.find(scope, F::scope)
     }
 
+    /// What the attributes of `site` look like.
     #[inline]
-    pub(crate) fn site(&mut self, site: SiteId) -> SiteBytes<'_> {
+    pub fn site(&mut self, site: SiteId) -> SiteBytes<'_> {
         if self
             .sites
             .places
@@ -76,7 +93,7 @@ impl<F: Form> Cache<F> {
 
 /// The last few resources or scopes. A process has one or two; a converter meets many, one after the other.
 #[derive(Debug)]
-pub(crate) struct Recent<T> {
+pub struct Recent<T> {
     entries: Vec<(Arc<T>, Group)>,
     /// The entry that was added last.
     newest: usize,
@@ -97,7 +114,11 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
-    pub(crate) fn group(&self, index: usize) -> &Group {
+    /// What was written for the entry at `index`.
+    ///
+    /// # Panics
+    /// When there is no such entry.
+    pub fn group(&self, index: usize) -> &Group {
         &self.entries[index].1
     }
 
@@ -147,9 +168,12 @@ struct SitePlace {
 
 /// What was written for a site.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SiteBytes<'c> {
-    pub(crate) bytes: &'c [u8],
-    pub(crate) keys: KeySet,
+#[non_exhaustive]
+pub struct SiteBytes<'c> {
+    /// Its attributes.
+    pub bytes: &'c [u8],
+    /// Their keys.
+    pub keys: KeySet,
 }
 
 impl Sites {
@@ -187,15 +211,16 @@ impl Sites {
 
 /// Which keys may be in a set: no false negatives, few false positives, one word.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct KeySet(u64);
+pub struct KeySet(u64);
 
 impl KeySet {
     fn add(&mut self, key: Text<'_>) {
         self.0 |= Self::bit(key);
     }
 
+    /// False when `key` is not in it.
     #[inline]
-    pub(crate) fn may_have(self, key: Text<'_>) -> bool {
+    pub fn may_have(self, key: Text<'_>) -> bool {
         self.0 & Self::bit(key) != 0
     }
 
@@ -208,7 +233,7 @@ impl KeySet {
 }
 
 /// A span that was too large for any payload has made the buffer grow; it does not stay so.
-pub(crate) fn give_back_excess(out: &mut Vec<u8>, limits: &Limits) {
+pub fn give_back_excess(out: &mut Vec<u8>, limits: &Limits) {
     let usual = limits.max_bytes.saturating_add(out.len()).saturating_mul(2);
     if out.capacity() > usual.max(MAX_KEPT_BYTES) {
         out.shrink_to(out.len());

@@ -1,22 +1,26 @@
 //! A span's own attributes beside those of its site: a key may stand in a span only once.
 
-use hiq_core::span::{Number, Span, Visitor};
-use hiq_core::value::ValueRef;
-use hiq_core::wire::Text;
+use crate::span::{Number, Span, Visitor};
+use crate::value::ValueRef;
+use crate::wire::Text;
 
-use crate::cache::KeySet;
+use super::KeySet;
 
 /// Passes attributes on to `inner` and watches for keys that the site has too.
-pub(crate) struct WatchSite<'a, V> {
-    pub(crate) inner: V,
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WatchSite<'a, V> {
+    /// Who gets them.
+    pub inner: V,
     keys_of_site: KeySet,
     span: Span<'a>,
     /// True once a key of the site was met: the span's value counts, and the site's must not be written.
-    pub(crate) overrides_site: bool,
+    pub overrides_site: bool,
 }
 
 impl<'a, V> WatchSite<'a, V> {
-    pub(crate) fn new(inner: V, keys_of_site: KeySet, span: Span<'a>) -> Self {
+    /// Watches over the attributes of `span`, whose site has `keys_of_site`.
+    pub fn new(inner: V, keys_of_site: KeySet, span: Span<'a>) -> Self {
         Self {
             inner,
             keys_of_site,
@@ -39,9 +43,7 @@ fn is_key_of_site(span: Span<'_>, key: Text<'_>) -> bool {
 }
 
 /// Those attributes of a span's site that the span itself does not have.
-pub(crate) fn not_overridden(
-    span: Span<'_>,
-) -> impl Iterator<Item = (Text<'static>, ValueRef<'static>)> {
+pub fn not_overridden(span: Span<'_>) -> impl Iterator<Item = (Text<'static>, ValueRef<'static>)> {
     let of_site = span.site().attributes();
     of_site.filter(move |(key, _)| !span.own_attributes().any(|(own, _)| own == *key))
 }
