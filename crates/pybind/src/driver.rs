@@ -39,6 +39,28 @@ struct Flags {
     attach_timestamp: AtomicBool,
     fast_fail: AtomicBool,
     verbose: AtomicBool,
+    /// Whether it ever asked: its trees show what it was given then, and nothing that only others asked for.
+    asked_args: AtomicBool,
+    asked_file: AtomicBool,
+    asked_func: AtomicBool,
+    asked_trace: AtomicBool,
+}
+
+impl Flags {
+    /// Attributes of spans that are not this driver's to show.
+    fn hidden(&self) -> Vec<&'static str> {
+        let asked = [
+            (&self.asked_args, "hiq.args"),
+            (&self.asked_args, "hiq.kwargs"),
+            (&self.asked_file, "hiq.caller_file"),
+            (&self.asked_func, "hiq.caller_function"),
+            (&self.asked_trace, "hiq.exception_trace"),
+        ];
+        let hidden = asked
+            .iter()
+            .filter(|(asked, _)| !asked.load(Ordering::Relaxed));
+        hidden.map(|(_, name)| *name).collect()
+    }
 }
 
 /// A metric that is read at the start and end of a call.
@@ -404,6 +426,7 @@ impl Driver {
         let flags = Flags {
             fast_fail: fast_fail.into(),
             verbose: verbose.into(),
+            asked_trace: verbose.into(),
             ..Flags::default()
         };
         Ok(Self {
@@ -422,6 +445,7 @@ impl Driver {
     #[setter]
     fn set_record_args(&self, on: bool) {
         self.flags.record_args.store(on, Ordering::Relaxed);
+        self.flags.asked_args.fetch_or(on, Ordering::Relaxed);
     }
     #[getter]
     fn get_record_file(&self) -> bool {
@@ -430,6 +454,7 @@ impl Driver {
     #[setter]
     fn set_record_file(&self, on: bool) {
         self.flags.record_file.store(on, Ordering::Relaxed);
+        self.flags.asked_file.fetch_or(on, Ordering::Relaxed);
     }
     #[getter]
     fn get_record_func(&self) -> bool {
@@ -438,6 +463,7 @@ impl Driver {
     #[setter]
     fn set_record_func(&self, on: bool) {
         self.flags.record_func.store(on, Ordering::Relaxed);
+        self.flags.asked_func.fetch_or(on, Ordering::Relaxed);
     }
     #[getter]
     fn get_attach_timestamp(&self) -> bool {
@@ -462,6 +488,7 @@ impl Driver {
     #[setter]
     fn set_verbose(&self, on: bool) {
         self.flags.verbose.store(on, Ordering::Relaxed);
+        self.flags.asked_trace.fetch_or(on, Ordering::Relaxed);
     }
 
     #[getter]
@@ -524,7 +551,9 @@ impl Driver {
             let known = names.get(&(span.site(), span.name().as_str().to_owned()));
             known.map(|name| &**name)
         };
+        let hidden = self.flags.hidden();
         let projection = Projection::new(&is_own)
+            .without(&hidden)
             .of_metric(None, with_times)
             .with_exceptions(self.fast_fail());
         let projection = match &column {

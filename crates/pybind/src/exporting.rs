@@ -6,7 +6,7 @@ use std::time::Duration;
 use hiq_core::config::{ConfigError, Env, LogLevel, Settings, Warning};
 use hiq_core::context::Context;
 use hiq_core::pipeline::{ExporterId, Pipeline};
-use hiq_core::resource::Resource;
+use hiq_core::resource::{Resource, Scope};
 use hiq_core::sample::{KeepRules, Sampler};
 use hiq_core::spool::Spool;
 use hiq_core::status::StatusSink;
@@ -362,6 +362,17 @@ fn seconds(seconds: f64) -> Duration {
         .min(LONGEST)
 }
 
+/// Names the instrumentation scope of spans from now on. Returns what it was.
+#[pyfunction]
+fn set_scope(name: &str, version: &str) -> (String, String) {
+    let before = runtime::current();
+    runtime::replace(before.with_scope(Scope::new(name, version)));
+    let owned = |text: Option<hiq_core::wire::Text<'_>>| {
+        text.map_or_else(String::new, |text| text.as_str().to_owned())
+    };
+    (owned(before.scope.name()), owned(before.scope.version()))
+}
+
 /// Whether there is a pipeline.
 #[pyfunction]
 fn is_running() -> bool {
@@ -452,6 +463,7 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(init, module)?)?;
     module.add_function(wrap_pyfunction!(add_exporter, module)?)?;
     module.add_function(wrap_pyfunction!(remove_exporter, module)?)?;
+    module.add_function(wrap_pyfunction!(set_scope, module)?)?;
     module.add_function(wrap_pyfunction!(is_running, module)?)?;
     module.add_function(wrap_pyfunction!(flush, module)?)?;
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;

@@ -137,8 +137,11 @@ pub(crate) fn is_name(name: *mut ffi::PyObject, expected: &str) -> bool {
     }
 }
 
-/// True when `function` becomes a bound method when it is read from an instance.
-pub(crate) fn binds(function: *mut ffi::PyObject) -> bool {
+/// True when `function` becomes a bound method when it is read from an instance, as functions do: by the flag that lets the
+/// interpreter call it with the instance in front and leave the method out.
+pub(crate) fn binds_as_functions_do(function: *mut ffi::PyObject) -> bool {
     // SAFETY: a live object's type is read.
-    unsafe { (*ffi::Py_TYPE(function)).tp_descr_get.is_some() }
+    unsafe {
+        ffi::PyType_HasFeature(ffi::Py_TYPE(function), ffi::Py_TPFLAGS_METHOD_DESCRIPTOR) != 0
+    }
 }

@@ -55,6 +55,14 @@ impl Runtime {
         self.with(None, self.parent.clone())
     }
 
+    /// The same settings under another instrumentation scope.
+    pub(crate) fn with_scope(&self, scope: Scope) -> Self {
+        Self {
+            scope: Arc::new(scope),
+            ..self.with(self.pipeline.clone(), self.parent.clone())
+        }
+    }
+
     fn with(&self, pipeline: Option<Pipeline>, parent: Option<Context>) -> Self {
         Self {
             resource: Arc::clone(&self.resource),

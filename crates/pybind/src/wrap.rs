@@ -46,15 +46,21 @@ pub(crate) struct TracedObject {
     pub(crate) returns: Returns,
     pub(crate) plan: *mut Plan,
     weak_references: *mut ffi::PyObject,
+    /// The wrapper whose original gave `func` when it was read from an instance or class, and whose plan this is; else null.
+    source: *mut ffi::PyObject,
 }
 
+/// Wrappers of what binds as functions do, which the interpreter may call with the instance in front at once.
 static TYPE: crate::object::TypeCell = crate::object::TypeCell::new();
+/// Wrappers of all else: built-in functions, callable objects, descriptors of the program's own.
+static UNBOUND_TYPE: crate::object::TypeCell = crate::object::TypeCell::new();
 
 /// The wrapper's memory, if `object` is one.
 #[inline]
 pub(crate) fn traced_object(object: *mut ffi::PyObject) -> Option<*mut TracedObject> {
     // SAFETY: a live object's type is read.
-    (unsafe { ffi::Py_TYPE(object) } == TYPE.get()).then_some(object.cast())
+    let kind = unsafe { ffi::Py_TYPE(object) };
+    (kind == TYPE.get() || kind == UNBOUND_TYPE.get()).then_some(object.cast())
 }
 
 /// Makes a wrapper without subscribers.
@@ -72,7 +78,12 @@ pub(crate) fn new(
     }
     // SAFETY: the type was made in `add_to_module`; the fields behind the header are written before anybody sees the object.
     unsafe {
-        let object = ffi::PyType_GenericAlloc(TYPE.get(), 0).cast::<TracedObject>();
+        let kind = if crate::object::binds_as_functions_do(func.as_ptr()) {
+            TYPE.get()
+        } else {
+            UNBOUND_TYPE.get()
+        };
+        let object = ffi::PyType_GenericAlloc(kind, 0).cast::<TracedObject>();
         if object.is_null() {
             return Err(PyErr::fetch(py));
         }
@@ -266,6 +277,62 @@ unsafe extern "C" fn call_stepped(
     }
 }
 
+/// A call of what an original gave when it was read: as the wrapper of the original would do it now.
+unsafe extern "C" fn call_as_source(
+    callable: *mut ffi::PyObject,
+    args: Args,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `call_through`; the source is alive while we are, and so is its plan, which is ours.
+    unsafe {
+        let me = callable.cast::<TracedObject>();
+        let source = (*me).source.cast::<TracedObject>();
+        (*me).role = (*source).role;
+        (*source).vectorcall.unwrap_or(call_through)(callable, args, count, names)
+    }
+}
+
+/// Reads the original as the interpreter would, and traces what it gives.
+unsafe extern "C" fn bind_by_original(
+    object: *mut ffi::PyObject,
+    instance: *mut ffi::PyObject,
+    owner: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter passes live objects, or null for no instance; each branch returns a new reference.
+    unsafe {
+        let func = (*object.cast::<TracedObject>()).func;
+        let Some(get) = (*ffi::Py_TYPE(func)).tp_descr_get else {
+            // What does not bind (a built-in function, a callable object) does not begin to.
+            ffi::Py_INCREF(object);
+            return object;
+        };
+        let given = get(func, instance, owner);
+        if given == func {
+            ffi::Py_DECREF(given);
+            ffi::Py_INCREF(object);
+            return object;
+        }
+        if given.is_null() || ffi::PyCallable_Check(given) == 0 {
+            return given;
+        }
+        let made = ffi::PyType_GenericAlloc(UNBOUND_TYPE.get(), 0).cast::<TracedObject>();
+        if made.is_null() {
+            ffi::PyErr_Clear();
+            return given;
+        }
+        let me = object.cast::<TracedObject>();
+        ffi::Py_INCREF(object);
+        (*made).func = given;
+        (*made).role = (*me).role;
+        (*made).returns = (*me).returns;
+        (*made).plan = (*me).plan;
+        (*made).source = object;
+        (*made).vectorcall = Some(call_as_source);
+        made.cast()
+    }
+}
+
 unsafe extern "C" fn bind(
     object: *mut ffi::PyObject,
     instance: *mut ffi::PyObject,
@@ -273,19 +340,13 @@ unsafe extern "C" fn bind(
 ) -> *mut ffi::PyObject {
     // SAFETY: the interpreter passes live objects; each branch returns a new reference.
     unsafe {
-        let func = (*object.cast::<TracedObject>()).func;
         if instance.is_null()
             || instance == ffi::Py_None() && owner != ffi::Py_TYPE(ffi::Py_None()).cast()
         {
             ffi::Py_INCREF(object);
             return object;
         }
-        // What does not bind (a built-in function, a callable object) does not begin to.
-        if crate::object::binds(func) {
-            return PyMethod_New(object, instance);
-        }
-        ffi::Py_INCREF(object);
-        object
+        PyMethod_New(object, instance)
     }
 }
 
@@ -365,11 +426,15 @@ unsafe extern "C" fn traverse(
     // SAFETY: called by the collector with a live object of ours.
     unsafe {
         let me = object.cast::<TracedObject>();
-        let found = visit(ffi::Py_TYPE(object).cast(), arg);
-        if found != 0 || (*me).func.is_null() {
-            return found;
+        for part in [ffi::Py_TYPE(object).cast(), (*me).source, (*me).func] {
+            if !part.is_null() {
+                let found = visit(part, arg);
+                if found != 0 {
+                    return found;
+                }
+            }
         }
-        visit((*me).func, arg)
+        0
     }
 }
 
@@ -394,7 +459,9 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         ffi::Py_XDECREF((*me).func);
-        if !(*me).plan.is_null() {
+        if !(*me).source.is_null() {
+            ffi::Py_DECREF((*me).source);
+        } else if !(*me).plan.is_null() {
             drop(Box::from_raw((*me).plan));
         }
         crate::object::free(object);
@@ -439,11 +506,14 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         | ffi::Py_TPFLAGS_HAVE_VECTORCALL
         | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR
         | ffi::Py_TPFLAGS_HAVE_GC;
-    TYPE.make(
-        module,
-        c"hiq._hiq.Traced",
-        size_of::<TracedObject>(),
-        flags,
-        &mut slots,
-    )
+    let size = size_of::<TracedObject>();
+    TYPE.make(module, c"hiq._hiq.Traced", size, flags, &mut slots)?;
+    for slot in &mut slots {
+        if slot.slot == ffi::Py_tp_descr_get {
+            slot.pfunc = bind_by_original as *mut c_void;
+        }
+    }
+    let name = c"hiq._hiq.TracedUnbound";
+    let flags = flags & !ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+    UNBOUND_TYPE.make(module, name, size, flags, &mut slots)
 }

@@ -15,6 +15,7 @@ import hiq
 import pytest
 from hiq import HiQOpenTelemetryContext, OtmExporterType
 from hiq.distributed import setup_jaeger, setup_zipkin
+from hiq.testing import InMemoryExporter
 
 
 @dataclass
@@ -219,6 +220,26 @@ def test_the_default_service_is_hiqs(program, collector) -> None:
     with HiQOpenTelemetryContext(OtmExporterType.OTLP_HTTP_JSON, endpoint=collector.url), hiq.HiQLatency(rows(module)):
         module.main()
     assert collector.requests[0].resource()["service.name"] == {"stringValue": "hiq_service"}
+
+
+def test_the_tracers_name_is_the_scope_while_the_context_is_open(program, collector) -> None:
+    module = program(PROGRAM)
+
+    def sent(**settings: str) -> dict:
+        collector.requests.clear()
+        kind = OtmExporterType.OTLP_HTTP_JSON
+        with HiQOpenTelemetryContext(kind, endpoint=collector.url, **settings), hiq.HiQLatency(rows(module)):
+            module.main()
+        (request,) = collector.requests
+        (scope,) = json.loads(request.body)["resourceSpans"][0]["scopeSpans"]
+        return scope["scope"]
+
+    assert sent() == {"name": "otm_hiq"}
+    assert sent(tracer_name="mine") == {"name": "mine"}
+    with InMemoryExporter() as exporter, hiq.trace("after"):
+        pass
+    (after,) = exporter.spans()
+    assert after["scope"] == ("hiq", hiq.__version__)
 
 
 def test_exporters_that_are_not_in_this_build_say_so(monkeypatch) -> None:

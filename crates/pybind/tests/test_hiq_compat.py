@@ -228,6 +228,22 @@ def test_extra_metrics_may_be_set_while_enabled(program, capsys) -> None:
     assert "'args': 'int(2)'" in shown
 
 
+def test_only_the_driver_that_asked_shows_arguments_callers_and_traces(program, capsys) -> None:
+    module = program("def main(x):\n    raise ValueError(x)\n")
+    row = [[module.__name__, "", "main", "main"]]
+    asking = hiq.HiQLatency(row, extra_metrics={ExtraMetrics.ARGS, ExtraMetrics.FUNC, ExtraMetrics.FILE}, verbose=True)
+    other = hiq.HiQLatency(row)
+    with asking, other, pytest.raises(ValueError):
+        module.main(x=1)
+    capsys.readouterr()
+    other.show()
+    assert "({'exception_summary': ValueError(1)})\n" in capsys.readouterr().out
+    asking.show()
+    shown = capsys.readouterr().out
+    for extra in ("'kwargs'", "'file'", "'function'", "'exception_trace'"):
+        assert extra in shown
+
+
 def test_log_monkey_file_adds_the_file(program, capsys, monkeypatch) -> None:
     module = program("def main():\n    return 1\n")
     monkeypatch.setenv("LOG_MONKEY_FILE", "0")

@@ -362,3 +362,109 @@ def test_traced_functions_pickle_by_reference(program) -> None:
     data = pickle.dumps(module.function)
     hiq.uninstrument()
     assert pickle.loads(data) is module.function
+
+
+DESCRIPTORS = """
+    import functools
+
+    class Bound:
+        "A decorator class, as many libraries have one."
+        def __init__(self, function):
+            self.function = function
+
+        def __get__(self, instance, owner=None):
+            return self if instance is None else functools.partial(self.function, instance)
+
+        def __call__(self, *args):
+            log.append("on the class")
+            return "on the class", args
+
+    class Callable:
+        def __call__(self, *args):
+            log.append("object")
+            return args
+
+    class Data(Bound):
+        def __set__(self, instance, value):
+            log.append("set")
+
+    class Lazy:
+        def __get__(self, instance, owner=None):
+            return lambda: 1
+
+    class Later:
+        def __init__(self, function):
+            self.function = function
+
+        def __get__(self, instance, owner=None):
+            return self.function if instance is None else self.function.__get__(instance, owner)
+
+        def __call__(self):
+            raise AssertionError("nobody calls the descriptor itself")
+
+    class Shop:
+        @Bound
+        def bound(self, x):
+            log.append("bound")
+            return type(self).__name__, x
+
+        @Later
+        async def later(self, x):
+            log.append("later")
+            return x
+
+        size = len
+        plain = Callable()
+
+        @Data
+        def data(self):
+            return "data"
+
+        lazy = Lazy()
+"""
+
+
+def test_what_a_descriptor_of_the_program_gives_is_traced(program) -> None:
+    module = program(DESCRIPTORS)
+    shop, names = module.Shop(), ["bound", "later", "size", "plain"]
+    before = {name: vars(module.Shop)[name] for name in names}
+
+    def use() -> list[object]:
+        return [
+            shop.bound(1),
+            module.Shop.bound(2),
+            asyncio.run(shop.later(3)),
+            shop.size([1, 2]),
+            module.Shop.size("abc"),
+            shop.plain(4),
+        ]
+
+    expected = use()
+    logged = Counter(module.log)
+    assert logged == {"bound": 1, "on the class": 1, "later": 1, "object": 1}
+    with InMemoryExporter() as exporter, hiq.HiQLatency([[module.__name__, "Shop", name, name] for name in names]):
+        assert use() == expected
+        kept = shop.bound
+        seen = Counter(span["name"] for span in exporter.spans())
+    assert seen == {"__bound": 2, "__later": 1, "__size": 2, "__plain": 1}
+    assert {name: vars(module.Shop)[name] for name in names} == before
+    # Taken while it was traced: it goes on as a pass-through.
+    with InMemoryExporter() as exporter:
+        assert kept(5) == ("Shop", 5)
+        assert not exporter.spans()
+
+
+def test_descriptors_that_cannot_be_stood_in_for_are_refused_by_name(program, capsys) -> None:
+    module = program(DESCRIPTORS)
+    shop = module.Shop()
+    with hiq.HiQLatency([[module.__name__, "Shop", "data", "data"], [module.__name__, "Shop", "lazy", "lazy"]]):
+        shop.data = 1
+        assert shop.data() == "data"
+        assert shop.lazy() == 1
+    assert module.log == ["set"]
+    name = f"🦉 {module.__name__}.Shop"
+    fix = "name the function that it gives"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name}.data is not traced(data is a descriptor, Data, which decides on assignments too: {fix})",
+        f"{name}.lazy is not traced(lazy is a descriptor, Lazy, which cannot be called itself: {fix})",
+    ]

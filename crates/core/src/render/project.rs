@@ -25,6 +25,8 @@ pub struct Projection<'a> {
     pub renamed: &'a (dyn Fn(Span<'_>) -> Option<&'a str> + Sync),
     /// Whether nodes carry the exception that passed; without HiQ's `fast_fail` they do not.
     pub with_exceptions: bool,
+    /// Attributes (`hiq.args`, ...) that nodes do not show, since another driver asked for them.
+    pub hidden: &'a [&'a str],
 }
 
 impl<'a> Projection<'a> {
@@ -37,7 +39,15 @@ impl<'a> Projection<'a> {
             with_times: false,
             renamed: &|_| None,
             with_exceptions: true,
+            hidden: &[],
         }
+    }
+
+    /// The same without these attributes.
+    #[must_use]
+    pub fn without(mut self, hidden: &'a [&'a str]) -> Self {
+        self.hidden = hidden;
+        self
     }
 
     /// The same of this very column, of those that share the metric's name.
@@ -113,7 +123,7 @@ impl<'a> Projection<'a> {
                 .copied()
                 .unwrap_or((0.0, 0.0)),
         };
-        let mut extras = extras_of(span, self.with_exceptions);
+        let mut extras = self.extras_of(span);
         if self.with_times && self.metric.is_some() {
             extras.set("start", &float_repr(times.0));
             extras.set("end", &float_repr(times.1));
@@ -127,6 +137,28 @@ impl<'a> Projection<'a> {
             parent,
             extras,
         })
+    }
+
+    fn extras_of(&self, span: Span<'_>) -> Extras {
+        let mut extras = Extras::new();
+        let is_wanted = |name: &str| {
+            let is_exception = name.starts_with("hiq.exception");
+            !self.hidden.contains(&name) && (self.with_exceptions || !is_exception)
+        };
+        for (key, value) in span.own_attributes() {
+            let mut known = SHOWN.iter();
+            let shown = known.find(|(name, ..)| *name == key.as_str() && is_wanted(name));
+            if let (Some((_, name, is_python)), ValueRef::Text(text)) = (shown, value) {
+                let text = text.as_str();
+                let shown = if *is_python {
+                    text.to_owned()
+                } else {
+                    str_repr(text)
+                };
+                extras.set(name, &shown);
+            }
+        }
+        extras
     }
 }
 
@@ -147,28 +179,6 @@ const SHOWN: [(&str, &str, bool); 6] = [
     ("hiq.exception_summary", "exception_summary", true),
     ("hiq.exception_trace", "exception_trace", false),
 ];
-
-fn extras_of(span: Span<'_>, with_exceptions: bool) -> Extras {
-    let mut extras = Extras::new();
-    for (key, value) in span.own_attributes() {
-        let is_wanted = |name: &str| with_exceptions || !name.starts_with("hiq.exception");
-        let shown = SHOWN
-            .iter()
-            .find(|(name, ..)| *name == key.as_str() && is_wanted(name));
-        if let (Some((_, name, is_python)), ValueRef::Text(text)) = (shown, value) {
-            let text = text.as_str();
-            extras.set(
-                name,
-                &if *is_python {
-                    text.to_owned()
-                } else {
-                    str_repr(text)
-                },
-            );
-        }
-    }
-    extras
-}
 
 const NONE: u32 = u32::MAX;
 const UNKNOWN: u32 = u32::MAX - 1;

@@ -27,6 +27,7 @@ __all__ = [
     "TracedAwaitable",
     "TracedCoroutine",
     "TracedGenerator",
+    "TracedUnbound",
     "Tree",
     "add_exporter",
     "at_exit",
@@ -54,6 +55,7 @@ __all__ = [
     "record",
     "refresh",
     "remove_exporter",
+    "set_scope",
     "set_type_attribute",
     "set_zin_threshold",
     "shutdown",
@@ -90,6 +92,13 @@ class Traced:
 
     Without subscribers it passes calls through.
     """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+@final
+class TracedUnbound:
+    """The same for what does not bind as functions do: built-in functions, callable objects, descriptors of the program's
+    own, of which what they give is traced."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -449,6 +458,9 @@ def init(settings: Mapping[str, Any]) -> list[str]:
 
 def add_exporter(settings: Mapping[str, Any]) -> int:
     """Adds an exporter to the running pipeline (or starts one with it); returns its handle."""
+
+def set_scope(name: str, version: str) -> tuple[str, str]:
+    """Names the instrumentation scope of spans from now on. Returns what it was."""
 
 def remove_exporter(handle: int, timeout_s: float = 5.0) -> None:
     """Flushes and removes it."""

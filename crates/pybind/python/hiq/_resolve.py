@@ -48,12 +48,17 @@ class Found:
         # What the owner's own dict holds (the staticmethod object, not its function); MISSING: it inherits.
         self.raw = raw
         self._holder = holder
+        if isinstance(owner, type):
+            _refuse_descriptor(attribute, holder)
         function = _callable_in(attribute, holder)
         counting = counted(row.module, row.class_name, row.function, row.name)
         self.function = counting(function) if counting else function
 
     @property
     def kind(self) -> Kind:
+        if isinstance(self.owner, type) and _is_own_descriptor(self._holder):
+            # What it gives is called, not the descriptor.
+            return kind_of(getattr(self.owner, self.attribute, self.function))
         return kind_of(self.function)
 
     @property
@@ -237,6 +242,25 @@ def _callable_in(attribute: str, holder: Any) -> Any:
     if not callable(function):
         raise NotTraceable("a callable is needed")
     return function
+
+
+def _is_own_descriptor(holder: Any) -> bool:
+    """Whether reading it from a class runs code of the program."""
+    return isinstance(getattr(type(holder), "__get__", None), types.FunctionType)
+
+
+def _refuse_descriptor(attribute: str, holder: Any) -> None:
+    """What must see the program's assignments, or cannot be stood in for."""
+    if not _is_own_descriptor(holder) or isinstance(holder, tuple(_DESCRIPTOR_HINTS)):
+        return
+    kind = type(holder)
+    if hasattr(kind, "__set__") or hasattr(kind, "__delete__"):
+        problem = "which decides on assignments too"
+    elif not callable(holder):
+        problem = "which cannot be called itself"
+    else:
+        return
+    raise NotTraceable(f"{attribute} is a descriptor, {kind.__name__}, {problem}: name the function that it gives")
 
 
 def _namespace(owner: Any) -> dict[str, Any]:

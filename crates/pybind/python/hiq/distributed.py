@@ -50,11 +50,15 @@ class HiQOpenTelemetryContext:
         self._handle: int | None = None
         self._token: object = None
         self._trace_type: str | None = None
+        self._scope: tuple[str, str] | None = None
 
     def __enter__(self) -> None:
         self._trace_type = os.environ.get("TRACE_TYPE")
         os.environ["TRACE_TYPE"] = TRACING_TYPE_OTM
         self._handle = _attach(self._exporter, self._service_name)
+        if self._handle is not None:
+            # As HiQ has it: the tracer's name, without a version.
+            self._scope = _hiq.set_scope(os.environ.get("OTM_TRACER_NAME", _DEFAULT_TRACER), "")
         if self._parent is not None:
             self._token = _hiq.attach(self._parent)
 
@@ -63,6 +67,9 @@ class HiQOpenTelemetryContext:
             _hiq.detach(self._token)
         _detach(self._handle)
         self._handle = None
+        if self._scope is not None:
+            _hiq.set_scope(*self._scope)
+            self._scope = None
         if self._trace_type is None:
             os.environ.pop("TRACE_TYPE", None)
         else:
