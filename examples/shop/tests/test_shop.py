@@ -331,7 +331,12 @@ class CommandLineTest(unittest.TestCase):
     def test_it_serves_until_interrupted(self) -> None:
         command = [sys.executable, "-m", "shop", "--serve"]
         with subprocess.Popen(
-            command, env=environment(None), stdout=subprocess.PIPE, text=True
+            command,
+            env=environment(None),
+            stdout=subprocess.PIPE,
+            text=True,
+            # Children of a shell's background job would ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             self.addCleanup(process.kill)
             assert process.stdout is not None
