@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use hiq_core::context::Context;
+use hiq_core::fork;
 use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -17,7 +18,23 @@ use crate::state::state;
 /// A place in a trace: where the next span hangs.
 #[pyclass(frozen, name = "Context", module = "hiq._hiq")]
 #[derive(Debug)]
-pub(crate) struct PyContext(pub(crate) Context);
+pub(crate) struct PyContext(pub(crate) Context, Generation);
+
+/// In which of the processes that a fork made of one, see [`fork::generation`].
+type Generation = u32;
+
+impl PyContext {
+    fn new(context: Context) -> Self {
+        Self(context, fork::generation())
+    }
+
+    /// The context; one that was captured before a fork is, in the child, that of another process.
+    fn here(&self) -> Context {
+        let mut context = self.0.clone();
+        context.is_remote |= self.1 != fork::generation();
+        context
+    }
+}
 
 #[pymethods]
 impl PyContext {
@@ -52,7 +69,7 @@ impl PyContext {
 
     #[getter]
     fn is_remote(&self) -> bool {
-        self.0.is_remote
+        self.here().is_remote
     }
 
     /// Calls `func` with this context attached: from here on its frame is the first that a traceback shows.
@@ -101,7 +118,7 @@ pub(crate) fn make_variable() {
 
 /// The context that is attached in this thread or task.
 pub(crate) fn attached() -> Option<Context> {
-    with_attached(Clone::clone)
+    with_attached(PyContext::here)
 }
 
 /// The object that the variable holds, borrowed, for comparing; null when it holds none.
@@ -121,10 +138,10 @@ pub(crate) fn attached_object() -> *mut ffi::PyObject {
 
 /// The baggage of the attached context.
 pub(crate) fn attached_baggage() -> Vec<(String, String)> {
-    with_attached(|context| context.baggage.clone()).unwrap_or_default()
+    with_attached(|context| context.0.baggage.clone()).unwrap_or_default()
 }
 
-fn with_attached<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {
+fn with_attached<R>(read: impl FnOnce(&PyContext) -> R) -> Option<R> {
     // SAFETY: called with the GIL; `value` is a new reference or null.
     unsafe {
         let mut value = ptr::null_mut();
@@ -134,7 +151,7 @@ fn with_attached<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {
         }
         let value = Bound::from_owned_ptr_or_opt(Python::assume_attached(), value)?;
         let context = value.cast::<PyContext>().ok()?;
-        Some(read(&context.get().0))
+        Some(read(context.get()))
     }
 }
 
@@ -142,7 +159,7 @@ fn with_attached<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {
 pub(crate) fn new_object(context: Context) -> *mut ffi::PyObject {
     // SAFETY: called with the GIL.
     let py = unsafe { Python::assume_attached() };
-    Py::new(py, PyContext(context)).map_or(ptr::null_mut(), Py::into_ptr)
+    Py::new(py, PyContext::new(context)).map_or(ptr::null_mut(), Py::into_ptr)
 }
 
 /// Attaches a context object. Returns the token for [`reset`], or null.
@@ -180,7 +197,7 @@ fn capture() -> Option<PyContext> {
 #[pyfunction]
 fn current_context() -> Option<PyContext> {
     // SAFETY: the calling thread's state, with the GIL held.
-    unsafe { (*state()).capture() }.map(PyContext)
+    unsafe { (*state()).capture() }.map(PyContext::new)
 }
 
 /// Makes spans without a parent in this thread or task children of `context`; None: of nothing.
@@ -258,7 +275,7 @@ fn extract(headers: &Bound<'_, PyAny>) -> PyResult<Option<PyContext>> {
             .position(|wanted| *wanted == name)
             .and_then(|at| found[at].as_deref())
     };
-    Ok(Context::extract(header).map(PyContext))
+    Ok(Context::extract(header).map(PyContext::new))
 }
 
 fn header_text(value: &Bound<'_, PyAny>) -> String {

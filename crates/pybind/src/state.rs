@@ -366,7 +366,11 @@ pub(crate) fn after_fork_in_child() {
     let state = state();
     // SAFETY: the forking thread is the only one left in the child.
     let state = unsafe { &mut *state };
-    let inherited = state.open().map(|tree| context_of(tree));
+    let inherited = state.open().map(|tree| {
+        let mut context = context_of(tree);
+        context.is_remote = true;
+        context
+    });
     otel::after_fork_in_child();
     greenlets::after_fork_in_child();
     state.generation = fork::generation();

@@ -166,7 +166,10 @@ def forks(count):
             os.close(read)
             in_child()
             done = _hiq.flush(10)
-            spans = [[s["name"], s["span_id"], s["parent_span_id"], s["trace_id"]] for s in _hiq.memory_spans()]
+            spans = [
+                [s["name"], s["span_id"], s["parent_span_id"], s["trace_id"], s["has_remote_parent"]]
+                for s in _hiq.memory_spans()
+            ]
             with os.fdopen(write, "w") as out:
                 json.dump({"done": done, "spans": spans, "stats": _hiq.stats()["memory"]}, out)
             os._exit(0)
@@ -210,9 +213,67 @@ def test_children_of_a_hundred_forks_export_their_own_spans_and_no_id_repeats(tm
         inner = next(span for span in child["spans"] if span[0] == "in_child")
         assert inner[2] == root[1], "what was open at the fork is the parent"
         assert inner[3] == root[3]
+        assert [span[4] for span in child["spans"]].count(True) == 1
+        assert inner[4], "which lives in another process"
         assert child["stats"]["offered"] == child["stats"]["exported"] == 3
         ids += [span[1] for span in child["spans"]]
     assert len(set(ids)) == len(ids)
+
+
+FORK_IN_A_TASK = """
+import asyncio, json, os
+from hiq import _hiq
+
+_hiq.init({"exporters": ["memory"], "service_name": "forks"})
+
+def traced(func, kind):
+    wrapper = _hiq.traced(func, func.__name__, kind)
+    _hiq.subscribe(wrapper, None)
+    return wrapper
+
+def work(): pass
+work = traced(work, "function")
+
+async def outer():
+    await asyncio.sleep(0)
+    # As an executor of processes does that starts its workers late: in a thread, with the task's context.
+    await asyncio.to_thread(fork)
+
+def fork():
+    read, write = os.pipe()
+    if os.fork() == 0:
+        work()
+        _hiq.flush(10)
+        spans = [[s["name"], s["parent_span_id"], s["has_remote_parent"]] for s in _hiq.memory_spans()]
+        os.write(write, json.dumps(spans).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        found.extend(json.load(answer))
+    os.wait()
+
+found = []
+asyncio.run(traced(outer, "coroutine")())
+_hiq.flush(10)
+mine = {s["name"]: s["span_id"] for s in _hiq.memory_spans()}
+print(json.dumps({"child": found, "outer": mine["outer"]}))
+"""
+
+
+def test_what_a_task_carried_over_a_fork_is_in_another_process(tmp_path: Path) -> None:
+    script = tmp_path / "forks.py"
+    script.write_text(FORK_IN_A_TASK)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["child"] == [["work", found["outer"], True]]
 
 
 EXIT = """
