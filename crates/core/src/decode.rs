@@ -5,6 +5,13 @@ use std::sync::Arc;
 
 use crate::tree::SpanTree;
 
+mod fragments;
+mod loose;
+pub mod proto;
+
+pub use fragments::hand_out;
+pub use loose::{LooseAttributes, LooseEvent, LooseLink, LooseSpan};
+
 /// Reads one format. Serves `convert` and bridges.
 pub trait Decoder: fmt::Debug + Send {
     /// Decodes one payload, handing each fragment to `sink` as soon as it is whole. A fragment may have several roots.
@@ -29,6 +36,11 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
+    /// Bytes that are not protobuf, in a payload of `format`.
+    pub fn not_proto(format: &'static str, error: proto::ReadError) -> Self {
+        Self::new(format, error.offset, error.problem)
+    }
+
     /// An error at `offset` of a payload in `format`.
     pub fn new(format: &'static str, offset: usize, message: impl Into<String>) -> Self {
         Self {

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use hiq_core::decode::{DecodeError, Decoder};
+use hiq_core::decode::{self, DecodeError, Decoder};
 use hiq_core::tree::SpanTree;
 
-mod fragments;
 mod json;
 mod model;
 mod proto;
 
-use fragments::hand_out;
+use model::ResourceSpans;
 
 /// Reads `ExportTraceServiceRequest`s.
 ///
@@ -54,4 +53,13 @@ impl Decoder for OtlpDecoder {
             Form::Json => json::each_resource_spans(payload, |spans| hand_out(spans, &mut *sink)),
         }
     }
+}
+
+fn hand_out(spans: ResourceSpans<'_>, sink: &mut dyn FnMut(Arc<SpanTree>)) {
+    let scoped = spans.scopes.into_iter().flat_map(|group| {
+        let scope = Arc::new(group.scope);
+        let spans = group.spans.into_iter();
+        spans.map(move |span| (Arc::clone(&scope), span))
+    });
+    decode::hand_out(&Arc::new(spans.resource), scoped, sink);
 }

@@ -45,7 +45,6 @@ mod file;
 mod flags;
 mod json;
 mod judge;
-mod read;
 mod value;
 
 pub use decode::OtlpDecoder;

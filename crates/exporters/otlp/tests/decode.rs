@@ -183,7 +183,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             &[0x3b],
-            "byte 7: a field has a wire type that OTLP does not use",
+            "byte 7: a field has a wire type that no message uses",
         ),
     ];
     for (field, expected) in cases {

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hiq_core::decode::DecodeError;
+use hiq_core::decode::{DecodeError, LooseAttributes, LooseEvent, LooseLink, LooseSpan};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::span::{Dropped, Kind, Status};
 use hiq_core::value::Value;
 use serde::Deserialize;
 
-use super::model::{Attributes, EventIn, LinkIn, Origin, ResourceSpans, ScopeSpans, SpanIn};
+use super::model::{Origin, ResourceSpans, ScopeSpans};
+use crate::flags::set_flags;
 use crate::json::{Double, Int64, Uint64};
 use crate::value::MAX_VALUE_DEPTH;
 
@@ -223,16 +224,15 @@ impl JsonOrigin {
 }
 
 impl JsonSpan {
-    fn make(self) -> Made<SpanIn<'static>> {
+    fn make(self) -> Made<LooseSpan<'static>> {
         let status = self.status.unwrap_or_default();
         let events = self.events.unwrap_or_default().into_iter();
         let links = self.links.unwrap_or_default().into_iter();
-        Ok(SpanIn {
+        let mut span = LooseSpan {
             trace_id: trace_id(self.trace_id)?,
             id: span_id(self.span_id)?,
             parent: span_id(self.parent_span_id)?,
             trace_state: text(self.trace_state),
-            flags: self.flags.unwrap_or_default(),
             name: text(self.name),
             kind: Kind::from_otlp(small(self.kind)),
             start: self.start_time_unix_nano.unwrap_or_default().0,
@@ -247,13 +247,16 @@ impl JsonSpan {
                 events: self.dropped_events_count.unwrap_or_default(),
                 links: self.dropped_links_count.unwrap_or_default(),
             },
-        })
+            ..LooseSpan::default()
+        };
+        set_flags(&mut span, self.flags.unwrap_or_default());
+        Ok(span)
     }
 }
 
 impl JsonEvent {
-    fn make(self) -> Made<EventIn<'static>> {
-        Ok(EventIn {
+    fn make(self) -> Made<LooseEvent<'static>> {
+        Ok(LooseEvent {
             time: self.time_unix_nano.unwrap_or_default().0,
             name: text(self.name),
             attributes: attributes(self.attributes)?,
@@ -262,8 +265,8 @@ impl JsonEvent {
 }
 
 impl JsonLink {
-    fn make(self) -> Made<LinkIn<'static>> {
-        Ok(LinkIn {
+    fn make(self) -> Made<LooseLink<'static>> {
+        Ok(LooseLink {
             trace_id: trace_id(self.trace_id)?,
             span_id: span_id(self.span_id)?,
             trace_state: text(self.trace_state),
@@ -315,7 +318,7 @@ impl AnyValue {
     }
 }
 
-fn attributes(attributes: Option<Vec<KeyValue>>) -> Made<Attributes<'static>> {
+fn attributes(attributes: Option<Vec<KeyValue>>) -> Made<LooseAttributes<'static>> {
     let pairs = attributes.unwrap_or_default().into_iter();
     let make = |pair: KeyValue| pair.make().map(|(key, value)| (Cow::Owned(key), value));
     pairs.map(make).collect()

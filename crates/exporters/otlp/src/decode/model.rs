@@ -2,12 +2,8 @@
 
 use std::borrow::Cow;
 
-use hiq_core::id::{SpanId, TraceId};
+use hiq_core::decode::{LooseAttributes, LooseSpan};
 use hiq_core::resource::{Resource, Scope};
-use hiq_core::span::{Dropped, Kind, Status};
-use hiq_core::value::Value;
-
-pub(super) type Attributes<'p> = Vec<(Cow<'p, str>, Value)>;
 
 /// The spans of one resource.
 #[derive(Debug, Default)]
@@ -20,64 +16,7 @@ pub(super) struct ResourceSpans<'p> {
 #[derive(Debug, Default)]
 pub(super) struct ScopeSpans<'p> {
     pub(super) scope: Scope,
-    pub(super) spans: Vec<SpanIn<'p>>,
-}
-
-#[derive(Debug)]
-pub(super) struct SpanIn<'p> {
-    pub(super) trace_id: TraceId,
-    pub(super) id: SpanId,
-    pub(super) parent: SpanId,
-    pub(super) trace_state: Cow<'p, str>,
-    pub(super) flags: u32,
-    pub(super) name: Cow<'p, str>,
-    pub(super) kind: Kind,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) attributes: Attributes<'p>,
-    pub(super) events: Vec<EventIn<'p>>,
-    pub(super) links: Vec<LinkIn<'p>>,
-    pub(super) status: Status,
-    pub(super) message: Cow<'p, str>,
-    pub(super) dropped: Dropped,
-}
-
-impl Default for SpanIn<'_> {
-    fn default() -> Self {
-        Self {
-            trace_id: TraceId::INVALID,
-            id: SpanId::INVALID,
-            parent: SpanId::INVALID,
-            trace_state: Cow::default(),
-            flags: 0,
-            name: Cow::default(),
-            kind: Kind::Unspecified,
-            start: 0,
-            end: 0,
-            attributes: Vec::new(),
-            events: Vec::new(),
-            links: Vec::new(),
-            status: Status::Unset,
-            message: Cow::default(),
-            dropped: Dropped::default(),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct EventIn<'p> {
-    pub(super) time: u64,
-    pub(super) name: Cow<'p, str>,
-    pub(super) attributes: Attributes<'p>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct LinkIn<'p> {
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
-    pub(super) trace_state: Cow<'p, str>,
-    pub(super) flags: u32,
-    pub(super) attributes: Attributes<'p>,
+    pub(super) spans: Vec<LooseSpan<'p>>,
 }
 
 /// What a resource or scope says of itself.
@@ -85,7 +24,7 @@ pub(super) struct LinkIn<'p> {
 pub(super) struct Origin<'p> {
     pub(super) name: Cow<'p, str>,
     pub(super) version: Cow<'p, str>,
-    pub(super) attributes: Attributes<'p>,
+    pub(super) attributes: LooseAttributes<'p>,
     pub(super) dropped: u32,
 }
 

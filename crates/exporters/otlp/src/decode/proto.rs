@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use hiq_core::decode::DecodeError;
+use hiq_core::decode::{DecodeError, LooseAttributes, LooseEvent, LooseLink, LooseSpan};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::span::{Kind, Status};
 use hiq_core::value::Value;
 
-use super::model::{Attributes, EventIn, LinkIn, Origin, ResourceSpans, ScopeSpans, SpanIn};
-use crate::read::{Field, Fields, ReadError};
+use super::model::{Origin, ResourceSpans, ScopeSpans};
+use crate::flags::set_flags;
 use crate::value::MAX_VALUE_DEPTH;
+use hiq_core::decode::proto::{Field, Fields, ReadError};
 
 const FORMAT: &str = "OTLP protobuf";
 
@@ -29,7 +30,7 @@ pub(super) fn each_resource_spans(
         }
         Ok(())
     };
-    read_all().map_err(|error: ReadError| DecodeError::new(FORMAT, error.offset, error.problem))
+    read_all().map_err(|error: ReadError| DecodeError::not_proto(FORMAT, error))
 }
 
 fn read_resource_spans(fields: Fields<'_>) -> Read<ResourceSpans<'_>> {
@@ -94,8 +95,8 @@ fn read_scope<'p>(scope: &mut Origin<'p>, fields: Fields<'p>) -> Read<()> {
     Ok(())
 }
 
-fn read_span(fields: Fields<'_>) -> Read<SpanIn<'_>> {
-    let mut span = SpanIn::default();
+fn read_span(fields: Fields<'_>) -> Read<LooseSpan<'_>> {
+    let mut span = LooseSpan::default();
     for field in fields {
         let field = field?;
         match field.number {
@@ -114,14 +115,14 @@ fn read_span(fields: Fields<'_>) -> Read<SpanIn<'_>> {
             13 => span.links.push(read_link(field.message()?)?),
             14 => span.dropped.links = count(field)?,
             15 => read_status(&mut span, field.message()?)?,
-            16 => span.flags = field.fixed32()?,
+            16 => set_flags(&mut span, field.fixed32()?),
             _ => {}
         }
     }
     Ok(span)
 }
 
-fn read_status<'p>(span: &mut SpanIn<'p>, fields: Fields<'p>) -> Read<()> {
+fn read_status<'p>(span: &mut LooseSpan<'p>, fields: Fields<'p>) -> Read<()> {
     for field in fields {
         let field = field?;
         match field.number {
@@ -133,8 +134,8 @@ fn read_status<'p>(span: &mut SpanIn<'p>, fields: Fields<'p>) -> Read<()> {
     Ok(())
 }
 
-fn read_event(fields: Fields<'_>) -> Read<EventIn<'_>> {
-    let mut event = EventIn::default();
+fn read_event(fields: Fields<'_>) -> Read<LooseEvent<'_>> {
+    let mut event = LooseEvent::default();
     for field in fields {
         let field = field?;
         match field.number {
@@ -147,8 +148,8 @@ fn read_event(fields: Fields<'_>) -> Read<EventIn<'_>> {
     Ok(event)
 }
 
-fn read_link(fields: Fields<'_>) -> Read<LinkIn<'_>> {
-    let mut link = LinkIn::default();
+fn read_link(fields: Fields<'_>) -> Read<LooseLink<'_>> {
+    let mut link = LooseLink::default();
     for field in fields {
         let field = field?;
         match field.number {
@@ -163,7 +164,7 @@ fn read_link(fields: Fields<'_>) -> Read<LinkIn<'_>> {
     Ok(link)
 }
 
-fn read_key_value<'p>(attributes: &mut Attributes<'p>, field: Field<'p>) -> Read<()> {
+fn read_key_value<'p>(attributes: &mut LooseAttributes<'p>, field: Field<'p>) -> Read<()> {
     attributes.push(key_value(field, 0)?);
     Ok(())
 }

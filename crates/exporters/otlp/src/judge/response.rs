@@ -6,7 +6,7 @@ use hiq_core::encode::Encoding;
 use hiq_core::transport::HttpReply;
 use serde::Deserialize;
 
-use crate::read::{Fields, ReadError};
+use hiq_core::decode::proto::{Fields, ReadError};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

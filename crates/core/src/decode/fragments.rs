@@ -3,36 +3,34 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hiq_core::id::SpanId;
-use hiq_core::intern::{SiteId, Symbol};
-use hiq_core::resource::{Resource, Scope};
-use hiq_core::span::Dropped;
-use hiq_core::tree::{SpanLimits, SpanTree, TreeBuilder, TreeStart};
-use hiq_core::value::ValueRef;
+use super::loose::{LooseAttributes, LooseSpan};
+use crate::id::SpanId;
+use crate::intern::{SiteId, Symbol};
+use crate::resource::{Resource, Scope};
+use crate::span::Dropped;
+use crate::tree::{SpanLimits, SpanTree, TreeBuilder, TreeStart};
+use crate::value::ValueRef;
 
-use super::model::{Attributes, ResourceSpans, SpanIn};
-use crate::flags::IS_REMOTE;
-
-/// Hands the fragments of `spans` to `sink`.
-pub(super) fn hand_out(spans: ResourceSpans<'_>, sink: &mut dyn FnMut(Arc<SpanTree>)) {
-    let resource = Arc::new(spans.resource);
-    for trace in by_trace(spans.scopes.into_iter().flat_map(|group| {
-        let scope = Arc::new(group.scope);
-        group
-            .spans
-            .into_iter()
-            .map(move |span| (Arc::clone(&scope), span))
-    })) {
-        for fragment in Trace::new(&trace).fragments(&resource) {
+/// Hands the fragments of `spans`, each with the scope that recorded it, to `sink`.
+///
+/// A fragment holds the spans of one trace that hang together in this process; one whose parent is remote begins another.
+/// The spans may come in any order; of two with one id the first is the parent of both's children.
+pub fn hand_out<'p>(
+    resource: &Arc<Resource>,
+    spans: impl IntoIterator<Item = (Arc<Scope>, LooseSpan<'p>)>,
+    sink: &mut dyn FnMut(Arc<SpanTree>),
+) {
+    for trace in by_trace(spans) {
+        for fragment in Trace::new(&trace).fragments(resource) {
             sink(Arc::new(fragment));
         }
     }
 }
 
-type Scoped<'p> = (Arc<Scope>, SpanIn<'p>);
+type Scoped<'p> = (Arc<Scope>, LooseSpan<'p>);
 
 /// The spans of each trace by their start, the traces in the order in which they are met.
-fn by_trace<'p>(spans: impl Iterator<Item = Scoped<'p>>) -> Vec<Vec<Scoped<'p>>> {
+fn by_trace<'p>(spans: impl IntoIterator<Item = Scoped<'p>>) -> Vec<Vec<Scoped<'p>>> {
     let mut places = HashMap::new();
     let mut traces: Vec<Vec<_>> = Vec::new();
     for scoped in spans {
@@ -115,8 +113,8 @@ impl<'t, 'p> Trace<'t, 'p> {
     }
 }
 
-fn has_remote_parent(span: &SpanIn<'_>) -> bool {
-    span.parent.is_valid() && span.flags & IS_REMOTE != 0
+fn has_remote_parent(span: &LooseSpan<'_>) -> bool {
+    span.parent.is_valid() && span.parent_is_remote
 }
 
 /// The trees that are being filled.
@@ -155,7 +153,7 @@ impl Fragments {
     fn of_root(
         &mut self,
         scope: &Arc<Scope>,
-        span: &SpanIn<'_>,
+        span: &LooseSpan<'_>,
         resource: &Arc<Resource>,
     ) -> usize {
         let remote = has_remote_parent(span).then_some(span.parent);
@@ -168,20 +166,16 @@ impl Fragments {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low byte is the trace flags"
-)]
-fn begin(scope: &Arc<Scope>, root: &SpanIn<'_>, resource: &Arc<Resource>) -> TreeBuilder {
+fn begin(scope: &Arc<Scope>, root: &LooseSpan<'_>, resource: &Arc<Resource>) -> TreeBuilder {
     let mut start = TreeStart::new(root.trace_id, Arc::clone(resource), Arc::clone(scope));
     start.parent = root.parent;
     start.parent_is_remote = has_remote_parent(root);
-    start.trace_flags = root.flags as u8;
+    start.trace_flags = root.trace_flags;
     start.trace_state = root.trace_state.to_string();
     TreeBuilder::new(start, SpanLimits::UNLIMITED)
 }
 
-fn add(builder: &mut TreeBuilder, span: &SpanIn<'_>, parent: Option<u32>) -> u32 {
+fn add(builder: &mut TreeBuilder, span: &LooseSpan<'_>, parent: Option<u32>) -> u32 {
     let name = builder.symbol(&span.name);
     let index = builder.start_with_id(span.id, name, SiteId::NONE, parent, span.start);
     builder.set_kind(index, span.kind);
@@ -207,26 +201,22 @@ fn add(builder: &mut TreeBuilder, span: &SpanIn<'_>, parent: Option<u32>) -> u32
 }
 
 /// What only few spans say differently than their tree.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low byte is the trace flags"
-)]
-fn add_rare(builder: &mut TreeBuilder, span: &SpanIn<'_>, parent: Option<u32>, index: u32) {
+fn add_rare(builder: &mut TreeBuilder, span: &LooseSpan<'_>, parent: Option<u32>, index: u32) {
     if parent.is_none() && builder.parent() != Some(span.parent).filter(|id| id.is_valid()) {
         builder.set_outer_parent(index, span.parent);
     }
     if builder.trace_state() != span.trace_state {
         builder.set_trace_state(index, &span.trace_state);
     }
-    if builder.trace_flags() != span.flags as u8 {
-        builder.set_trace_flags(index, span.flags as u8);
+    if builder.trace_flags() != span.trace_flags {
+        builder.set_trace_flags(index, span.trace_flags);
     }
     if span.dropped != Dropped::default() {
         builder.set_dropped(index, span.dropped);
     }
 }
 
-fn keys(builder: &mut TreeBuilder, attributes: &Attributes<'_>) -> Vec<Symbol> {
+fn keys(builder: &mut TreeBuilder, attributes: &LooseAttributes<'_>) -> Vec<Symbol> {
     attributes
         .iter()
         .map(|(key, _)| builder.symbol(key))
@@ -235,7 +225,7 @@ fn keys(builder: &mut TreeBuilder, attributes: &Attributes<'_>) -> Vec<Symbol> {
 
 fn pairs<'a>(
     keys: &'a [Symbol],
-    attributes: &'a Attributes<'_>,
+    attributes: &'a LooseAttributes<'_>,
 ) -> impl Iterator<Item = (Symbol, ValueRef<'a>)> {
     let values = attributes.iter().map(|(_, value)| value.as_ref());
     keys.iter().copied().zip(values)

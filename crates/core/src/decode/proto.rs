@@ -2,7 +2,7 @@
 
 /// The fields of one message, in the order of the bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     rest: &'a [u8],
     /// Where `rest` begins in the payload, for messages.
     offset: usize,
@@ -10,33 +10,47 @@ pub(crate) struct Fields<'a> {
 
 /// One field.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Field<'a> {
-    pub(crate) number: u64,
-    pub(crate) value: Wire<'a>,
+#[non_exhaustive]
+pub struct Field<'a> {
+    /// Its number in the message.
+    pub number: u64,
+    /// Its value.
+    pub value: Wire<'a>,
     /// Where its value begins in the payload.
-    pub(crate) offset: usize,
+    pub offset: usize,
 }
 
 /// A value as it stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Wire<'a> {
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "protobuf's wire types are a closed set"
+)]
+pub enum Wire<'a> {
+    /// Type 0.
     Varint(u64),
+    /// Type 1.
     Fixed64(u64),
+    /// Type 2: a message, text, bytes or packed numbers.
     Bytes(&'a [u8]),
+    /// Type 5.
     Fixed32(u32),
 }
 
 /// The bytes are not protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
-pub(crate) struct ReadError {
-    pub(crate) offset: usize,
-    pub(crate) problem: &'static str,
+#[non_exhaustive]
+pub struct ReadError {
+    /// Where, from the payload's start.
+    pub offset: usize,
+    /// What is wrong there.
+    pub problem: &'static str,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of the message `bytes`, which begins at `offset` of the payload.
-    pub(crate) fn new(bytes: &'a [u8], offset: usize) -> Self {
+    pub fn new(bytes: &'a [u8], offset: usize) -> Self {
         Self {
             rest: bytes,
             offset,
@@ -52,7 +66,7 @@ impl<'a> Fields<'a> {
             (number, 1) => (number, Wire::Fixed64(u64::from_le_bytes(self.array()?))),
             (number, 2) => return self.bytes_field(number),
             (number, 5) => (number, Wire::Fixed32(u32::from_le_bytes(self.array()?))),
-            _ => return Err(self.error("a field has a wire type that OTLP does not use")),
+            _ => return Err(self.error("a field has a wire type that no message uses")),
         };
         Ok(Field {
             number,
@@ -131,7 +145,7 @@ impl<'a> Iterator for Fields<'a> {
 
 impl<'a> Field<'a> {
     /// A message, text or bytes; an error for another wire type.
-    pub(crate) fn bytes(&self) -> Result<&'a [u8], ReadError> {
+    pub fn bytes(&self) -> Result<&'a [u8], ReadError> {
         match self.value {
             Wire::Bytes(bytes) => Ok(bytes),
             _ => Err(self.error("a field has a number where a text or message belongs")),
@@ -139,12 +153,12 @@ impl<'a> Field<'a> {
     }
 
     /// The fields of a message.
-    pub(crate) fn message(&self) -> Result<Fields<'a>, ReadError> {
+    pub fn message(&self) -> Result<Fields<'a>, ReadError> {
         Ok(Fields::new(self.bytes()?, self.offset))
     }
 
     /// A text.
-    pub(crate) fn text(&self) -> Result<&'a str, ReadError> {
+    pub fn text(&self) -> Result<&'a str, ReadError> {
         std::str::from_utf8(self.bytes()?).map_err(|error| ReadError {
             offset: self.offset + error.valid_up_to(),
             problem: "a text is not UTF-8",
@@ -152,7 +166,7 @@ impl<'a> Field<'a> {
     }
 
     /// A varint.
-    pub(crate) fn varint(&self) -> Result<u64, ReadError> {
+    pub fn varint(&self) -> Result<u64, ReadError> {
         match self.value {
             Wire::Varint(value) => Ok(value),
             _ => Err(self.error("a field has another wire type than a varint")),
@@ -160,7 +174,7 @@ impl<'a> Field<'a> {
     }
 
     /// A `fixed64` or `double`.
-    pub(crate) fn fixed64(&self) -> Result<u64, ReadError> {
+    pub fn fixed64(&self) -> Result<u64, ReadError> {
         match self.value {
             Wire::Fixed64(value) => Ok(value),
             _ => Err(self.error("a field has another wire type than eight bytes")),
@@ -168,7 +182,7 @@ impl<'a> Field<'a> {
     }
 
     /// A `fixed32`.
-    pub(crate) fn fixed32(&self) -> Result<u32, ReadError> {
+    pub fn fixed32(&self) -> Result<u32, ReadError> {
         match self.value {
             Wire::Fixed32(value) => Ok(value),
             _ => Err(self.error("a field has another wire type than four bytes")),
@@ -176,7 +190,7 @@ impl<'a> Field<'a> {
     }
 
     /// An error at this field's value.
-    pub(crate) fn error(&self, problem: &'static str) -> ReadError {
+    pub fn error(&self, problem: &'static str) -> ReadError {
         ReadError {
             offset: self.offset,
             problem,
