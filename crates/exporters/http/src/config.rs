@@ -8,10 +8,11 @@ use std::time::Duration;
 use hiq_core::config::{
     ClientIdentity, ConfigError, Endpoint, OtlpSettings, ProxySettings, Secret,
 };
+use hiq_net::{headers::user_agent, tls};
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
-use crate::{HttpTransport, headers, proxy, tls};
+use crate::{HttpTransport, headers, proxy};
 
 /// Where and how payloads are sent.
 #[derive(Clone, Debug)]
@@ -130,7 +131,7 @@ impl Target {
             url,
             method: options.method,
             headers: headers::constant(&options.headers, credentials)?,
-            user_agent: headers::user_agent(&options.user_agent)?,
+            user_agent: user_agent(&options.user_agent)?,
             proxy,
             tls_files,
             connect_timeout: options.connect_timeout,

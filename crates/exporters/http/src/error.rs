@@ -1,17 +1,16 @@
 //! What went wrong, in one sentence that helps and holds no secret: no header value, no query, no password.
 
-use std::error::Error;
 use std::io;
 use std::time::Instant;
 
 use hiq_core::config::ConfigError;
 use hiq_core::export::Deadline;
 use hiq_core::transport::{TransportError, TransportErrorKind as Kind};
-use rustls::{AlertDescription, CertificateError};
+use hiq_net::explain::{self, causes, find, innermost_io};
+use hiq_net::progress::Stage;
 
 use crate::MAX_REPLY_BYTES;
 use crate::config::Target;
-use crate::progress::Stage;
 
 /// Why there is no reply.
 #[derive(Debug)]
@@ -145,46 +144,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn tls_problem(&self, error: &rustls::Error) -> String {
-        let peer = self.peer();
-        match error {
-            rustls::Error::InvalidCertificate(problem) => certificate_problem(&peer, problem),
-            rustls::Error::InvalidMessage(_) => {
-                format!("{peer} does not speak TLS; is it a plain-text port? then write http://")
-            }
-            rustls::Error::AlertReceived(alert) => self.alert_problem(&peer, *alert),
-            rustls::Error::PeerIncompatible(_) => {
-                format!(
-                    "{peer} and this client have no version of TLS in common ({error}); it must speak 1.2 or 1.3"
-                )
-            }
-            _ => format!("no TLS with {peer}: {error}"),
-        }
-    }
-
-    fn alert_problem(&self, peer: &str, alert: AlertDescription) -> String {
-        let has_identity = self
-            .target
-            .tls_files
-            .as_ref()
-            .is_some_and(|files| files.identity.is_some());
-        match alert {
-            AlertDescription::ProtocolVersion => {
-                format!(
-                    "{peer} and this client have no version of TLS in common; it must speak 1.2 or 1.3"
-                )
-            }
-            AlertDescription::CertificateRequired => {
-                format!(
-                    "{peer} asks for a client certificate; name the PEM files of certificate and key"
-                )
-            }
-            _ if has_identity => {
-                format!("{peer} ended TLS with `{alert:?}`; does it accept our client certificate?")
-            }
-            _ => {
-                format!("{peer} ended TLS with `{alert:?}`; does it ask for a client certificate?")
-            }
-        }
+        let files = self.target.tls_files.as_ref();
+        let has_identity = files.is_some_and(|files| files.identity.is_some());
+        explain::tls(&self.peer(), has_identity, error)
     }
 
     fn not_http(&self, error: &hyper::Error) -> TransportError {
@@ -250,31 +212,6 @@ pub(crate) fn no_runtime(target: &Target, error: &io::Error) -> TransportError {
     )
 }
 
-fn certificate_problem(peer: &str, problem: &CertificateError) -> String {
-    use CertificateError as Wrong;
-    match problem {
-        Wrong::UnknownIssuer => format!(
-            "the certificate of {peer} is signed by an authority that is not trusted here; name the authority's PEM file"
-        ),
-        Wrong::Expired | Wrong::ExpiredContext { .. } => {
-            format!(
-                "the certificate of {peer} has expired ({problem}); renew it, or set this machine's clock"
-            )
-        }
-        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
-            format!(
-                "the certificate of {peer} is not valid yet ({problem}); is this machine's clock right?"
-            )
-        }
-        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
-            format!(
-                "the certificate of {peer} is for another name ({problem}); use that name, or renew the certificate"
-            )
-        }
-        _ => format!("the certificate of {peer} cannot be accepted: {problem}"),
-    }
-}
-
 /// The type of these errors has no name outside its crate.
 fn tunnel_refusal(error: &reqwest::Error) -> Option<&'static str> {
     let mut texts = causes(error).map(ToString::to_string);
@@ -290,29 +227,6 @@ fn tunnel_refusal(error: &reqwest::Error) -> Option<&'static str> {
         "tunnel error: proxy response headers too long" => "does not answer as a proxy does",
         _ => return None,
     })
-}
-
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    causes(error).find_map(<dyn Error>::downcast_ref)
-}
-
-/// The others pass its kind on at their own liking.
-fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    causes(error).filter_map(<dyn Error>::downcast_ref).last()
-}
-
-/// An error and what caused it. An I/O error's own `source` passes over the error that it holds.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(
-        Some(error),
-        |&error: &&'a (dyn Error + 'static)| match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(held) => Some(held as &(dyn Error + 'static)),
-            None => error.source(),
-        },
-    )
 }
 
 #[cfg(test)]

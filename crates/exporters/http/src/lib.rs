@@ -31,16 +31,12 @@
 
 mod authorize;
 mod config;
-mod echo;
-mod end;
 mod error;
 mod headers;
 mod outgoing;
-mod progress;
 mod proxy;
 mod reply;
 mod resolve;
-mod tls;
 mod transport;
 mod wire;
 

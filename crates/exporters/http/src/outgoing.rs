@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::progress::{Progress, Stage};
+use hiq_net::progress::{Progress, Stage};
 
 /// Makes bodies. The client wants to own what it sends, so payloads are copied, into memory that is used again: fresh
 /// memory would cost more than the copy.

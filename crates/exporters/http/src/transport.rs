@@ -9,17 +9,18 @@ use hiq_core::transport::{
     HttpReply, Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportErrorKind,
     TransportLimits,
 };
+use hiq_net::progress::{Progress, Stage};
+use hiq_net::secrets::Secrets;
+use hiq_net::{headers, tls};
 use reqwest::Request;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use rustls::ClientConfig;
 
 use crate::config::Target;
-use crate::echo::Secrets;
 use crate::error::Attempt;
 use crate::outgoing::Outgoing;
-use crate::progress::{Progress, Stage};
 use crate::wire::Wire;
-use crate::{Authorizer, Draft, Method, error, headers, tls};
+use crate::{Authorizer, Draft, Method, error};
 
 /// Sends each payload as one HTTP/1.1 request and hands back the raw reply. Made by [`HttpOptions`](crate::HttpOptions).
 ///
@@ -113,7 +114,7 @@ impl HttpTransport {
             return Err(error::invalid(&self.target, "the wire is not open"));
         };
         let body = self.outgoing.load(payload.body, &self.progress);
-        let secrets = Secrets::of(&headers, &self.target.url);
+        let secrets = Secrets::of(&headers).and_query_of(&self.target.url);
         let mut request = Request::new(self.target.method.into(), self.target.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body);

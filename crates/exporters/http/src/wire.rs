@@ -1,22 +1,19 @@
 //! The client, and the runtime that nobody else sees.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 
 use hiq_core::export::Deadline;
 use hiq_core::fork;
 use hiq_core::transport::TransportError;
+use hiq_net::end::{End, before};
+use hiq_net::progress::Progress;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Target;
-use crate::end::End;
 use crate::error::{self, Trouble};
-use crate::progress::Progress;
 use crate::proxy;
 use crate::reply::RawReply;
 use crate::resolve::SystemResolver;
@@ -95,19 +92,6 @@ impl Wire {
 async fn see_what_happened_meanwhile() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
-}
-
-/// What `work` gives, or `None` when `end` comes first.
-async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
-    let mut end = pin!(end);
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        if let Poll::Ready(done) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(done));
-        }
-        end.as_mut().poll(context).map(|()| None)
-    })
-    .await
 }
 
 fn client(

@@ -96,9 +96,12 @@ impl Identity {
         Server::wrapped(move |stream| identity.accept(stream), script)
     }
 
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.lock().unwrap())
+    }
+
     pub(crate) fn accept(&self, stream: TcpStream) -> Option<Box<dyn Stream>> {
-        let config = Arc::clone(&self.0.lock().unwrap());
-        let connection = ServerConnection::new(config).ok()?;
+        let connection = ServerConnection::new(self.config()).ok()?;
         Some(Box::new(StreamOwned::new(connection, stream)))
     }
 }

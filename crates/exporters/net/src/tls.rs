@@ -12,15 +12,20 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 /// PEM files that may change while the program runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Files {
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by the transports of this workspace"
+)]
+pub struct Files {
     /// `None`: the system's authorities.
-    pub(crate) authorities: Option<PathBuf>,
-    pub(crate) identity: Option<ClientIdentity>,
+    pub authorities: Option<PathBuf>,
+    /// What the client shows to servers that ask; `None`: nothing.
+    pub identity: Option<ClientIdentity>,
 }
 
 impl Files {
     /// Reads them once, so that mistakes are told early. The system's authorities are left for later: they take milliseconds.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         let roots = match &self.authorities {
             Some(file) => roots_of(file)?,
             None => RootCertStore::empty(),
@@ -29,7 +34,7 @@ impl Files {
     }
 
     /// A configuration of what the files hold now.
-    pub(crate) fn load(&self) -> Result<ClientConfig, ConfigError> {
+    pub fn load(&self) -> Result<ClientConfig, ConfigError> {
         let roots = match &self.authorities {
             Some(file) => roots_of(file)?,
             None => roots_of_system()?,
@@ -47,7 +52,7 @@ impl Files {
 }
 
 /// For wires without TLS, whose client has to be given something all the same: trusts nobody, reads nothing.
-pub(crate) fn none() -> Result<ClientConfig, ConfigError> {
+pub fn none() -> Result<ClientConfig, ConfigError> {
     Ok(builder(RootCertStore::empty())?.with_no_client_auth())
 }
 

@@ -1,7 +1,7 @@
 //! A future that ends with a deadline, wherever that is pulled to.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use hiq_core::export::{Deadline, WakeGuard};
@@ -9,14 +9,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Ready when `deadline` is over.
 #[derive(Debug)]
-pub(crate) struct End<'a> {
+pub struct End<'a> {
     deadline: &'a Deadline,
     watched: Option<(Waker, WakeGuard)>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> End<'a> {
-    pub(crate) fn of(deadline: &'a Deadline) -> Self {
+    /// Of this handle, wherever it is pulled to meanwhile.
+    pub fn of(deadline: &'a Deadline) -> Self {
         Self {
             deadline,
             watched: None,
@@ -47,4 +48,17 @@ impl Future for End<'_> {
         }
         timer.as_mut().poll(context)
     }
+}
+
+/// What `work` gives, or `None` when `end` comes first.
+pub async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let mut end = pin!(end);
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        end.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }

@@ -1,29 +1,37 @@
 //! Servers that send our secrets back: what they echo must not get into the messages that are made of their words.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::Url;
-use reqwest::header::HeaderMap;
+use http::HeaderMap;
+use url::Url;
 
 /// A value shorter than this is no secret, and would be found everywhere.
 const MIN_SECRET_BYTES: usize = 6;
 
 /// What a request held that nobody else may see.
 #[derive(Default)]
-pub(crate) struct Secrets(Vec<Vec<u8>>);
+pub struct Secrets(Vec<Vec<u8>>);
 
 impl Secrets {
-    /// Those of a request with `headers` to `url`: values of sensitive headers, with and without their scheme, and the query.
-    pub(crate) fn of(headers: &HeaderMap, url: &Url) -> Self {
+    /// Those of a request with `headers`: values of sensitive ones, with and without their scheme.
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut secrets = Self::default();
         for value in headers.values().filter(|value| value.is_sensitive()) {
             secrets.add_header(value.as_bytes());
         }
-        secrets.add(url.query().unwrap_or_default().as_bytes());
-        for (_, value) in url.query_pairs() {
-            secrets.add(value.as_bytes());
-        }
         secrets
+    }
+
+    /// And those of its address: the query, as a whole and by values.
+    #[must_use]
+    pub fn and_query_of(mut self, url: &Url) -> Self {
+        self.add(url.query().unwrap_or_default().as_bytes());
+        for (_, value) in url.query_pairs() {
+            self.add(value.as_bytes());
+        }
+        self
     }
 
     fn add_header(&mut self, value: &[u8]) {
@@ -48,7 +56,7 @@ impl Secrets {
     }
 
     /// Puts asterisks over the secrets in `body`. Its length, and so the form of a protobuf message, stays.
-    pub(crate) fn mask(&self, body: &mut [u8]) {
+    pub fn mask(&self, body: &mut [u8]) {
         for secret in &self.0 {
             let mut from = 0;
             while let Some(found) = find(&body[from..], secret) {
@@ -60,6 +68,13 @@ impl Secrets {
     }
 }
 
+/// By hand: it must not show what it hides.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len())
         .position(|window| window == wanted)
@@ -67,7 +82,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use http::HeaderValue;
 
     use super::*;
 
@@ -78,7 +93,8 @@ mod tests {
         headers.insert("authorization", value);
         headers.insert("user-agent", HeaderValue::from_static("everybody may know"));
         let mut body = body.as_bytes().to_vec();
-        Secrets::of(&headers, &Url::parse(url).unwrap()).mask(&mut body);
+        let url = Url::parse(url).unwrap();
+        Secrets::of(&headers).and_query_of(&url).mask(&mut body);
         String::from_utf8(body).unwrap()
     }
 

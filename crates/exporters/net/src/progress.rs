@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Where an attempt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+#[expect(clippy::exhaustive_enums, reason = "transports tell all stages apart")]
+pub enum Stage {
     /// The server's or proxy's name is looked up.
     LookingUp,
     /// There is no connection, or none that took the request.
@@ -16,7 +17,7 @@ pub(crate) enum Stage {
 
 /// A stage that the client's parts share.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(Arc<AtomicU8>);
+pub struct Progress(Arc<AtomicU8>);
 
 impl Default for Progress {
     fn default() -> Self {
@@ -25,11 +26,13 @@ impl Default for Progress {
 }
 
 impl Progress {
-    pub(crate) fn is_at(&self, stage: Stage) {
+    /// It has come to this stage.
+    pub fn is_at(&self, stage: Stage) {
         self.0.store(stage as u8, Ordering::Relaxed);
     }
 
-    pub(crate) fn stage(&self) -> Stage {
+    /// Where it has come to.
+    pub fn stage(&self) -> Stage {
         match self.0.load(Ordering::Relaxed) {
             0 => Stage::LookingUp,
             1 => Stage::Connecting,
