@@ -5,7 +5,7 @@
 
 use crate::id::SpanId;
 use crate::time::Clock;
-use crate::tree::{Role, SpanTree, TreeBuilder};
+use crate::tree::{Closed, Role, SpanTree, TreeBuilder};
 
 pub mod tracer;
 
@@ -57,12 +57,27 @@ impl OpenTree {
     /// Opens a child of the current span, which becomes the current one.
     #[inline]
     pub fn start(&mut self, role: Role, tick: u64) -> Started {
-        let index = self.builder.open_as(role, Some(self.current), tick);
+        let (index, id) = self.builder.open_new(role, Some(self.current), tick);
         self.current = index;
         Started {
-            id: self.builder.span_id(index),
-            split_due: self.builder.len() >= self.split_at_spans || tick >= self.split_at_tick,
+            id,
+            split_due: self.is_split_due(tick),
         }
+    }
+
+    /// Adds a child of the current span that starts and ends at `tick`; its index, for what belongs to it.
+    /// Look at [`OpenTree::is_split_due`] afterwards.
+    #[inline]
+    pub fn add_moment(&mut self, role: Role, tick: u64) -> u32 {
+        let index = self.builder.open_as(role, Some(self.current), tick);
+        self.builder.end(index, tick);
+        index
+    }
+
+    /// True when [`OpenTree::split`] should be called.
+    #[inline]
+    pub fn is_split_due(&self, tick: u64) -> bool {
+        self.builder.len() >= self.split_at_spans || tick >= self.split_at_tick
     }
 
     /// Closes the current span, which must be `id`; its parent becomes the current one.
@@ -71,17 +86,13 @@ impl OpenTree {
     /// Returns true when the root is closed: the tree is complete.
     #[inline]
     pub fn end(&mut self, id: SpanId, tick: u64) -> bool {
-        if self.builder.span_id(self.current) != id && !self.unwind_to(id, tick) {
-            return false;
-        }
-        let parent = self.builder.parent_index(self.current);
-        self.builder.end(self.current, tick);
-        match parent {
-            Some(parent) => {
+        match self.builder.close(self.current, id, tick) {
+            Closed::InsideOf(parent) => {
                 self.current = parent;
                 false
             }
-            None => true,
+            Closed::Root => true,
+            Closed::NotThis => self.unwind_to(id, tick) && self.end(id, tick),
         }
     }
 

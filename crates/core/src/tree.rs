@@ -15,9 +15,13 @@ use crate::value::{Value, ValueRef};
 use crate::wire::{Text, TextAt, TextBuf};
 
 mod build;
+mod finish;
+mod grouped;
 mod split;
 
+pub(crate) use build::Closed;
 pub use build::{Role, SpanLimits, TreeBuilder, TreeStart};
+pub(crate) use grouped::Grouped;
 pub use split::Split;
 
 const NONE: u32 = u32::MAX;
@@ -385,63 +389,6 @@ impl Owned for LinkNode {
 
     fn set_owner(&mut self, owner: u32) {
         self.owner = owner;
-    }
-}
-
-/// Items of all spans, those of one span next to each other once [`Grouped::group`] has run.
-#[derive(Clone, Debug)]
-pub(crate) struct Grouped<T> {
-    pub(crate) items: Vec<T>,
-    /// Where the items of each span begin, and one more for the end. Empty when there are no items.
-    starts: Vec<u32>,
-}
-
-impl<T> Default for Grouped<T> {
-    fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            starts: Vec::new(),
-        }
-    }
-}
-
-impl<T: Owned> Grouped<T> {
-    #[inline]
-    pub(crate) fn of(&self, owner: u32) -> &[T] {
-        let at = owner as usize;
-        match self.starts.get(at..at + 2) {
-            Some(&[start, end]) => &self.items[start as usize..end as usize],
-            _ => &[],
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.items.clear();
-        self.starts.clear();
-    }
-
-    /// Sorts by owner, keeping the order within one.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "owners have 28 bits; a tree of 2^32 attributes does not fit into memory"
-    )]
-    fn group(&mut self, owners: usize) {
-        self.starts.clear();
-        if self.items.is_empty() {
-            return;
-        }
-        if !self.items.is_sorted_by_key(Owned::owner) {
-            self.items.sort_by_key(Owned::owner);
-        }
-        self.starts.reserve(owners + 1);
-        let mut at = 0;
-        for owner in 0..owners as u32 {
-            self.starts.push(at as u32);
-            while self.items.get(at).is_some_and(|item| item.owner() == owner) {
-                at += 1;
-            }
-        }
-        self.starts.push(at as u32);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::finish::keep_last_of_each_key;
 use super::{
     Column, ColumnSpec, Entry, EventNode, Explicit, Grouped, LinkNode, MAX_SPANS, NONE, Node,
     Owned, Range, SpanTree, Tag,
@@ -124,6 +125,18 @@ impl Default for SpanLimits {
     }
 }
 
+/// What [`TreeBuilder::close`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Closed {
+    /// Nothing: the span has another id.
+    NotThis,
+    /// Closed a span inside the one of this index.
+    InsideOf(u32),
+    /// Closed a root.
+    Root,
+}
+
 /// A tree that is being filled.
 #[derive(Debug)]
 pub struct TreeBuilder {
@@ -219,8 +232,14 @@ impl TreeBuilder {
     /// The same with all that a recorder knows beforehand.
     #[inline]
     pub fn open_as(&mut self, role: Role, parent: Option<u32>, tick: u64) -> u32 {
+        self.open_new(role, parent, tick).0
+    }
+
+    /// The same, and the id of the new span.
+    #[inline]
+    pub(crate) fn open_new(&mut self, role: Role, parent: Option<u32>, tick: u64) -> (u32, SpanId) {
         let id = self.ids.take();
-        self.push(id, role, parent, tick)
+        (self.push(id, role, parent, tick), id)
     }
 
     /// Opens a span whose id is given, as decoders do.
@@ -267,6 +286,22 @@ impl TreeBuilder {
             node.end = tick.max(node.start).max(1);
             self.open -= 1;
         }
+    }
+
+    /// Closes `span` if its id is `id`, as [`TreeBuilder::end`] does.
+    #[inline]
+    pub(crate) fn close(&mut self, span: u32, id: SpanId, tick: u64) -> Closed {
+        let Some(node) = self.tree.nodes.get_mut(span as usize) else {
+            return Closed::NotThis;
+        };
+        if node.id != id {
+            return Closed::NotThis;
+        }
+        if node.is_open() {
+            node.end = tick.max(node.start).max(1);
+            self.open -= 1;
+        }
+        node.parent_index().map_or(Closed::Root, Closed::InsideOf)
     }
 
     #[inline]
@@ -365,7 +400,7 @@ impl TreeBuilder {
     }
 
     /// Sets an attribute; the last value of a key counts.
-    #[inline]
+    #[inline(always)]
     pub fn set_attribute(&mut self, span: u32, key: Symbol, value: ValueRef<'_>) {
         if (span as usize) < self.tree.nodes.len() {
             let (tag, value) = self.store(value);
@@ -510,7 +545,7 @@ impl TreeBuilder {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn store(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
         match value {
             ValueRef::Int(i) => (Tag::Int, i.cast_unsigned()),
@@ -591,100 +626,6 @@ impl TreeBuilder {
         }
         self.finish()
     }
-
-    /// Groups everything by span and applies the limits.
-    pub fn finish(mut self) -> SpanTree {
-        let spans = self.tree.nodes.len();
-        self.tree.messages.sort_by_key(Owned::owner);
-        self.tree.attributes.group(spans);
-        self.tree.events.group(spans);
-        self.tree.links.group(spans);
-        self.apply_limits();
-        self.tree
-    }
-
-    fn apply_limits(&mut self) {
-        let spans = self.tree.nodes.len();
-        if self
-            .tree
-            .attributes
-            .needs_trimming(spans, self.limits.attributes, |a, b| a.key == b.key)
-        {
-            self.trim_attributes(spans);
-        }
-        if self
-            .tree
-            .events
-            .needs_trimming(spans, self.limits.events, |_, _| false)
-        {
-            let limit = self.limits.events;
-            self.trim(
-                spans,
-                |tree| &mut tree.events,
-                limit,
-                |dropped| &mut dropped.events,
-            );
-        }
-        if self
-            .tree
-            .links
-            .needs_trimming(spans, self.limits.links, |_, _| false)
-        {
-            let limit = self.limits.links;
-            self.trim(
-                spans,
-                |tree| &mut tree.links,
-                limit,
-                |dropped| &mut dropped.links,
-            );
-        }
-    }
-
-    #[cold]
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-    fn trim_attributes(&mut self, spans: usize) {
-        let limit = self.limits.attributes;
-        let groups = std::mem::take(&mut self.tree.attributes);
-        let mut kept = Vec::with_capacity(groups.items.len());
-        for span in 0..spans as u32 {
-            let start = kept.len();
-            kept.extend_from_slice(groups.of(span));
-            let dropped = keep_last_of_each_key(&mut kept, start, limit);
-            self.count_dropped(span, dropped, |counts| &mut counts.attributes);
-        }
-        self.tree.attributes.items = kept;
-        self.tree.attributes.group(spans);
-    }
-
-    #[cold]
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-    fn trim<T: Owned>(
-        &mut self,
-        spans: usize,
-        groups: fn(&mut SpanTree) -> &mut Grouped<T>,
-        limit: u32,
-        count: fn(&mut Dropped) -> &mut u32,
-    ) {
-        let all = std::mem::take(groups(&mut self.tree));
-        let mut kept = Vec::with_capacity(all.items.len());
-        for span in 0..spans as u32 {
-            let own = all.of(span);
-            let keep = own.len().min(limit as usize);
-            kept.extend_from_slice(&own[..keep]);
-            self.count_dropped(span, (own.len() - keep) as u32, count);
-        }
-        let groups = groups(&mut self.tree);
-        groups.items = kept;
-        groups.group(spans);
-    }
-
-    fn count_dropped(&mut self, span: u32, more: u32, count: fn(&mut Dropped) -> &mut u32) {
-        if more > 0 {
-            let mut dropped = self.tree.dropped_of(span);
-            *count(&mut dropped) += more;
-            self.set_dropped(span, dropped);
-        }
-    }
 }
 
 impl SpanTree {
@@ -735,29 +676,6 @@ pub(super) fn put<T: Clone>(column: &mut Vec<T>, span: u32, value: T, fill: T) {
     column[at] = value;
 }
 
-/// Of the entries from `start` on: the last value of each key at the place of its first, no more than `limit` keys.
-/// Returns how many keys were dropped.
-fn keep_last_of_each_key(entries: &mut Vec<Entry>, start: usize, limit: u32) -> u32 {
-    let mut kept = start;
-    let mut dropped = 0;
-    for at in start..entries.len() {
-        let entry = entries[at];
-        match entries[start..kept]
-            .iter()
-            .position(|earlier| earlier.key == entry.key)
-        {
-            Some(place) => entries[start + place] = entry,
-            None if kept - start >= limit as usize => dropped += 1,
-            None => {
-                entries[kept] = entry;
-                kept += 1;
-            }
-        }
-    }
-    entries.truncate(kept);
-    dropped
-}
-
 fn first_chars(text: &str, limit: u32) -> &str {
     match text.char_indices().nth(limit as usize) {
         Some((end, _)) => &text[..end],
@@ -770,20 +688,5 @@ fn cut_texts(value: &mut Value, limit: u32) {
         Value::Str(text) => text.truncate(first_chars(text, limit).len()),
         Value::Array(items) => items.iter_mut().for_each(|item| cut_texts(item, limit)),
         _ => {}
-    }
-}
-
-impl<T: Owned> Grouped<T> {
-    /// True when a group is over the limit or holds two items that clash.
-    fn needs_trimming(&self, owners: usize, limit: u32, clash: impl Fn(&T, &T) -> bool) -> bool {
-        #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-        (0..owners as u32).any(|owner| {
-            let own = self.of(owner);
-            own.len() > limit as usize
-                || own
-                    .iter()
-                    .enumerate()
-                    .any(|(i, a)| own[..i].iter().any(|b| clash(a, b)))
-        })
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::build::put;
-use super::{Column, Entry, Grouped, NONE, Owned, Range, SpanTree, Tag, TreeBuilder};
+use super::{Column, Entry, NONE, Node, Owned, Range, SpanTree, Tag, TreeBuilder};
 use crate::id::SpanId;
 use crate::pool;
 use crate::wire::TextAt;
@@ -39,13 +39,10 @@ impl TreeBuilder {
         if self.open as usize == self.tree.nodes.len() {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-        let stayed: Vec<u32> = (0..self.tree.nodes.len() as u32)
-            .filter(|index| self.tree.nodes[*index as usize].is_open())
-            .collect();
-        let rest = self.tree.sibling_with(&stayed);
+        let moves = Moves::of(&self.tree.nodes);
+        let rest = self.tree.sibling_with(&moves);
         let mut leaving = std::mem::replace(&mut self.tree, rest);
-        leaving.leave_without(&stayed);
+        leaving.leave_without(&moves);
         let finished = Self {
             tree: leaving,
             ids: self.ids.clone(),
@@ -54,14 +51,57 @@ impl TreeBuilder {
         };
         Some(Split {
             finished: finished.finish(),
-            stayed,
+            stayed: moves.stayed,
         })
     }
 }
 
+/// Where each span of a tree that is split goes. A table, since every node and item asks.
+struct Moves {
+    /// The open spans, by their old index; each one's position is its new index.
+    stayed: Vec<u32>,
+    /// By old index: the new one in the tree that leaves, or, with [`STAYS`], in the one that stays.
+    to: Vec<u32>,
+}
+
+const STAYS: u32 = 1 << 31;
+
+impl Moves {
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn of(nodes: &[Node]) -> Self {
+        let mut stayed = Vec::new();
+        let mut to = Vec::with_capacity(nodes.len());
+        for (index, node) in nodes.iter().enumerate() {
+            if node.is_open() {
+                to.push(stayed.len() as u32 | STAYS);
+                stayed.push(index as u32);
+            } else {
+                to.push((index - stayed.len()) as u32);
+            }
+        }
+        Self { stayed, to }
+    }
+
+    /// The new index of an open span; `None` for one that leaves, or that there is not.
+    #[inline]
+    fn place_of_stayed(&self, old: u32) -> Option<u32> {
+        let to = *self.to.get(old as usize)?;
+        (to & STAYS != 0).then_some(to & !STAYS)
+    }
+
+    /// The new index of a span that leaves.
+    #[inline]
+    fn place_of_left(&self, old: u32) -> Option<u32> {
+        self.to
+            .get(old as usize)
+            .copied()
+            .filter(|to| to & STAYS == 0)
+    }
+}
+
 impl SpanTree {
-    /// A tree of the spans in `stayed`, with all that belongs to them.
-    fn sibling_with(&self, stayed: &[u32]) -> Self {
+    /// A tree of the spans that stay; what belongs to them moves there.
+    fn sibling_with(&mut self, moves: &Moves) -> Self {
         let mut rest = pool::take_large().unwrap_or_else(Self::empty);
         rest.trace_id = self.trace_id;
         rest.parent = self.parent;
@@ -75,22 +115,23 @@ impl SpanTree {
                 .extend(rest.texts.push(self.texts.text(*place).as_str()));
         }
         rest.trace_state = self.trace_state;
-        for old in stayed {
+        for old in &moves.stayed {
             let mut node = self.nodes[*old as usize];
             // The parent of an open span is open.
-            node.parent = node
-                .parent_index()
-                .and_then(|parent| place_in(stayed, parent))
-                .unwrap_or(NONE);
+            node.parent = moves.place_of_stayed(node.parent).unwrap_or(NONE);
             rest.nodes.push(node);
         }
-        rest.attributes.items = self.copied(&self.attributes.items, stayed);
-        rest.messages = self.copied(&self.messages, stayed);
-        rest.events.items = self.copied(&self.events.items, stayed);
-        rest.links.items = self.copied(&self.links.items, stayed);
+        part(
+            &mut self.attributes.items,
+            &mut rest.attributes.items,
+            moves,
+        );
+        part(&mut self.messages, &mut rest.messages, moves);
+        part(&mut self.events.items, &mut rest.events.items, moves);
+        part(&mut self.links.items, &mut rest.links.items, moves);
         rest.adopt_all(self);
         for column in &self.columns {
-            let values = stayed.iter().map(|old| {
+            let values = moves.stayed.iter().map(|old| {
                 column
                     .values
                     .get(*old as usize)
@@ -105,24 +146,13 @@ impl SpanTree {
         rest
     }
 
-    /// The items of the spans in `stayed`, numbered anew.
-    #[expect(clippy::unused_self, reason = "reads as: copied from this tree")]
-    fn copied<T: Owned>(&self, items: &[T], stayed: &[u32]) -> Vec<T> {
-        let own = items.iter().filter_map(|item| {
-            let mut item = *item;
-            item.set_owner(place_in(stayed, item.owner())?);
-            Some(item)
-        });
-        own.collect()
-    }
-
     /// Brings over the texts, values and parts that this tree's entries point to in `old`.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "fewer than in the old tree"
     )]
     fn adopt_all(&mut self, old: &Self) {
-        let mut parts = Vec::new();
+        let mut parts = std::mem::take(&mut self.part_attributes);
         let of_events = self
             .events
             .items
@@ -164,19 +194,21 @@ impl SpanTree {
         }
     }
 
-    /// Becomes a fragment of its own, without the spans in `stayed`: what hung under one of them names its parent by id.
+    /// Becomes a fragment of its own, without the spans that stay: what hung under one of them names its parent by id.
     #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-    fn leave_without(&mut self, stayed: &[u32]) {
-        let ids: Vec<SpanId> = stayed
+    fn leave_without(&mut self, moves: &Moves) {
+        let ids: Vec<SpanId> = moves
+            .stayed
             .iter()
             .map(|open| self.nodes[*open as usize].id)
             .collect();
+        let outer = |parent| Some(ids[moves.place_of_stayed(parent)? as usize]);
         // Most often all hang under one open span, which then is the parent of the whole fragment.
         self.parent = self
             .nodes
             .iter()
             .filter(|node| !node.is_open())
-            .find_map(|node| outer(stayed, &ids, node.parent))
+            .find_map(|node| outer(node.parent))
             .unwrap_or(self.parent);
         self.parent_is_remote = false;
         let mut kept = 0;
@@ -185,34 +217,27 @@ impl SpanTree {
             if node.is_open() {
                 continue;
             }
-            match outer(stayed, &ids, node.parent) {
-                Some(parent) => {
+            match moves.place_of_left(node.parent) {
+                Some(parent) => node.parent = parent,
+                None => {
+                    let parent = outer(node.parent);
                     node.parent = NONE;
-                    if parent != self.parent {
+                    if let Some(parent) = parent.filter(|parent| *parent != self.parent) {
                         let fill = self.parent;
-                        put(
-                            &mut self.explicit.get_or_insert_default().parent,
-                            kept as u32,
-                            parent,
-                            fill,
-                        );
+                        let parents = &mut self.explicit.get_or_insert_default().parent;
+                        put(parents, kept as u32, parent, fill);
                     }
                 }
-                None => node.parent = moved(stayed, node.parent),
             }
             self.nodes[kept] = node;
             kept += 1;
         }
         self.nodes.truncate(kept);
-        self.attributes.leave_without(stayed);
-        self.events.leave_without(stayed);
-        self.links.leave_without(stayed);
-        leave_without(&mut self.messages, stayed);
         for column in &mut self.columns {
             let mut index = 0;
             column.values.retain(|_| {
                 index += 1;
-                place_in(stayed, index - 1).is_none()
+                moves.place_of_stayed(index - 1).is_none()
             });
         }
     }
@@ -220,35 +245,24 @@ impl SpanTree {
 
 const NOT_READ: (f64, f64) = (f64::NAN, f64::NAN);
 
-impl<T: Owned> Grouped<T> {
-    fn leave_without(&mut self, stayed: &[u32]) {
-        leave_without(&mut self.items, stayed);
+/// Moves the items of the spans that stay to the end of `stayed`. All get the new numbers of their spans.
+fn part<T: Owned>(items: &mut Vec<T>, stayed: &mut Vec<T>, moves: &Moves) {
+    let mut kept = 0;
+    for index in 0..items.len() {
+        let mut item = items[index];
+        match moves.place_of_left(item.owner()) {
+            Some(place) => {
+                item.set_owner(place);
+                items[kept] = item;
+                kept += 1;
+            }
+            None => {
+                item.set_owner(moves.place_of_stayed(item.owner()).unwrap_or(0));
+                stayed.push(item);
+            }
+        }
     }
-}
-
-fn leave_without<T: Owned>(items: &mut Vec<T>, stayed: &[u32]) {
-    items.retain_mut(|item| {
-        let owner = item.owner();
-        item.set_owner(moved(stayed, owner));
-        place_in(stayed, owner).is_none()
-    });
-}
-
-/// The new index of an open span.
-#[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-fn place_in(stayed: &[u32], old: u32) -> Option<u32> {
-    stayed.binary_search(&old).ok().map(|place| place as u32)
-}
-
-/// The new index of a finished span: as many less as open ones stood before it.
-#[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-fn moved(stayed: &[u32], old: u32) -> u32 {
-    old - stayed.partition_point(|open| *open < old) as u32
-}
-
-/// The id of the parent, when that is one of the open spans.
-fn outer(stayed: &[u32], ids: &[SpanId], parent: u32) -> Option<SpanId> {
-    stayed.binary_search(&parent).ok().map(|place| ids[place])
+    items.truncate(kept);
 }
 
 #[cfg(test)]

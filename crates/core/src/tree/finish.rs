@@ -1,0 +1,226 @@
+//! The end of a tree: everything stands by its span, and no span has more than the limits allow.
+
+use super::build::TreeBuilder;
+use super::{Entry, Grouped, Owned, SpanTree};
+use crate::span::Dropped;
+
+impl TreeBuilder {
+    /// Groups everything by span and applies the limits.
+    pub fn finish(mut self) -> SpanTree {
+        let (spans, limits) = (self.tree.nodes.len(), self.limits);
+        self.tree.messages.sort_by_key(Owned::owner);
+        let tree = &mut self.tree;
+        if tree.attributes.group(spans, limits.attributes, mark_of_key)
+            && has_too_many_or_repeated(&tree.attributes.items, limits.attributes)
+        {
+            self.trim_attributes(spans);
+        }
+        if self.tree.events.group(spans, limits.events, |_| 0) {
+            self.trim(
+                spans,
+                |tree| &mut tree.events,
+                limits.events,
+                |dropped| &mut dropped.events,
+            );
+        }
+        if self.tree.links.group(spans, limits.links, |_| 0) {
+            self.trim(
+                spans,
+                |tree| &mut tree.links,
+                limits.links,
+                |dropped| &mut dropped.links,
+            );
+        }
+        self.tree
+    }
+
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn trim_attributes(&mut self, spans: usize) {
+        let limit = self.limits.attributes;
+        let groups = std::mem::take(&mut self.tree.attributes);
+        let mut kept = Vec::with_capacity(groups.items.len());
+        for span in 0..spans as u32 {
+            let start = kept.len();
+            kept.extend_from_slice(groups.of(span));
+            let dropped = keep_last_of_each_key(&mut kept, start, limit);
+            self.count_dropped(span, dropped, |counts| &mut counts.attributes);
+        }
+        self.tree.attributes.items = kept;
+        self.tree.attributes.group(spans, u32::MAX, |_| 0);
+    }
+
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
+    fn trim<T: Owned>(
+        &mut self,
+        spans: usize,
+        groups: fn(&mut SpanTree) -> &mut Grouped<T>,
+        limit: u32,
+        count: fn(&mut Dropped) -> &mut u32,
+    ) {
+        let all = std::mem::take(groups(&mut self.tree));
+        let mut kept = Vec::with_capacity(all.items.len());
+        for span in 0..spans as u32 {
+            let own = all.of(span);
+            let keep = own.len().min(limit as usize);
+            kept.extend_from_slice(&own[..keep]);
+            self.count_dropped(span, (own.len() - keep) as u32, count);
+        }
+        let groups = groups(&mut self.tree);
+        groups.items = kept;
+        groups.group(spans, u32::MAX, |_| 0);
+    }
+
+    fn count_dropped(&mut self, span: u32, more: u32, count: fn(&mut Dropped) -> &mut u32) {
+        if more > 0 {
+            let mut dropped = self.tree.dropped_of(span);
+            *count(&mut dropped) += more;
+            self.set_dropped(span, dropped);
+        }
+    }
+}
+
+/// Of the entries from `start` on: the last value of each key at the place of its first, no more than `limit` keys.
+/// Returns how many keys were dropped.
+pub(super) fn keep_last_of_each_key(entries: &mut Vec<Entry>, start: usize, limit: u32) -> u32 {
+    let mut kept = start;
+    let mut dropped = 0;
+    for at in start..entries.len() {
+        let entry = entries[at];
+        match entries[start..kept]
+            .iter()
+            .position(|earlier| earlier.key == entry.key)
+        {
+            Some(place) => entries[start + place] = entry,
+            None if kept - start >= limit as usize => dropped += 1,
+            None => {
+                entries[kept] = entry;
+                kept += 1;
+            }
+        }
+    }
+    entries.truncate(kept);
+    dropped
+}
+
+/// One of 64 bits. Keys that a program uses together were mostly interned one after the other: they have different ones.
+fn mark_of_key(entry: &Entry) -> u64 {
+    1 << (entry.key.0 & 63)
+}
+
+/// True when a span has more than `limit` of these entries, or two of one key.
+fn has_too_many_or_repeated(entries: &[Entry], limit: u32) -> bool {
+    entries.chunk_by(|a, b| a.owner() == b.owner()).any(|own| {
+        let repeated =
+            |(at, entry): (usize, &Entry)| own[..at].iter().any(|earlier| earlier.key == entry.key);
+        own.len() > limit as usize || own.iter().enumerate().any(repeated)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::id::TraceId;
+    use crate::intern::{SiteId, Symbol, symbol};
+    use crate::tree::{SpanLimits, TreeStart};
+    use crate::value::{Value, ValueRef};
+
+    fn builder(limits: SpanLimits) -> TreeBuilder {
+        let start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
+        TreeBuilder::new(start, limits)
+    }
+
+    fn key(number: i64) -> Symbol {
+        symbol(&format!("finish key {number}")).unwrap()
+    }
+
+    fn open(builder: &mut TreeBuilder, parent: Option<u32>) -> u32 {
+        builder.start(symbol("finish").unwrap(), SiteId::NONE, parent, 1)
+    }
+
+    fn read(tree: &SpanTree, span: usize) -> Vec<(String, Value)> {
+        let attributes = tree.span(span).unwrap();
+        let attributes = attributes.own_attributes();
+        attributes
+            .map(|(key, value)| (key.as_str().to_owned(), value.to_value()))
+            .collect()
+    }
+
+    #[test]
+    fn attributes_stand_by_their_span_in_the_order_of_setting_whatever_the_order_of_the_spans() {
+        let mut builder = builder(SpanLimits::default());
+        let mut expected: BTreeMap<u32, Vec<(String, Value)>> = BTreeMap::new();
+        let mut open_spans = vec![open(&mut builder, None)];
+        let mut random = 3_u32;
+        for number in 0..500 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // The 500 keys are far more than there are marks, so that different keys share some.
+            let owner = open_spans[(random >> 16) as usize % open_spans.len()];
+            builder.set_attribute(owner, key(number), ValueRef::Int(number));
+            let pair = (format!("finish key {number}"), Value::Int(number));
+            expected.entry(owner).or_default().push(pair);
+            if random >> 30 == 0 {
+                let parent = open_spans.last().copied();
+                open_spans.push(open(&mut builder, parent));
+            }
+        }
+        assert!(open_spans.len() > 20);
+        let tree = builder.finish();
+        for span in open_spans {
+            let own = expected.remove(&span).unwrap_or_default();
+            assert_eq!(read(&tree, span as usize), own);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_set_again_is_there_once_with_its_last_value() {
+        let mut builder = builder(SpanLimits::default());
+        let root = open(&mut builder, None);
+        let child = open(&mut builder, Some(root));
+        for (span, number, value) in [(root, 1, 10), (root, 2, 20), (root, 1, 11), (child, 1, 12)] {
+            builder.set_attribute(span, key(number), ValueRef::Int(value));
+        }
+        let tree = builder.finish();
+        let pair = |number: i64, value| (format!("finish key {number}"), Value::Int(value));
+        assert_eq!(read(&tree, 0), [pair(1, 11), pair(2, 20)]);
+        assert_eq!(read(&tree, 1), [pair(1, 12)]);
+        assert_eq!(tree.span(0).unwrap().dropped().attributes, 0);
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_dropped_and_counted_for_that_span_alone() {
+        let mut limits = SpanLimits::default();
+        (limits.attributes, limits.events, limits.links) = (3, 2, 1);
+        let mut builder = builder(limits);
+        let root = open(&mut builder, None);
+        let child = open(&mut builder, Some(root));
+        for (span, count) in [(root, 3), (child, 5)] {
+            for number in 0..count {
+                builder.set_attribute(span, key(number), ValueRef::Bool(true));
+            }
+        }
+        for (span, count) in [(root, 4_u64), (child, 2)] {
+            for tick in 0..count {
+                builder.add_event(span, key(0), tick, []);
+                let linked = (TraceId::random(), crate::id::SpanId(tick + 1));
+                builder.add_link(span, linked, "", 0, []);
+            }
+        }
+        let tree = builder.finish();
+        let (root, child) = (tree.span(0).unwrap(), tree.span(1).unwrap());
+        assert_eq!(read(&tree, 0).len(), 3);
+        assert_eq!(read(&tree, 1).len(), 3);
+        let ticks = |span: crate::span::Span<'_>| span.events().count();
+        assert_eq!((ticks(root), ticks(child)), (2, 2));
+        let dropped = |span: crate::span::Span<'_>| {
+            let dropped = span.dropped();
+            (dropped.attributes, dropped.events, dropped.links)
+        };
+        assert_eq!(dropped(root), (0, 2, 3));
+        assert_eq!(dropped(child), (2, 0, 1));
+    }
+}

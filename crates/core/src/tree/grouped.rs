@@ -1,0 +1,76 @@
+//! What belongs to spans, found by span.
+
+use super::Owned;
+
+/// Items of all spans, those of one span next to each other once [`Grouped::group`] has run.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouped<T> {
+    pub(crate) items: Vec<T>,
+    /// Where the items of each span begin, and one more for the end. Empty when there are no items.
+    starts: Vec<u32>,
+}
+
+impl<T> Default for Grouped<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            starts: Vec::new(),
+        }
+    }
+}
+
+impl<T: Owned> Grouped<T> {
+    #[inline]
+    pub(crate) fn of(&self, owner: u32) -> &[T] {
+        let at = owner as usize;
+        match self.starts.get(at..at + 2) {
+            Some(&[start, end]) => &self.items[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.starts.clear();
+    }
+
+    /// Sorts by owner, keeping the order within one. Answers whether a group may be over `limit` or hold two items that clash:
+    /// items of different marks, one bit each, do not clash; those without a mark never do.
+    pub(super) fn group(&mut self, owners: usize, limit: u32, mark: impl Fn(&T) -> u64) -> bool {
+        if self.items.is_empty() {
+            self.starts.clear();
+            return false;
+        }
+        if let Some(suspicious) = self.mark_starts(owners, limit, &mark) {
+            return suspicious;
+        }
+        self.items.sort_by_key(Owned::owner);
+        self.mark_starts(owners, limit, &mark).unwrap_or(true)
+    }
+
+    /// Notes where the items of each owner begin, in one pass. `None`: they are not in the order of their owners.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "owners have 28 bits; a tree of 2^32 attributes does not fit into memory"
+    )]
+    fn mark_starts(&mut self, owners: usize, limit: u32, mark: impl Fn(&T) -> u64) -> Option<bool> {
+        self.starts.clear();
+        self.starts.reserve(owners + 1);
+        let (mut suspicious, mut seen, mut begin) = (false, 0, 0);
+        for (at, item) in self.items.iter().enumerate() {
+            let owner = item.owner() as usize;
+            if owner + 1 != self.starts.len() {
+                if owner < self.starts.len() {
+                    return None;
+                }
+                self.starts.resize(owner + 1, at as u32);
+                (seen, begin) = (0, at);
+            }
+            let mark = mark(item);
+            suspicious |= seen & mark != 0 || at - begin >= limit as usize;
+            seen |= mark;
+        }
+        self.starts.resize(owners + 1, self.items.len() as u32);
+        Some(suspicious)
+    }
+}
