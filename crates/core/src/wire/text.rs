@@ -30,6 +30,7 @@ unsafe impl Sync for Text<'_> {}
 struct Shape(u32);
 
 impl Shape {
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "below MAX_TEXT_BYTES")]
     fn new(len: usize, needs_escape: bool) -> Self {
         let prefix_len = varint_len(len as u64);
@@ -197,8 +198,9 @@ impl TextSlot {
 /// An append-only store of texts.
 #[derive(Clone)]
 pub(crate) struct TextBuf {
-    /// Texts, then always `SLACK` zero bytes.
+    /// Texts, then room that was written to before: what stands in it is of no account. Always `used + SLACK` bytes at least.
     bytes: Vec<u8>,
+    used: usize,
 }
 
 impl TextBuf {
@@ -206,24 +208,55 @@ impl TextBuf {
     pub(crate) fn new() -> Self {
         Self {
             bytes: vec![0; SLACK],
+            used: 0,
         }
     }
 
     /// Appends `text`. Returns `None` when the store has reached 4 GiB.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, text: &str) -> Option<TextAt> {
-        let text = cut(text);
-        let at = self.bytes.len() - SLACK;
-        if at + text.len() + MAX_VARINT_BYTES + SLACK > u32::MAX as usize {
+        let (text_bytes, at) = (text.as_bytes(), self.used);
+        let end = at + 1 + text_bytes.len();
+        if text_bytes.len() > SHORT || end + SLACK > self.bytes.len() {
+            return self.push_any(text);
+        }
+        let room = &mut self.bytes[at..end];
+        #[expect(clippy::cast_possible_truncation, reason = "short")]
+        {
+            room[0] = text_bytes.len() as u8;
+        }
+        let needs_escape = copy_short(text_bytes, &mut room[1..]);
+        self.used = end;
+        Some(TextAt::new(at, Shape::new(text_bytes.len(), needs_escape)))
+    }
+
+    #[inline(never)]
+    fn push_any(&mut self, text: &str) -> Option<TextAt> {
+        let text = cut(text).as_bytes();
+        let at = self.used;
+        let needed = at + MAX_VARINT_BYTES + text.len() + SLACK;
+        if needed > self.bytes.len() {
+            self.make_room(needed)?;
+        }
+        let room = &mut self.bytes[at..];
+        let prefix_len = put_varint(room, text.len() as u64);
+        let needs_escape = copy(text, &mut room[prefix_len..]);
+        self.used = at + prefix_len + text.len();
+        let shape = Shape::new(text.len(), needs_escape);
+        Some(TextAt::new(at, shape))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, needed: usize) -> Option<()> {
+        const FIRST_BYTES: usize = 256;
+        if needed > u32::MAX as usize {
             return None;
         }
-        self.bytes.truncate(at);
-        self.bytes.reserve(text.len() + MAX_VARINT_BYTES + SLACK);
-        push_varint(&mut self.bytes, text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.bytes.extend_from_slice(&[0; SLACK]);
-        let shape = Shape::new(text.len(), needs_escape(text.as_bytes()));
-        Some(TextAt::new(at, shape))
+        let doubled = (2 * self.bytes.len()).min(u32::MAX as usize);
+        let bytes = needed.max(doubled).max(FIRST_BYTES);
+        self.bytes.resize(bytes, 0);
+        Some(())
     }
 
     /// The text at `place`.
@@ -233,9 +266,11 @@ impl TextBuf {
     #[inline(always)]
     pub(crate) fn text(&self, place: TextAt) -> Text<'_> {
         let (at, shape) = (place.at(), place.shape());
-        let needed = at + shape.prefixed_len() + SLACK;
-        assert!(needed <= self.bytes.len(), "text lies outside its buffer");
-        // SAFETY: just checked; the vector's bytes are not null.
+        assert!(
+            at + shape.prefixed_len() <= self.used,
+            "text lies outside its buffer"
+        );
+        // SAFETY: just checked, and slack follows what is used; the vector's bytes are not null.
         let prefixed = unsafe { NonNull::new_unchecked(self.bytes.as_ptr().add(at).cast_mut()) };
         Text {
             prefixed,
@@ -256,8 +291,8 @@ impl TextBuf {
         slot: &'static TextSlot,
     ) -> Option<Text<'a>> {
         let (at, shape) = (place.at(), place.shape());
-        let needed = select_unpredictable(here, at + shape.prefixed_len() + SLACK, 0);
-        assert!(needed <= self.bytes.len(), "text lies outside its buffer");
+        let needed = select_unpredictable(here, at + shape.prefixed_len(), 0);
+        assert!(needed <= self.used, "text lies outside its buffer");
         let prefixed = self.bytes.as_ptr().wrapping_add(at).cast_mut();
         let there = (
             slot.prefixed.load(Ordering::Acquire),
@@ -277,13 +312,12 @@ impl TextBuf {
 
     /// Bytes in use.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - SLACK
+        self.used
     }
 
     /// Forgets all texts, keeps the memory.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.resize(SLACK, 0);
+        self.used = 0;
     }
 }
 
@@ -309,29 +343,84 @@ fn cut(text: &str) -> &str {
     &text[..boundary.unwrap_or(0)]
 }
 
-/// Without an early exit, so that the compiler compares 16 bytes at a time.
-#[inline]
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "a branch a byte is what it avoids"
-)]
-fn needs_escape(bytes: &[u8]) -> bool {
-    bytes.iter().fold(false, |found, &b| {
-        found | (b < 0x20) | (b == b'"') | (b == b'\\')
-    })
+/// Copies `text` to the start of `room` and says whether JSON must escape a byte of it.
+fn copy(text: &[u8], room: &mut [u8]) -> bool {
+    let room = &mut room[..text.len()];
+    if text.len() <= SHORT {
+        return copy_short(text, room);
+    }
+    room.copy_from_slice(text);
+    let (words, _) = text.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| {
+        found | word_needs_escape(u64::from_ne_bytes(*word))
+    });
+    // The last eight bytes, some of which have been looked at.
+    let last = text
+        .last_chunk::<8>()
+        .map_or(SPACES, |last| u64::from_ne_bytes(*last));
+    (found | word_needs_escape(last)) != 0
 }
 
+/// Texts that are copied in words, the last of which may overlap the one before.
+const SHORT: usize = 16;
+
+/// The same for at most [`SHORT`] bytes; `room` is as long. Nothing is read back that was written in smaller pieces: that would
+/// wait for the writes.
+#[inline(always)]
+fn copy_short(text: &[u8], room: &mut [u8]) -> bool {
+    let len = text.len();
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        room[..8].copy_from_slice(first);
+        room[len - 8..].copy_from_slice(last);
+        let (first, last) = (u64::from_ne_bytes(*first), u64::from_ne_bytes(*last));
+        return (word_needs_escape(first) | word_needs_escape(last)) != 0;
+    }
+    let word = if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>())
+    {
+        room[..4].copy_from_slice(first);
+        room[len - 4..].copy_from_slice(last);
+        u64::from(u32::from_ne_bytes(*first)) | u64::from(u32::from_ne_bytes(*last)) << 32
+    } else {
+        let (Some(&first), Some(&last)) = (text.first(), text.last()) else {
+            return false;
+        };
+        let middle = text[len / 2];
+        room[len / 2] = middle;
+        room[0] = first;
+        room[len - 1] = last;
+        SPACES << 24 | u64::from(first) | u64::from(middle) << 8 | u64::from(last) << 16
+    };
+    word_needs_escape(word) != 0
+}
+
+/// What needs no escape.
+const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+
+/// Not zero when a byte of `word` is a control character, a quotation mark or a backslash.
+#[inline]
+fn word_needs_escape(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES * 0x80;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (below(word, 0x20) | is(b'"') | is(b'\\')) & TOPS
+}
+
+/// Puts `value` at the start of `out`, returns the bytes it takes.
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the low seven bits are meant"
 )]
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+fn put_varint(out: &mut [u8], mut value: u64) -> usize {
+    let mut len = 0;
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out[len] = value as u8 | 0x80;
         value >>= 7;
+        len += 1;
     }
-    out.push(value as u8);
+    out[len] = value as u8;
+    len + 1
 }
 
 #[cfg(test)]
@@ -352,6 +441,54 @@ mod tests {
             assert_eq!(buffer.text(place).needs_escape(), expected, "{text:?}");
             assert_eq!(buffer.text(place).as_str(), text);
         }
+    }
+
+    #[test]
+    fn texts_of_every_length_stay_what_they_were_and_know_each_byte_that_needs_an_escape() {
+        let mut buffer = TextBuf::new();
+        let mut expected = Vec::new();
+        for len in 0..80 {
+            let plain: String = ('a'..='z').cycle().take(len).collect();
+            for (odd, escape) in [
+                (' ', false),
+                ('~', false),
+                ('\x7f', false),
+                ('!', false),
+                ('"', true),
+                ('\\', true),
+                ('\x1f', true),
+                ('\0', true),
+            ] {
+                for at in 0..len {
+                    let text: String = plain
+                        .chars()
+                        .enumerate()
+                        .map(|(i, c)| if i == at { odd } else { c })
+                        .collect();
+                    expected.push((buffer.push(&text).unwrap(), text, escape));
+                    let slack = buffer.bytes.len() - buffer.used;
+                    assert!(slack >= SLACK, "encoders read whole blocks");
+                }
+            }
+            let unicode: String = "é".repeat(len / 2);
+            expected.push((buffer.push(&unicode).unwrap(), unicode, false));
+        }
+        for (place, text, escape) in expected {
+            assert_eq!(buffer.text(place).as_str(), text);
+            assert_eq!(buffer.text(place).needs_escape(), escape, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cleared_buffer_is_filled_again_in_its_memory() {
+        let mut buffer = TextBuf::new();
+        buffer.push(&"x".repeat(1_000)).unwrap();
+        let capacity = buffer.capacity();
+        buffer.clear();
+        assert_eq!(buffer.len(), 0);
+        let place = buffer.push(&"y".repeat(300)).unwrap();
+        assert_eq!(buffer.text(place).as_str(), "y".repeat(300));
+        assert_eq!(buffer.capacity(), capacity);
     }
 
     #[test]
