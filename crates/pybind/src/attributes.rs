@@ -34,17 +34,38 @@ pub(crate) fn key_symbol(builder: &mut TreeBuilder, key: *mut ffi::PyObject) -> 
         return entry.1;
     }
     let symbol = with_utf8(key, |text| builder.symbol(text)).unwrap_or(Symbol::EMPTY);
-    if hiq_core::intern::Symbol::text(symbol).is_empty() {
-        // Stands in one tree only, or is empty.
-        return symbol;
+    remember(entry, key, symbol);
+    symbol
+}
+
+/// The symbol of a name, found as a key's is; `None` for what is no text. A name that the process-wide table has no room for is
+/// the empty one.
+#[inline]
+pub(crate) fn text_symbol(text: *mut ffi::PyObject) -> Option<Symbol> {
+    let slot = (text as usize >> 4) % KEYS;
+    // SAFETY: as in `key_symbol`.
+    let entry = unsafe { &mut (*CACHE.0.get())[slot] };
+    if entry.0 == text {
+        return Some(entry.1);
     }
-    // SAFETY: `key` is alive, and the slot's old key was kept alive by its own reference.
+    let symbol = with_utf8(text, hiq_core::intern::symbol)?.unwrap_or(Symbol::EMPTY);
+    remember(entry, text, symbol);
+    Some(symbol)
+}
+
+#[cold]
+fn remember(entry: &mut (*mut ffi::PyObject, Symbol), key: *mut ffi::PyObject, symbol: Symbol) {
+    if symbol.text().is_empty() {
+        // Stands in one tree only, or is empty.
+        return;
+    }
+    // SAFETY: `key` is alive, and the slot's old key was kept alive by its own reference. That goes last: the end of a
+    // string of the program's own class may run its code, which may come here again.
     unsafe {
         ffi::Py_INCREF(key);
-        ffi::Py_XDECREF(std::mem::replace(&mut entry.0, key));
+        let (old, _) = std::mem::replace(entry, (key, symbol));
+        ffi::Py_XDECREF(old);
     }
-    entry.1 = symbol;
-    symbol
 }
 
 const KEYS: usize = 512;
@@ -79,18 +100,10 @@ fn set_plain(builder: &mut TreeBuilder, span: u32, key: Symbol, value: *mut ffi:
     unsafe {
         let kind = ffi::Py_TYPE(value);
         if kind == &raw mut ffi::PyUnicode_Type {
-            let mut len = 0;
-            let text = ffi::PyUnicode_AsUTF8AndSize(value, &raw mut len);
-            if text.is_null() {
-                ffi::PyErr_Clear();
+            let Some(text) = utf8(value) else {
                 return false;
-            }
-            let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.cast_unsigned());
-            builder.set_attribute(
-                span,
-                key,
-                ValueRef::Str(std::str::from_utf8_unchecked(bytes)),
-            );
+            };
+            builder.set_attribute(span, key, ValueRef::Str(text));
         } else if kind == &raw mut ffi::PyLong_Type {
             let mut overflow = 0;
             let number = ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow);
@@ -107,6 +120,30 @@ fn set_plain(builder: &mut TreeBuilder, span: u32, key: Symbol, value: *mut ffi:
         }
     }
     true
+}
+
+/// The UTF-8 of a string object; `None` for one with lone surrogates.
+#[inline]
+unsafe fn utf8<'a>(string: *mut ffi::PyObject) -> Option<&'a str> {
+    // SAFETY: a live string object, which owns the UTF-8 and keeps it as long as it lives.
+    unsafe {
+        #[cfg(not(Py_3_14))]
+        if ffi::PyUnicode_IS_COMPACT_ASCII(string) != 0 {
+            let text = string.cast::<ffi::PyASCIIObject>().add(1).cast::<u8>();
+            let len = ffi::PyUnicode_GET_LENGTH(string).cast_unsigned();
+            return Some(std::str::from_utf8_unchecked(std::slice::from_raw_parts(
+                text, len,
+            )));
+        }
+        let mut len = 0;
+        let text = ffi::PyUnicode_AsUTF8AndSize(string, &raw mut len);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.cast_unsigned());
+        Some(std::str::from_utf8_unchecked(bytes))
+    }
 }
 
 #[cold]

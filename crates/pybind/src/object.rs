@@ -132,7 +132,7 @@ pub(crate) unsafe fn free(object: *mut ffi::PyObject) {
 pub(crate) fn is_name(name: *mut ffi::PyObject, expected: &str) -> bool {
     // SAFETY: attribute names are live string objects; the length is compared first, which settles nearly all.
     unsafe {
-        ffi::PyUnicode_GetLength(name).cast_unsigned() == expected.len()
+        ffi::PyUnicode_GET_LENGTH(name).cast_unsigned() == expected.len()
             && crate::attributes::with_utf8(name, |text| text == expected).unwrap_or(false)
     }
 }
