@@ -10,22 +10,24 @@ use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 
+use crate::block::Fragment;
 use crate::otel;
 use crate::state::state;
 
 /// A place in a trace: where the next span hangs.
 #[pyclass(frozen, name = "Context", module = "hiq._hiq")]
 #[derive(Debug)]
-pub(crate) struct PyContext(pub(crate) Context, Generation);
+pub(crate) struct PyContext(pub(crate) Context, Generation, Fragment);
 
 /// In which of the processes that a fork made of one, see [`fork::generation`].
 type Generation = u32;
 
 impl PyContext {
     fn new(context: Context) -> Self {
-        Self(context, fork::generation())
+        Self(context, fork::generation(), Fragment::default())
     }
 
     /// The context; one that was captured before a fork is, in the child, that of another process.
@@ -152,6 +154,22 @@ fn with_attached<R>(read: impl FnOnce(&PyContext) -> R) -> Option<R> {
         let value = Bound::from_owned_ptr_or_opt(Python::assume_attached(), value)?;
         let context = value.cast::<PyContext>().ok()?;
         Some(read(context.get()))
+    }
+}
+
+/// What a context object has of the block that it stands for; `None` for other objects and null.
+#[inline]
+pub(crate) fn fragment<'a>(object: *mut ffi::PyObject) -> Option<&'a Fragment> {
+    // SAFETY: called with the GIL and a live object or null; the caller keeps the object alive while it uses the answer.
+    unsafe {
+        let py = Python::assume_attached();
+        if object.is_null() || ffi::Py_TYPE(object) != PyContext::type_object_raw(py) {
+            return None;
+        }
+        let context: *const PyContext = Bound::from_borrowed_ptr(py, object)
+            .cast_unchecked::<PyContext>()
+            .get();
+        Some(&(*context).2)
     }
 }
 

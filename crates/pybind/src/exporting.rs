@@ -18,7 +18,7 @@ use crate::attributes;
 use crate::gil::GilCell;
 use crate::module::errors;
 use crate::runtime::{self, ResourceSource, Runtime};
-use crate::{state, step, trace};
+use crate::{block, state, step};
 
 mod memory;
 mod registry;
@@ -443,7 +443,7 @@ fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 #[pyfunction]
 fn at_exit(py: Python<'_>) {
     step::finish_all();
-    trace::finish_blocks();
+    block::finish_all();
     state::finish_all_threads();
     if let Some(pipeline) = &runtime::current().pipeline {
         let timeout = runtime::shutdown_timeout();
@@ -455,6 +455,7 @@ fn at_exit(py: Python<'_>) {
 #[pyfunction]
 fn after_fork_in_child() {
     step::after_fork_in_child();
+    block::after_fork_in_child();
     state::after_fork_in_child();
 }
 

@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::block::Turn;
 use crate::driver::Driver;
 use crate::exception::{Pending, record_pending};
 use crate::state::{Begun, Quiet, Root, ThreadState};
@@ -37,6 +38,7 @@ pub(crate) unsafe fn call(
         for driver in drivers.iter() {
             driver.get().read_metrics(py, &mut started);
         }
+        let _turn = (*state).needs_a_turn().then(|| Turn::take(state));
         let Some(id) = open(me, &mut *state) else {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         };

@@ -13,6 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefReference};
 
+use crate::block;
 use crate::exception::undisturbed;
 use crate::gil::GilCell;
 use crate::loaded;
@@ -99,7 +100,8 @@ fn take(target: &Bound<'_, PyAny>) -> Option<Stack> {
 }
 
 fn finish(stack: Stack) {
-    if !stack.tree.is_null() {
+    // The tree of a task's block leaves with the block.
+    if !stack.tree.is_null() && !block::owns(stack.tree) {
         // SAFETY: the tree was the thread's, and nobody will come back to it.
         deliver(unsafe { Box::from_raw(stack.tree) }.finish_unfinished());
     }

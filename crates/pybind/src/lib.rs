@@ -9,6 +9,7 @@
 use pyo3::prelude::*;
 
 mod attributes;
+mod block;
 mod calibrate;
 mod conf;
 mod context;

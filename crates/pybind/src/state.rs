@@ -117,8 +117,15 @@ impl ThreadState {
         let before = std::mem::replace(&mut self.generation, fork::generation());
         if before != 0 {
             step::after_fork_in_child();
+            crate::block::after_fork_in_child();
             after_fork_in_child();
         }
+    }
+
+    /// True when the running task does not record in the open tree, and a [`Turn`](crate::block::Turn) finds out where it does.
+    #[inline]
+    pub(crate) fn needs_a_turn(&self) -> bool {
+        self.task_blocks != 0 && (self.tree.is_null() || self.is_of_another_task())
     }
 
     /// The open tree.
@@ -173,7 +180,9 @@ impl ThreadState {
         self.end(id, tick);
     }
 
-    /// Hands the complete tree on.
+    /// Hands the complete tree on. Apart, since it needs much stack, which calls inside a tree would take at each level.
+    #[cold]
+    #[inline(never)]
     fn complete(&mut self) {
         if let Some(tree) = self.take_tree() {
             otel::leave(tree.root_id());
@@ -354,8 +363,13 @@ pub(crate) fn finish_all_threads() {
     for thread in threads {
         let state = thread as *mut ThreadState;
         // SAFETY: threads leave the list before their state goes, and the GIL keeps them from running meanwhile.
-        if let Some(tree) = unsafe { (*state).take_tree() } {
-            deliver(tree.finish_unfinished());
+        unsafe {
+            if crate::block::owns((*state).tree) {
+                continue;
+            }
+            if let Some(tree) = (*state).take_tree() {
+                deliver(tree.finish_unfinished());
+            }
         }
     }
 }
@@ -375,7 +389,7 @@ pub(crate) fn after_fork_in_child() {
     greenlets::after_fork_in_child();
     state.generation = fork::generation();
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
-    std::mem::forget(state.take_tree());
+    state.tree = ptr::null_mut();
     THREADS
         .lock()
         .retain(|thread| *thread == ptr::from_mut(state) as usize);

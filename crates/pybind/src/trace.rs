@@ -10,7 +10,6 @@ use std::sync::{Mutex, PoisonError};
 use hiq_core::context::Context;
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::intern::{SiteId, Symbol, symbol};
-use hiq_core::record::OpenTree;
 use hiq_core::span::{Kind, Status};
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
@@ -22,11 +21,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::attributes;
+use crate::block::{Block, Turn};
 use crate::context::{self, PyContext};
 use crate::exception;
-use crate::gil::GilCell;
 use crate::otel;
-use crate::state::{Begun, Root, ThreadState, deliver, state};
+use crate::state::{Begun, Root, ThreadState, state};
 use crate::wrap::{self, Returns};
 
 /// One use of `hiq.trace(...)`: a context manager, sync and async, and a decorator. The same object may be entered again
@@ -39,7 +38,7 @@ pub(crate) struct Trace {
     /// Keyword names and, in their order, values; null when there are none.
     names: Option<Py<PyTuple>>,
     values: Vec<Py<PyAny>>,
-    entered: Mutex<Vec<Entered>>,
+    entered: Mutex<Entries>,
 }
 
 /// One entry that has not been left.
@@ -59,20 +58,30 @@ enum Entered {
     Nothing { thread: usize },
 }
 
-/// The span of a `with` block inside a task.
-#[derive(Debug)]
-struct Block {
-    thread: usize,
-    tree: usize,
-    root: SpanId,
-    attached: usize,
-    token: usize,
-    /// The id that is propagated meanwhile.
-    passed_on: SpanId,
+/// Entries that have not been left, oldest first. Most often there is one at most, which needs no memory of its own.
+#[derive(Debug, Default)]
+struct Entries {
+    first: Option<Entered>,
+    more: Vec<Entered>,
 }
 
-/// Open blocks of tasks, so that their spans can be written to: id and tree.
-static BLOCKS: GilCell<Vec<(SpanId, usize)>> = GilCell::new(Vec::new());
+impl Entries {
+    fn push(&mut self, entered: Entered) {
+        if self.first.is_none() && self.more.is_empty() {
+            self.first = Some(entered);
+        } else {
+            self.more.push(entered);
+        }
+    }
+
+    /// Takes the youngest entry that `is_it` says yes to.
+    fn take_last(&mut self, is_it: impl Fn(&Entered) -> bool) -> Option<Entered> {
+        match self.more.iter().rposition(&is_it) {
+            Some(at) => Some(self.more.remove(at)),
+            None => self.first.take_if(|first| is_it(first)),
+        }
+    }
+}
 
 impl Trace {
     fn enter(&self, py: Python<'_>) -> Span {
@@ -87,11 +96,10 @@ impl Trace {
                     .map_or(TraceId::INVALID, |tree| tree.peek().trace_id()),
                 *id,
             ),
-            // SAFETY: the block's tree lives until it is left.
-            Entered::Block(block) => Span::new(
-                unsafe { (*(block.tree as *const OpenTree)).peek().trace_id() },
-                block.root,
-            ),
+            Entered::Block(block) => {
+                let (trace_id, id) = block.span();
+                Span::new(trace_id, id)
+            }
             Entered::SampledOut { .. } | Entered::Nothing { .. } => Span::none(),
         };
         self.entered
@@ -111,7 +119,8 @@ impl Trace {
             ..Role::new(self.name.unwrap_or(Symbol::EMPTY), SiteId::NONE)
         };
         if !state.in_step && in_event_loop(py) {
-            return self.open_block(state, role);
+            let describe = |builder: &mut TreeBuilder, index: u32| self.describe(builder, index);
+            return Entered::Block(Block::enter(state, role, describe));
         }
         let tick = Clock::ticks();
         let id = match state.open() {
@@ -148,52 +157,6 @@ impl Trace {
         Entered::Inside { thread, id }
     }
 
-    /// Inside an event loop other tasks run before this block is left: the span gets a fragment of its own, and the
-    /// ContextVar, which each task has for itself, says what is inside it.
-    fn open_block(&self, state: &mut ThreadState, role: Role) -> Entered {
-        let thread = ptr::from_mut(state) as usize;
-        let parent = state.capture();
-        let outer = (
-            std::mem::replace(&mut state.tree, ptr::null_mut()),
-            state.scope,
-        );
-        let tick = Clock::ticks();
-        let begun = state.begin_root(&Root {
-            role,
-            tick,
-            parent: &parent,
-        });
-        let tree = std::mem::replace(&mut state.tree, outer.0);
-        state.scope = outer.1;
-        let (root, place, tree) = match begun {
-            Begun::Recording(root) => {
-                // SAFETY: `begin_root` has just made the tree, and it is ours now.
-                let open = unsafe { &mut *tree };
-                let index = open.current();
-                self.describe(open.builder(), index);
-                (root, crate::state::context_of(open), tree)
-            }
-            Begun::SampledOut(context) => {
-                crate::state::pass_on(&context);
-                (SpanId::INVALID, *context, ptr::null_mut())
-            }
-        };
-        let passed_on = place.span_id;
-        let attached = context::new_object(place);
-        // SAFETY: a live object; the token is a new reference.
-        let token = unsafe { context::set(attached) };
-        state.task_blocks += 1;
-        BLOCKS.lock().push((root, tree as usize));
-        Entered::Block(Block {
-            thread,
-            tree: tree as usize,
-            root,
-            attached: attached as usize,
-            token: token as usize,
-            passed_on,
-        })
-    }
-
     fn describe(&self, builder: &mut TreeBuilder, index: u32) {
         if let Some(names) = &self.names {
             for (position, value) in self.values.iter().enumerate() {
@@ -212,7 +175,7 @@ impl Trace {
         };
         match entered {
             Entered::Inside { id, .. } => close(py, state, id, error),
-            Entered::Block(block) => close_block(py, state, &block, error),
+            Entered::Block(block) => block.leave(py, state, error),
             Entered::SampledOut { outer, context, .. } => {
                 state.unsampled = outer as *const Context;
                 state.quiet -= 1;
@@ -226,19 +189,14 @@ impl Trace {
     fn last_entered_here(&self, state: &ThreadState) -> Option<Entered> {
         let me = ptr::from_ref(state) as usize;
         let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = entered.iter().rposition(|entry| match entry {
+        let here = entered.take_last(|entry| match entry {
             Entered::Inside { thread, .. }
             | Entered::SampledOut { thread, .. }
             | Entered::Nothing { thread } => *thread == me,
-            Entered::Block(block) => block.attached == context::attached_object() as usize,
+            Entered::Block(block) => block.is_of_running_task(),
         });
         // A block that is left in another task (an async generator closed elsewhere) is the last one there is.
-        let at = at.or_else(|| {
-            entered
-                .iter()
-                .rposition(|entry| matches!(entry, Entered::Block(_)))
-        })?;
-        Some(entered.remove(at))
+        here.or_else(|| entered.take_last(|entry| matches!(entry, Entered::Block(_))))
     }
 }
 
@@ -248,43 +206,6 @@ fn close(py: Python<'_>, state: &mut ThreadState, id: SpanId, error: &Bound<'_, 
         exception::record(py, state, id, tick, error);
     }
     state.end(id, tick);
-}
-
-fn close_block(py: Python<'_>, state: &mut ThreadState, block: &Block, error: &Bound<'_, PyAny>) {
-    // SAFETY: the state of the thread that entered outlives its open blocks; usually it is ours.
-    unsafe { (*(block.thread as *mut ThreadState)).task_blocks -= 1 };
-    BLOCKS
-        .lock()
-        .retain(|(_, tree)| *tree != block.tree || block.tree == 0);
-    if block.tree != 0 {
-        let outer = (
-            std::mem::replace(&mut state.tree, block.tree as *mut OpenTree),
-            state.scope,
-        );
-        close(py, state, block.root, error);
-        (state.tree, state.scope) = outer;
-    } else {
-        otel::leave(block.passed_on);
-    }
-    // SAFETY: references that `open_block` got.
-    unsafe {
-        if block.token != 0 {
-            context::reset(block.token as *mut ffi::PyObject);
-        }
-        ffi::Py_XDECREF(block.attached as *mut ffi::PyObject);
-    }
-}
-
-/// At interpreter exit: blocks of tasks that were never left leave as unfinished.
-pub(crate) fn finish_blocks() {
-    let blocks = std::mem::take(&mut *BLOCKS.lock());
-    for (_, tree) in blocks {
-        if tree != 0 {
-            // SAFETY: the block owned its boxed tree, and forgets it: its exit finds no entry in BLOCKS, but its own
-            // pointer, which is never followed again since the interpreter is ending.
-            deliver(unsafe { Box::from_raw(tree as *mut OpenTree) }.finish_unfinished());
-        }
-    }
 }
 
 /// True when an asyncio event loop is running in this thread.
@@ -534,8 +455,8 @@ unsafe fn make_trace(
     unsafe {
         let name = match &first {
             None => None,
-            Some(name) => match attributes::with_utf8(name.as_ptr(), symbol) {
-                Some(name) => Some(name.unwrap_or(Symbol::EMPTY)),
+            Some(name) => match attributes::text_symbol(name.as_ptr()) {
+                Some(name) => Some(name),
                 None if name.is_callable() => {
                     return decorate(py, name, None, Kind::Internal, Vec::new());
                 }
@@ -633,53 +554,51 @@ unsafe fn record_now(
     values: *const *mut ffi::PyObject,
     names: *mut ffi::PyObject,
 ) {
+    let tick = Clock::ticks();
+    let _turn = state.needs_a_turn().then(|| Turn::take(state));
     // SAFETY: as in `record`.
     unsafe {
-        let tick = Clock::ticks();
-        let outer = state.is_of_another_task().then(|| {
-            (
-                std::mem::replace(&mut state.tree, ptr::null_mut()),
-                state.scope,
-            )
-        });
-        let id = match state.open() {
-            Some(tree) => {
-                let name = attributes::key_symbol(tree.builder(), name);
-                let started = tree.start(Role::new(name, SiteId::NONE), tick);
-                if started.split_due {
-                    state.split();
-                }
-                Some(started.id)
+        if let Some(tree) = state.open() {
+            let name = attributes::key_symbol(tree.builder(), name);
+            let index = tree.add_moment(Role::new(name, SiteId::NONE), tick);
+            describe(tree.builder(), index, values, names);
+            if tree.is_split_due(tick) {
+                state.split();
             }
-            None => {
-                let name = attributes::with_utf8(name, symbol)
-                    .flatten()
-                    .unwrap_or(Symbol::EMPTY);
-                let role = Role::new(name, SiteId::NONE);
-                match state.begin_root(&Root {
-                    role,
-                    tick,
-                    parent: &None,
-                }) {
-                    Begun::Recording(id) => Some(id),
-                    Begun::SampledOut(_) => None,
-                }
-            }
-        };
-        if let Some(id) = id {
-            if !names.is_null()
-                && let Some(tree) = state.open()
-            {
-                let index = tree.current();
-                for position in 0..ffi::PyTuple_GET_SIZE(names) {
-                    let key = ffi::PyTuple_GET_ITEM(names, position);
-                    attributes::set(tree.builder(), index, key, *values.offset(position));
-                }
-            }
-            state.end(id, Clock::ticks());
+            return;
         }
-        if let Some(outer) = outer {
-            (state.tree, state.scope) = outer;
+        let name = attributes::text_symbol(name).unwrap_or(Symbol::EMPTY);
+        let begun = state.begin_root(&Root {
+            role: Role::new(name, SiteId::NONE),
+            tick,
+            parent: &None,
+        });
+        if let Begun::Recording(id) = begun {
+            if let Some(tree) = state.open() {
+                let index = tree.current();
+                describe(tree.builder(), index, values, names);
+            }
+            state.end(id, tick);
+        }
+    }
+}
+
+/// Sets the attributes that vectorcall keywords name.
+#[inline]
+unsafe fn describe(
+    builder: &mut TreeBuilder,
+    index: u32,
+    values: *const *mut ffi::PyObject,
+    names: *mut ffi::PyObject,
+) {
+    if names.is_null() {
+        return;
+    }
+    // SAFETY: a tuple with one name for each value.
+    unsafe {
+        for position in 0..ffi::PyTuple_GET_SIZE(names) {
+            let key = ffi::PyTuple_GET_ITEM(names, position);
+            attributes::set(builder, index, key, *values.offset(position));
         }
     }
 }
@@ -712,15 +631,10 @@ impl Span {
         {
             return Some(then(tree.builder(), index));
         }
-        let tree = BLOCKS
-            .lock()
-            .iter()
-            .find(|(id, _)| *id == self.id)
-            .map(|(_, tree)| *tree)?;
-        // SAFETY: trees in the list belong to blocks that are open.
-        let tree = unsafe { (tree as *mut OpenTree).as_mut() }?;
-        let index = tree.index_of_open(self.id)?;
-        Some(then(tree.builder(), index))
+        crate::block::with_tree_of(self.id, |tree| {
+            let index = tree.index_of_open(self.id)?;
+            Some(then(tree.builder(), index))
+        })?
     }
 }
 

@@ -16,6 +16,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::block::Turn;
 use crate::exception::record_pending;
 use crate::state::{Begun, Root, ThreadState, state};
 use crate::status;
@@ -187,14 +188,12 @@ unsafe fn call_carefully(
         if (*state).quiet != 0 || status::is_off() {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         }
-        if !(*state).is_of_another_task() && !(*state).tree.is_null() {
-            return call_inside(me, state, args, count, names);
+        let _turn = (*state).needs_a_turn().then(|| Turn::take(state));
+        if (*state).tree.is_null() {
+            call_root(me, state, args, count, names)
+        } else {
+            call_inside(me, state, args, count, names)
         }
-        let outer = ((*state).tree, (*state).scope);
-        (*state).tree = ptr::null_mut();
-        let result = call_root(me, state, args, count, names);
-        ((*state).tree, (*state).scope) = outer;
-        result
     }
 }
 

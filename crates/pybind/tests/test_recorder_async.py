@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import gc
 import inspect
+import json
+import os
 import types
 from typing import Any
 
@@ -193,6 +195,108 @@ def test_a_loop_inside_a_sync_root_keeps_its_tasks_apart() -> None:
 
     traced(root)()
     assert edges(spans()) == log.counted()
+
+
+def test_calls_in_a_block_of_a_task_are_in_its_fragment_and_those_of_its_tasks_hang_under_it() -> None:
+    log = Log()
+
+    def leaf() -> None:
+        with log.call("leaf"):
+            pass
+
+    small = traced(leaf)
+
+    def outer() -> None:
+        with log.call("outer"):
+            small()
+            with log.call("inner"), _hiq.trace("inner"):
+                small()
+            _hiq.record("note")
+            log.edges.append(("note", "outer"))
+
+    big = traced(outer)
+
+    async def late(left: asyncio.Event) -> None:
+        small()
+        await left.wait()
+        small()
+
+    async def main() -> None:
+        left = asyncio.Event()
+        with log.call("block"), _hiq.trace("block"):
+            big()
+            task = asyncio.create_task(late(left))
+            await asyncio.sleep(0)
+            small()
+        left.set()
+        await task
+        small()
+
+    asyncio.run(main())
+    assert edges(spans()) == log.counted()
+
+
+def test_a_block_of_a_task_that_is_left_inside_a_call_keeps_that_call() -> None:
+    def leaf() -> None: ...
+
+    small = traced(leaf)
+
+    async def main() -> None:
+        block = _hiq.trace("block")
+        block.__enter__()
+
+        def leaves() -> None:
+            small()
+            block.__exit__(None, None, None)
+            small()
+
+        traced(leaves)()
+        small()
+
+    asyncio.run(main())
+    assert edges(spans()) == {("block", None): 1, ("leaves", "block"): 1, ("leaf", "leaves"): 2, ("leaf", None): 1}
+
+
+def test_a_child_forked_in_a_block_of_a_task_hangs_under_it_and_exports_nothing_of_the_parents() -> None:
+    def leaf() -> None: ...
+
+    small = traced(leaf)
+    reading, writing = os.pipe()
+
+    def forks() -> int:
+        small()
+        child = os.fork()
+        if child == 0:
+            small()
+        return child
+
+    async def main() -> int:
+        with _hiq.trace("block"):
+            child = traced(forks)()
+            small()
+            return child
+
+    def root() -> int:
+        return asyncio.run(main())
+
+    child = traced(root)()
+    finished = spans()
+    if child == 0:
+        os.write(writing, json.dumps([[span["name"], span["parent_span_id"]] for span in finished]).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as answer:
+        of_child = json.loads(answer.read())
+    os.waitpid(child, 0)
+    ids = {span["name"]: span["span_id"] for span in finished}
+    assert edges(finished) == {
+        ("root", None): 1,
+        ("block", "root"): 1,
+        ("forks", "block"): 1,
+        ("leaf", "forks"): 1,
+        ("leaf", "block"): 1,
+    }
+    assert of_child == [["leaf", ids["block"]]] * 2
 
 
 def test_one_trace_object_serves_many_tasks_and_levels() -> None:
