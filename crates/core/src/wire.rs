@@ -21,7 +21,9 @@ mod text;
 mod writer;
 
 pub use json::{JsonStr, JsonText};
-pub use number::{Decimal, Fixed32, Fixed64, Hex, SignedDecimal, Varint, VarintOrFixed64};
+pub use number::{
+    Decimal, Fixed32, Fixed64, Hex, LongVarint, SignedDecimal, Varint, VarintOrFixed64,
+};
 pub use piece::{Piece, Prefixed};
 pub use text::{MAX_TEXT_BYTES, Text};
 pub(crate) use text::{TextAt, TextBuf, TextSlot};

@@ -74,13 +74,16 @@ impl Endpoint {
     }
 
     /// The address with `relative` below its path; the query stays.
-    pub(super) fn join_path(mut self, relative: &str) -> Self {
+    #[must_use]
+    pub fn join_path(mut self, relative: &str) -> Self {
         let path = format!("{}/{relative}", self.path().trim_end_matches('/'));
         self.0.set_path(&path);
         self
     }
 
-    pub(super) fn without_path(mut self) -> Self {
+    /// The address without its path; the query stays.
+    #[must_use]
+    pub fn without_path(mut self) -> Self {
         self.0.set_path("");
         self
     }

@@ -11,6 +11,19 @@ use super::{MAX_VARINT_BYTES, varint_len};
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct Varint(pub u64);
 
+/// A [`Varint`] of any length, written without a loop: for random ids, and for numbers whose length nobody can guess.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct LongVarint(pub u64);
+
+impl LongVarint {
+    /// A signed number, small ones of either sign short: thrift's zigzag.
+    #[inline(always)]
+    pub const fn zigzag(value: i64) -> Self {
+        Self((value << 1 ^ value >> 63).cast_unsigned())
+    }
+}
+
 /// A [`Varint`] or a [`Fixed64`], written without a branch: for values whose kind and length nobody can guess.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number and its form")]
@@ -85,6 +98,32 @@ unsafe impl Piece for Varint {
     }
 }
 
+// SAFETY: at most ten bytes; of a short one the rest is slack.
+unsafe impl Piece for LongVarint {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        MAX_VARINT_BYTES
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        let len = varint_len(self.0);
+        // SAFETY: by the caller's promise.
+        unsafe {
+            if len <= 8 {
+                short_varint(self.0, len).to_le_bytes().write(to);
+                return to.add(len);
+            }
+            (sevens(self.0) | 0x8080_8080_8080_8080)
+                .to_le_bytes()
+                .write(to);
+            let (ninth, tenth) = ((self.0 >> 56) as u8, (self.0 >> 63) as u8);
+            [ninth, tenth].write(to.add(8));
+            to.add(len)
+        }
+    }
+}
+
 // SAFETY: as its two forms; of a varint up to eight bytes the rest is slack.
 unsafe impl Piece for VarintOrFixed64 {
     #[inline(always)]
@@ -112,11 +151,16 @@ unsafe impl Piece for VarintOrFixed64 {
 /// Spreads 56 bits over eight bytes of seven, by halves, quarters and eighths.
 #[inline(always)]
 fn short_varint(value: u64, len: usize) -> u64 {
+    let more_follow = 0x8080_8080_8080_8080 >> (64 - 8 * len) >> 8;
+    sevens(value) | more_follow
+}
+
+/// The lowest 56 bits, seven in each byte.
+#[inline(always)]
+fn sevens(value: u64) -> u64 {
     let halves = value & 0x0fff_ffff | value << 4 & 0x0fff_ffff_0000_0000;
     let quarters = halves & 0x0000_3fff_0000_3fff | halves << 2 & 0x3fff_0000_3fff_0000;
-    let sevens = quarters & 0x007f_007f_007f_007f | quarters << 1 & 0x7f00_7f00_7f00_7f00;
-    let more_follow = 0x8080_8080_8080_8080 >> (64 - 8 * len) >> 8;
-    sevens | more_follow
+    quarters & 0x007f_007f_007f_007f | quarters << 1 & 0x7f00_7f00_7f00_7f00
 }
 
 // SAFETY: eight bytes.
@@ -251,6 +295,10 @@ mod tests {
                 .rev()
                 .fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
             assert_eq!(read, number);
+            assert_eq!(written(LongVarint(number)), bytes, "{number}");
+            let signed = number.cast_signed();
+            let zigzag = u128::from(signed.unsigned_abs()) * 2 - u128::from(signed < 0);
+            assert_eq!(u128::from(LongVarint::zigzag(signed).0), zigzag, "{signed}");
             let fixed = |fixed| VarintOrFixed64 {
                 value: number,
                 fixed,

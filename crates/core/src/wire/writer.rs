@@ -63,6 +63,21 @@ impl<'a> Writer<'a> {
         self.len = self.len.min(position);
     }
 
+    /// Replaces the bytes at `at`, which have been written.
+    ///
+    /// # Panics
+    /// When they have not.
+    #[inline]
+    pub fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        let end = at.checked_add(N);
+        assert!(
+            end.is_some_and(|end| end <= self.len),
+            "nothing stands there"
+        );
+        // SAFETY: the bytes lie inside the written part.
+        unsafe { self.base.add(at).cast::<[u8; N]>().write_unaligned(bytes) };
+    }
+
     /// Appends `piece`; a tuple of pieces is one piece.
     #[inline(always)]
     pub fn put(&mut self, piece: impl Piece) {
@@ -224,6 +239,23 @@ mod tests {
         let open = writer.open(0x0a, 0);
         writer.rewind(0);
         writer.close(open);
+    }
+
+    #[test]
+    fn what_was_written_can_be_replaced() {
+        let mut out = b"before".to_vec();
+        let mut writer = Writer::new(&mut out);
+        writer.put(b"1234");
+        writer.patch(7, *b"xyz");
+        drop(writer);
+        assert_eq!(out, b"before1xyz");
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing stands there")]
+    fn what_was_not_written_cannot_be_replaced() {
+        let mut out = Vec::with_capacity(100);
+        Writer::new(&mut out).patch(0, [1]);
     }
 
     #[test]
