@@ -4,6 +4,7 @@
 pub mod delivery;
 pub mod lines;
 pub mod script;
+pub mod spans;
 pub mod trees;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Attributes, BatchIn, EventIn, LinkIn, Origin, Plain, SpanIn, TreeIn};
 
 /// Any text: empty, with NUL, quotes and line breaks, beyond ASCII, and around the lengths where a length needs a byte more.
-pub(crate) fn text() -> impl Strategy<Value = String> {
+pub fn text() -> impl Strategy<Value = String> {
     let any = vec(any::<char>(), 0..12).prop_map(|chars| chars.into_iter().collect());
     prop_oneof![
         4 => any,
@@ -19,7 +19,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-pub(crate) fn value() -> impl Strategy<Value = Plain> {
+pub fn value() -> impl Strategy<Value = Plain> {
     let special = prop_oneof![
         Just(f64::NAN),
         Just(f64::INFINITY),
@@ -46,7 +46,7 @@ pub(crate) fn value() -> impl Strategy<Value = Plain> {
 }
 
 /// Attributes; a key comes once.
-pub(crate) fn attributes(most: usize) -> impl Strategy<Value = Attributes> {
+pub fn attributes(most: usize) -> impl Strategy<Value = Attributes> {
     vec((text(), value()), 0..=most).prop_map(|pairs| {
         let mut unique: Attributes = Vec::new();
         for (key, value) in pairs {
@@ -191,7 +191,7 @@ prop_compose! {
 }
 
 /// Some trees of a few traces, with a few resources and scopes.
-pub(crate) fn batch() -> impl Strategy<Value = BatchIn> {
+pub fn batch() -> impl Strategy<Value = BatchIn> {
     (resources(), vec(origin(), 1..4)).prop_flat_map(|(resources, scopes)| {
         let trees = vec(tree(resources.len(), scopes.len()), 0..6);
         (Just(resources), Just(scopes), trees).prop_map(|(resources, scopes, trees)| {
