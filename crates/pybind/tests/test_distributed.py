@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ def collector() -> Iterator[Collector]:
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if (
-            name.startswith("OTEL_")
+            name.startswith(("OTEL_", "JAEGER_"))
             or name in ("TRACE_TYPE", "TRACEPARENT", "OTM_TRACER_NAME")
             or name.lower().endswith("_proxy")
         ):
@@ -200,19 +201,74 @@ def test_an_argument_beats_the_environment(program, collector, monkeypatch) -> N
     assert request.headers["content-encoding"] == "gzip"
 
 
-def test_the_bare_default_is_otlp_and_says_so_in_one_line(program, collector, monkeypatch, capfd) -> None:
+@pytest.fixture
+def agent() -> Iterator[socket.socket]:
+    """A Jaeger agent's socket: what arrives is read by the test."""
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(30)
+        yield listener
+
+
+def assert_compact_call(packet: bytes, service: str, names: list[str]) -> None:
+    """One-way call of `emitBatch`, whose argument's first field is a process, then so many spans; texts behind their lengths."""
+    process = b"\x1c\x1c\x18" + bytes([len(service)]) + service.encode()
+    assert packet.startswith(b"\x82\x81\x00\x09emitBatch" + process)
+    for name in names:
+        assert bytes([len(name)]) + name.encode() in packet
+
+
+def test_the_bare_default_is_hiqs_jaeger_thrift_over_udp(program, agent, monkeypatch, capfd) -> None:
     module = program(PROGRAM)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    host, port = agent.getsockname()
     with (
-        HiQOpenTelemetryContext(service_name="bare", agent_host_name="jaeger", agent_port=6831),
+        HiQOpenTelemetryContext(service_name="bare", agent_host_name=host, agent_port=port),
         hiq.HiQLatency(rows(module)),
     ):
         module.main()
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("hiq: Jaeger thrift, HiQ's default, is not in this build yet: OTLP HTTP is used")
-    (request,) = collector.requests
-    assert names_in_protobuf(request.body) == logged(module)
-    assert b"bare" in request.body
+    assert_compact_call(agent.recv(65_535), "bare", logged(module))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_jaeger_thrift_is_sent_where_arguments_or_the_environment_say(program, agent, monkeypatch, by) -> None:
+    module = program(PROGRAM)
+    host, port = agent.getsockname()
+    arguments = {"agent_host_name": host, "agent_port": port}
+    if by == "environment":
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "jaeger")
+        monkeypatch.setenv("OTEL_EXPORTER_JAEGER_AGENT_HOST", host)
+        monkeypatch.setenv("OTEL_EXPORTER_JAEGER_AGENT_PORT", str(port))
+        context = HiQOpenTelemetryContext()
+    else:
+        context = HiQOpenTelemetryContext(OtmExporterType.JAEGER_THRIFT, **arguments)
+    with context, hiq.HiQLatency(rows(module)):
+        module.main()
+    assert_compact_call(agent.recv(65_535), "hiq_service", logged(module))
+
+
+def test_init_takes_a_jaeger_exporter_and_counts_what_nobody_confirms(agent) -> None:
+    host, port = agent.getsockname()
+    hiq.init(service_name="shop", exporters=[hiq.JaegerExporter(host, port)])
+    with hiq.trace("first"):
+        pass
+    assert hiq.flush()
+    (ledger,) = [exporter for name, exporter in hiq.stats().items() if name == "jaeger"]
+    hiq.shutdown()
+    assert_compact_call(agent.recv(65_535), "shop", ["first"])
+    assert (ledger["offered"], ledger["sent_unconfirmed"], ledger["exported"]) == (1, 1, 0)
+
+
+def test_mistakes_in_jaegers_settings_name_the_fix() -> None:
+    for settings, words in (
+        ({"protocol": "udp"}, "udp/thrift.compact"),
+        ({"agent_port": 70_000}, "give 1 to 65535"),
+        ({"agent_host_name": "http://agent"}, "without a scheme"),
+        ({"collector_endpoint": "jaeger:14268"}, "no scheme"),
+        ({"agent_host_name": "agent", "max_packet_bytes": 100}, "256 to 65507"),
+    ):
+        with pytest.raises(hiq.ConfigError, match=words):
+            hiq.init(exporters=[hiq.JaegerExporter(**settings)])
 
 
 def test_the_default_service_is_hiqs(program, collector) -> None:
@@ -244,14 +300,13 @@ def test_the_tracers_name_is_the_scope_while_the_context_is_open(program, collec
 
 def test_exporters_that_are_not_in_this_build_say_so(monkeypatch) -> None:
     for kind in OtmExporterType:
-        if kind.name in ("OTLP_HTTP_PROTOBUF", "OTLP_HTTP_JSON"):
+        if kind.name in ("OTLP_HTTP_PROTOBUF", "OTLP_HTTP_JSON", "JAEGER_THRIFT"):
             continue
         with pytest.raises(hiq.ConfigError, match=f"{kind.name} is not in this build yet"):
             HiQOpenTelemetryContext(kind)
-    for value, name in (("zipkin", "ZIPKIN_JSON"), ("jaeger", "JAEGER_THRIFT")):
-        monkeypatch.setenv("OTEL_TRACES_EXPORTER", value)
-        with pytest.raises(hiq.ConfigError, match=f"{name} is not in this build yet"):
-            HiQOpenTelemetryContext()
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
+    with pytest.raises(hiq.ConfigError, match="ZIPKIN_JSON is not in this build yet"):
+        HiQOpenTelemetryContext()
     monkeypatch.delenv("OTEL_TRACES_EXPORTER")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     with pytest.raises(hiq.ConfigError, match="OTLP_GRPC is not in this build yet"):

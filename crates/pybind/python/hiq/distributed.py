@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from . import _hiq, tracing
 from .constants import TRACING_TYPE_OTM
-from .exporters import ConsoleExporter, Exporter, OtlpExporter
+from .exporters import ConsoleExporter, Exporter, JaegerExporter, OtlpExporter
 
 __all__ = ["HiQOpenTelemetryContext", "OtmExporterType", "setup_jaeger", "setup_zipkin"]
 
@@ -34,7 +33,9 @@ class OtmExporterType(Enum):
 class HiQOpenTelemetryContext:
     """Adds an exporter while the block runs; leaving it flushes, for at most five seconds.
 
-    Without `exporter_type`, `OTEL_TRACES_EXPORTER` and `OTEL_EXPORTER_OTLP_PROTOCOL` decide. The OTLP members take
+    Without `exporter_type`, `OTEL_TRACES_EXPORTER` and `OTEL_EXPORTER_OTLP_PROTOCOL` decide, else it is
+    `JAEGER_THRIFT`. The Jaeger members take `service_name`, `agent_host_name`, `agent_port`, `tracer_name`,
+    `collector_endpoint`; the OTLP members take
     `service_name`, `tracer_name`, `endpoint`, `headers`, `timeout` (seconds), `compression`, `certificate`,
     `client_certificate`, `client_key`; all take `traceparent`, the span under which the block's spans hang.
     """
@@ -77,15 +78,22 @@ class HiQOpenTelemetryContext:
 
 
 def setup_jaeger(
-    service_name: str = _DEFAULT_SERVICE,
-    agent_host_name: str = "localhost",
-    agent_port: int = 6831,
+    service_name: str | None = None,
+    agent_host_name: str | None = None,
+    agent_port: int | None = None,
     tracer_name: str = _DEFAULT_TRACER,
-    collector_endpoint: str = "localhost:14250",
+    collector_endpoint: str | None = None,
     exporter_type: OtmExporterType = OtmExporterType.JAEGER_THRIFT,
 ) -> Any:
-    """HiQ's set-up of the Jaeger exporters."""
-    raise _not_yet(exporter_type, "Jaeger takes OTLP_HTTP_PROTOBUF at port 4318")
+    """HiQ's set-up of the Jaeger exporters: thrift to the agent, protobuf to the collector.
+
+    What is not given comes from `OTEL_EXPORTER_JAEGER_*`, else it is localhost, 6831 and localhost:14250.
+    """
+    if exporter_type is OtmExporterType.JAEGER_PROTOBUF:
+        raise _not_yet(exporter_type, "JAEGER_THRIFT or OTLP_HTTP_PROTOBUF carry the same")
+    return _set_up_jaeger(
+        "udp/thrift.compact", service_name, agent_host_name, agent_port, tracer_name, collector_endpoint
+    )
 
 
 def setup_zipkin(
@@ -108,7 +116,7 @@ def setup_zipkin(
 class _ByEnvironment(Enum):
     """What the environment may ask for beside the members of `OtmExporterType`."""
 
-    DEFAULT = 0
+    JAEGER = 0
     CONSOLE = 1
     NONE = 2
 
@@ -122,12 +130,12 @@ def _type_of_environment() -> Any:
     if named and named != "otlp":
         tracing.say(f"OTEL_TRACES_EXPORTER: `{named}` is not known here, otlp is used")
     if not named and not protocol:
-        return _ByEnvironment.DEFAULT
+        return OtmExporterType.JAEGER_THRIFT
     return _TYPE_OF_PROTOCOL.get(protocol.lower(), OtmExporterType.OTLP_HTTP_PROTOBUF)
 
 
 _TYPE_OF_NAME: dict[str, Any] = {
-    "jaeger": OtmExporterType.JAEGER_THRIFT,
+    "jaeger": _ByEnvironment.JAEGER,
     "zipkin": OtmExporterType.ZIPKIN_JSON,
     "console": _ByEnvironment.CONSOLE,
     "none": _ByEnvironment.NONE,
@@ -167,19 +175,21 @@ def _set_up_otlp(
     return exporter, service_name
 
 
-def _set_up_default(
+def _set_up_jaeger(
+    protocol: str,
     service_name: str | None = None,
     agent_host_name: str | None = None,
     agent_port: int | None = None,
     tracer_name: str = _DEFAULT_TRACER,
     collector_endpoint: str | None = None,
-    **otlp: Any,
 ) -> _SetUp:
-    sys.stderr.write(
-        "hiq: Jaeger thrift, HiQ's default, is not in this build yet: OTLP HTTP is used"
-        " (exporter_type=OtmExporterType.OTLP_HTTP_PROTOBUF says so)\n"
-    )
-    return _set_up_otlp(None, service_name, tracer_name, **otlp)
+    os.environ["OTM_TRACER_NAME"] = tracer_name
+    exporter = JaegerExporter(agent_host_name, agent_port, collector_endpoint, protocol=protocol)
+    return exporter, service_name
+
+
+def _set_up_jaeger_of_environment(*args: Any, **kwargs: Any) -> _SetUp:
+    return _set_up_jaeger(_variable("OTEL_EXPORTER_JAEGER_PROTOCOL") or "udp/thrift.compact", *args, **kwargs)
 
 
 def _set_up_console(service_name: str | None = None, tracer_name: str = _DEFAULT_TRACER, **_others: Any) -> _SetUp:
@@ -203,7 +213,7 @@ _SET_UP: dict[Any, Any] = {
     OtmExporterType.OTLP_HTTP_PROTOBUF: functools.partial(_set_up_otlp, "http/protobuf"),
     OtmExporterType.OTLP_HTTP_JSON: functools.partial(_set_up_otlp, "http/json"),
     OtmExporterType.OTLP_GRPC: _set_up_grpc,
-    _ByEnvironment.DEFAULT: _set_up_default,
+    _ByEnvironment.JAEGER: _set_up_jaeger_of_environment,
     _ByEnvironment.CONSOLE: _set_up_console,
     _ByEnvironment.NONE: _set_up_nothing,
 }

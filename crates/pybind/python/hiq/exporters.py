@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ConsoleExporter", "Exporter", "FileExporter", "OtlpExporter"]
+__all__ = ["ConsoleExporter", "Exporter", "FileExporter", "JaegerExporter", "OtlpExporter"]
 
 
 class Exporter:
@@ -60,6 +60,41 @@ class OtlpExporter(Exporter):
             certificate=certificate,
             client_certificate=client_certificate,
             client_key=client_key,
+        )
+
+
+class JaegerExporter(Exporter):
+    """Sends to Jaeger in its own formats.
+
+    `agent_host_name` and `agent_port` (localhost, 6831) name an agent, which is sent UDP packets and never answers;
+    `collector_endpoint` names a collector (http://localhost:14268/api/traces). `protocol` is `udp/thrift.compact`,
+    `udp/thrift.binary` (port 6832), `http/thrift.binary` or `grpc` (localhost:14250); unless given, it follows from
+    the address. `username` and `password` are for HTTP; `timeout_s` (10) covers an export with its retries;
+    `max_packet_bytes` (65000, on macOS 9216) is the size of a UDP packet.
+    """
+
+    def __init__(
+        self,
+        agent_host_name: str | None = None,
+        agent_port: int | None = None,
+        collector_endpoint: str | None = None,
+        *,
+        protocol: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        timeout_s: float | None = None,
+        max_packet_bytes: int | None = None,
+    ) -> None:
+        super().__init__(
+            "jaeger",
+            agent_host_name=agent_host_name,
+            agent_port=agent_port,
+            collector_endpoint=collector_endpoint,
+            protocol=protocol,
+            username=username,
+            password=password,
+            timeout_s=timeout_s,
+            max_packet_bytes=max_packet_bytes,
         )
 
 

@@ -12,7 +12,7 @@ use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::{Arguments, memory, wrong_type};
+use super::{Arguments, jaeger, memory, wrong_type};
 use crate::module::errors;
 
 /// An exporter to be built on its worker's thread, in each process anew.
@@ -31,8 +31,9 @@ impl<F: Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync>
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Spec>;
 
-const EXPORTERS: [(&str, Read); 4] = [
+const EXPORTERS: [(&str, Read); 5] = [
     ("otlp", otlp),
+    ("jaeger", jaeger::read),
     ("file", file),
     ("console", console),
     ("memory", |_, _, _| {
@@ -40,7 +41,7 @@ const EXPORTERS: [(&str, Read); 4] = [
     }),
 ];
 
-fn spec(
+pub(super) fn spec(
     name: &str,
     build: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync + 'static,
 ) -> Spec {
@@ -80,7 +81,7 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     Ok(spec("otlp", move || exporter.build()))
 }
 
-fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
+pub(super) fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
     text.map(|text| text.parse())
         .transpose()
         .map_err(|error| errors::config(&error))

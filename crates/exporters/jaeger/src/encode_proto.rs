@@ -1,0 +1,57 @@
+//! Spans to `PostSpansRequest` of `jaeger.api_v2`, in one pass, straight from the trees.
+
+use hiq_core::batch::{BatchCursor, TreeBatch};
+use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
+use hiq_core::transport::Reply;
+
+use crate::judge::judge;
+use crate::payload::State;
+
+mod attribute;
+mod request;
+mod span;
+
+use request::Proto;
+
+/// Jaeger's protobuf: what a collector's `PostSpans` takes over gRPC.
+///
+/// Fields are written in the order of their numbers, defaults left out, every length as short as it can be:
+/// the bytes are those that any canonical encoder writes. One process a payload.
+#[derive(Debug)]
+pub struct JaegerProtoEncoder {
+    state: State<Proto>,
+}
+
+impl JaegerProtoEncoder {
+    /// An encoder with nothing in its cache.
+    pub fn new() -> Self {
+        Self {
+            state: State::new(true),
+        }
+    }
+}
+
+impl Default for JaegerProtoEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder<TreeBatch> for JaegerProtoEncoder {
+    fn encoding(&self) -> Encoding {
+        Encoding::new("jaeger_proto", "application/x-protobuf")
+    }
+
+    fn encode(
+        &mut self,
+        cursor: &mut BatchCursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Encoded {
+        self.state.encode(cursor, limits, out)
+    }
+
+    fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
+        judge(reply)
+    }
+}
