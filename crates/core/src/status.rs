@@ -110,13 +110,23 @@ impl StatusLine {
     fn line(&self, health: &Health, ledger: &LedgerSnapshot) -> String {
         let lost = ledger.rejected + ledger.dropped.total();
         let news = match health {
-            Health::Waiting(why) => format!("{} spans wait: {why}", ledger.unsettled()),
+            Health::Waiting(why) => match ledger.unsettled() {
+                1 => format!("1 span waits: {why}"),
+                waiting => format!("{waiting} spans wait: {why}"),
+            },
             Health::Losing(why) if lost == 0 => why.clone(),
-            Health::Losing(why) => format!("{lost} spans lost: {why}"),
+            Health::Losing(why) => format!("{} lost: {why}", spans(lost)),
             Health::Warned(words) => format!("warning: {words}"),
-            Health::Fine => format!("delivering again; {lost} spans were lost"),
+            Health::Fine => format!("delivering again; {} lost meanwhile", spans(lost)),
         };
         one_line(&format!("hiq: {} exporter: {news}", self.exporter))
+    }
+}
+
+fn spans(count: u64) -> String {
+    match count {
+        1 => "1 span".to_owned(),
+        count => format!("{count} spans"),
     }
 }
 
@@ -194,7 +204,7 @@ mod tests {
         line.update(&Health::Fine, &ledger, start + MIN_GAP);
         assert_eq!(
             said.take(),
-            ["hiq: otlp exporter: delivering again; 0 spans were lost"]
+            ["hiq: otlp exporter: delivering again; 0 spans lost meanwhile"]
         );
     }
 
