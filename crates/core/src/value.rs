@@ -2,6 +2,10 @@
 
 use crate::wire::Text;
 
+pub mod text;
+
+pub use text::{MAX_VALUE_DEPTH, TOO_DEEP};
+
 /// An owned attribute value, as OpenTelemetry defines them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -188,12 +188,14 @@ fn add(builder: &mut TreeBuilder, span: &LooseSpan<'_>, parent: Option<u32>) -> 
         let name = builder.symbol(&event.name);
         let keys = keys(builder, &event.attributes);
         builder.add_event(index, name, event.time, pairs(&keys, &event.attributes));
+        builder.set_dropped_of_last_event(event.dropped_attributes);
     }
     for link in &span.links {
         let keys = keys(builder, &link.attributes);
         let target = (link.trace_id, link.span_id);
         let attributes = pairs(&keys, &link.attributes);
         builder.add_link(index, target, &link.trace_state, link.flags, attributes);
+        builder.set_dropped_of_last_link(link.dropped_attributes);
     }
     add_rare(builder, span, parent, index);
     builder.end(index, span.end);

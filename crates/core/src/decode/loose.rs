@@ -86,6 +86,8 @@ pub struct LooseEvent<'p> {
     pub name: Cow<'p, str>,
     /// Its attributes.
     pub attributes: LooseAttributes<'p>,
+    /// Attributes dropped before.
+    pub dropped_attributes: u32,
 }
 
 /// A link of a [`LooseSpan`].
@@ -105,4 +107,6 @@ pub struct LooseLink<'p> {
     pub flags: u32,
     /// Its attributes.
     pub attributes: LooseAttributes<'p>,
+    /// Attributes dropped before.
+    pub dropped_attributes: u32,
 }

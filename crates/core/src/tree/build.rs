@@ -459,6 +459,20 @@ impl TreeBuilder {
         }
     }
 
+    /// Says how many attributes the last event lost before it came here (known from a decoder).
+    pub fn set_dropped_of_last_event(&mut self, attributes: u32) {
+        if let Some(event) = self.tree.events.items.last_mut() {
+            event.dropped_attributes = attributes;
+        }
+    }
+
+    /// Says how many attributes the last link lost before it came here (known from a decoder).
+    pub fn set_dropped_of_last_link(&mut self, attributes: u32) {
+        if let Some(link) = self.tree.links.items.last_mut() {
+            link.dropped_attributes = attributes;
+        }
+    }
+
     /// Sets the value of an extra metric at the start and end of a span.
     pub fn set_metric(&mut self, span: u32, metric: &Arc<ColumnSpec>, start: f64, end: f64) {
         let known = self

@@ -45,7 +45,6 @@ mod file;
 mod flags;
 mod json;
 mod judge;
-mod value;
 
 pub use decode::OtlpDecoder;
 pub use encode_json::OtlpJsonEncoder;

@@ -10,6 +10,7 @@ use hiq_core::decode::{DecodeError, Decoder};
 use hiq_core::encode::{Encoder, Limits};
 use hiq_core::tree::SpanTree;
 use hiq_otlp::{OtlpDecoder, OtlpJsonEncoder, OtlpProtoEncoder};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message as _;
 use support::{Origin, Plain, SpanOut, arbitrary, read_trees, sorted, write_proto};
@@ -134,6 +135,30 @@ fn json_is_read_as_generously_as_the_specification_asks() {
     ];
     let expected = expected.map(|(key, value)| (key.to_owned(), value));
     assert_eq!(span.attributes, expected);
+}
+
+#[test]
+fn what_events_and_links_lost_before_is_not_forgotten() {
+    let json = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{
+        "traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","name":"s",
+        "events":[{"name":"e","timeUnixNano":"5","droppedAttributesCount":3}],
+        "links":[{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203332",
+            "droppedAttributesCount":4}]}]}]}]}"#;
+    let trees = decode(OtlpDecoder::json(), json).unwrap();
+    let proto = encode(&mut OtlpProtoEncoder::new(), &TreeBatch::new(trees.clone()));
+    for tree in [&trees[0], &decode(OtlpDecoder::proto(), &proto).unwrap()[0]] {
+        let span = tree.spans().next().unwrap();
+        assert_eq!(span.events().next().unwrap().dropped_attributes(), 3);
+        assert_eq!(span.links().next().unwrap().dropped_attributes(), 4);
+    }
+    let request = read_request(&proto);
+    let span = &request.resource_spans[0].scope_spans[0].spans[0];
+    assert_eq!(span.events[0].dropped_attributes_count, 3);
+    assert_eq!(span.links[0].dropped_attributes_count, 4);
+}
+
+fn read_request(payload: &[u8]) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest::decode(payload).unwrap()
 }
 
 #[test]

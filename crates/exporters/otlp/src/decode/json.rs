@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::model::{Origin, ResourceSpans, ScopeSpans};
 use crate::flags::set_flags;
 use crate::json::{Double, Int64, Uint64};
-use crate::value::MAX_VALUE_DEPTH;
+use hiq_core::value::MAX_VALUE_DEPTH;
 
 const FORMAT: &str = "OTLP JSON";
 
@@ -144,6 +144,7 @@ struct JsonEvent {
     time_unix_nano: Option<Uint64>,
     name: Option<String>,
     attributes: Option<Vec<KeyValue>>,
+    dropped_attributes_count: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -154,6 +155,7 @@ struct JsonLink {
     trace_state: Option<String>,
     flags: Option<u32>,
     attributes: Option<Vec<KeyValue>>,
+    dropped_attributes_count: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -260,6 +262,7 @@ impl JsonEvent {
             time: self.time_unix_nano.unwrap_or_default().0,
             name: text(self.name),
             attributes: attributes(self.attributes)?,
+            dropped_attributes: self.dropped_attributes_count.unwrap_or_default(),
         })
     }
 }
@@ -272,6 +275,7 @@ impl JsonLink {
             trace_state: text(self.trace_state),
             flags: self.flags.unwrap_or_default(),
             attributes: attributes(self.attributes)?,
+            dropped_attributes: self.dropped_attributes_count.unwrap_or_default(),
         })
     }
 }

@@ -9,8 +9,8 @@ use hiq_core::value::Value;
 
 use super::model::{Origin, ResourceSpans, ScopeSpans};
 use crate::flags::set_flags;
-use crate::value::MAX_VALUE_DEPTH;
 use hiq_core::decode::proto::{Field, Fields, ReadError};
+use hiq_core::value::MAX_VALUE_DEPTH;
 
 const FORMAT: &str = "OTLP protobuf";
 
@@ -142,6 +142,7 @@ fn read_event(fields: Fields<'_>) -> Read<LooseEvent<'_>> {
             1 => event.time = field.fixed64()?,
             2 => event.name = field.text()?.into(),
             3 => read_key_value(&mut event.attributes, field)?,
+            4 => event.dropped_attributes = count(field)?,
             _ => {}
         }
     }
@@ -157,6 +158,7 @@ fn read_link(fields: Fields<'_>) -> Read<LooseLink<'_>> {
             2 => link.span_id = span_id(field)?,
             3 => link.trace_state = field.text()?.into(),
             4 => read_key_value(&mut link.attributes, field)?,
+            5 => link.dropped_attributes = count(field)?,
             6 => link.flags = field.fixed32()?,
             _ => {}
         }

@@ -6,7 +6,7 @@ use hiq_core::span::{Attributes, Measurement, Number, NumberKind, Visitor};
 use hiq_core::value::{Value, ValueRef};
 use hiq_core::wire::{JsonStr, JsonText, Piece, SignedDecimal, Text, Writer};
 
-use crate::value::{MAX_VALUE_DEPTH, TOO_DEEP};
+use hiq_core::value::{MAX_VALUE_DEPTH, TOO_DEEP};
 
 /// Begins a `KeyValue`, up to its key.
 const KEY: &[u8; 8] = b"{\"key\":\"";

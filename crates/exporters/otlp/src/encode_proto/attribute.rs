@@ -4,7 +4,7 @@ use hiq_core::span::{Attributes, Measurement, Number, Visitor};
 use hiq_core::value::{Value, ValueRef};
 use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, VarintOrFixed64, Writer, varint_len};
 
-use crate::value::{MAX_VALUE_DEPTH, TOO_DEEP};
+use hiq_core::value::{MAX_VALUE_DEPTH, TOO_DEEP};
 
 /// Fields of `KeyValue`.
 const KEY: u8 = 0x0a;
