@@ -160,7 +160,9 @@ impl Texts {
                 // SAFETY: vectorcall arguments, alive during the call.
                 let (args, kwargs) = unsafe { arguments(py, args, count, names) };
                 let _quiet = Quiet::new();
-                texts.args = handled(&handler, args.as_any(), name);
+                if !args.is_empty() {
+                    texts.args = handled(&handler, args.as_any(), name);
+                }
                 if !kwargs.is_empty() {
                     texts.kwargs = handled(&handler, kwargs.as_any(), name);
                 }

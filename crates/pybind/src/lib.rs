@@ -39,6 +39,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     step::add_to_module(module)?;
     step::add_async_generator(module)?;
     context::add_to_module(module)?;
+    driver::add_to_module(module)?;
     loaded::add_to_module(module)?;
     otel::add_to_module(module)?;
     trace::add_to_module(module)?;

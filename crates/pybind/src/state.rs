@@ -387,6 +387,7 @@ pub(crate) fn after_fork_in_child() {
     });
     otel::after_fork_in_child();
     greenlets::after_fork_in_child();
+    driver::after_fork_in_child();
     state.generation = fork::generation();
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
     state.tree = ptr::null_mut();

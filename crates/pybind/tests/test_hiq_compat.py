@@ -340,6 +340,18 @@ def test_mod_gives_none_and_says_why(capsys) -> None:
 
 def test_what_is_not_in_this_build_says_so() -> None:
     with pytest.raises(AttributeError, match="not in this build yet"):
-        hiq.HiQFlaskLatency
+        hiq.print_model
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         hiq.nonsense
+
+
+def test_names_are_where_programs_of_hiqs_users_import_them_from() -> None:
+    import hiq.base
+    import hiq.hiq_utils
+
+    for module in (hiq.base, hiq.hiq_utils):
+        assert module.TAU_TABLE_DIO_RD == ["_io", "TextIOWrapper", "read", "dio_r"]
+        assert module.ExtraMetrics is ExtraMetrics
+    for name in ("HiQIdGenerator", "call_decorated", "get_hiq_table", "is_hiqed", "total_gpu_memory_mb", "Tree", "Jack"):
+        assert hasattr(hiq.base, name)
+    assert issubclass(hiq.HiQMemory, hiq.base.LogMonkeyKing)

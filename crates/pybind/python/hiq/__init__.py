@@ -167,24 +167,34 @@ __all__ = [
     "write_file",
 ]
 
-_NOT_YET = {
-    "HiQFastAPILatency",
-    "HiQFastAPILatencyMixin",
-    "HiQFastAPIMemory",
-    "HiQFlaskLatency",
-    "HiQFlaskLatencyOtel",
-    "HiQFlaskMemory",
-    "HiQTransformerFullMemory",
-    "HiQTransformerGPUMemory",
-    "HiQTransformerLatency",
-    "HiQTransformerMemory",
-    "print_model",
-    "run_fastapi",
-    "vis_help",
+# HiQ's names for frameworks, by the module that has them: it is loaded when one is asked for.
+_ELSEWHERE = {
+    "HiQFastAPILatency": "framework.fastapi",
+    "HiQFastAPILatencyMixin": "framework.fastapi",
+    "HiQFastAPIMemory": "framework.fastapi",
+    "HiQFlaskLatency": "server_flask",
+    "HiQFlaskLatencyOtel": "server_flask",
+    "HiQFlaskMemory": "server_flask",
+    "HiQTransformerFullMemory": "framework.transformers",
+    "HiQTransformerGPUMemory": "framework.transformers",
+    "HiQTransformerLatency": "framework.transformers",
+    "HiQTransformerMemory": "framework.transformers",
+    "run_fastapi": "framework.fastapi",
 }
+_NOT_YET = {"print_model", "vis_help"}
 
 
 def __getattr__(name: str) -> object:
+    if name in _ELSEWHERE:
+        import importlib
+
+        found = getattr(importlib.import_module(f".{_ELSEWHERE[name]}", __name__), name)
+        globals()[name] = found
+        return found
     if name in _NOT_YET:
         raise AttributeError(f"hiq.{name} of HiQ is not in this build yet")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ELSEWHERE})

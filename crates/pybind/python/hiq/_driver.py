@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _hiq, memory
+from . import _hiq, jack, memory
 from ._extras import COUNTERS
 from .constants import KEY_LATENCY, ExtraMetrics
 from .hiq_utils import get_tau_id
+from .monkeyking import CallLog
 from .tracing import say
-from .utils import get_env_bool
 
 if TYPE_CHECKING:
     from ._rows import Row
@@ -60,6 +60,20 @@ def instrumentation(driver: HiQBase) -> Instrumentation:
     return Instrumentation(driver._native, say)
 
 
+def follow(driver: HiQBase, lmk_handler: Any, lmk_logger: Any) -> None:
+    """Writes the log of calls, and sends trees, where the environment asked for it."""
+    on_call = on_eviction = None
+    if driver.summon_log_monkey_king:
+        on_call = CallLog(lmk_handler, lmk_logger)
+    if driver.invite_jack:
+        on_eviction = jack.send
+    if on_call or on_eviction:
+        from . import _handlers
+
+        driver._native.follow(on_call=on_call, on_eviction=on_eviction)
+        _handlers.start()
+
+
 def read_environment(driver: HiQBase) -> None:
     """Settings that HiQ looks up at each call; here they count from the next enabling on."""
     chosen = driver.extra_metrics
@@ -70,9 +84,6 @@ def read_environment(driver: HiQBase) -> None:
 
 def tell_of_missing_parts() -> None:
     """HiQ's helpers that are asked for by the environment and are not in this build."""
-    for name, what in (("LMK", "the log of calls"), ("JACK", "the sending of trees")):
-        if get_env_bool(name):
-            say(f"{name}={os.environ[name]}: {what} is not in this build yet")
     kind = os.environ.get("TRACE_TYPE", "")
     if kind in ("oci-apm", "prometheus"):
         say(f"TRACE_TYPE={kind} is not in this build yet: trees are built, nothing is sent")

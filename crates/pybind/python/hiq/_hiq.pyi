@@ -39,6 +39,7 @@ __all__ = [
     "current_span",
     "current_trace_ids",
     "delete_type_attribute",
+    "evict_all",
     "detach",
     "extract",
     "flush",
@@ -49,6 +50,7 @@ __all__ = [
     "is_traced",
     "load_conf",
     "memory_spans",
+    "next_told",
     "original",
     "overhead_ns",
     "parse_conf",
@@ -65,10 +67,12 @@ __all__ = [
     "status_set",
     "subscribe",
     "suppress",
+    "tell",
     "trace",
     "traced",
     "unsubscribe",
     "version",
+    "wait_until_told",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -227,10 +231,25 @@ class Driver:
     def metrics(self) -> list[str]:
         """Names of the metrics, in order."""
     def add_metric(self, name: str, unit: str, kind: str, func: Callable[[], float]) -> None: ...
+    def follow(self, *, on_call: Callable[..., Any] | None = None, on_eviction: Callable[..., Any] | None = None) -> None:
+        """Who is told, by `next_told`, of the trees of finished calls and of keys that had to make room."""
+
     def overhead_ns(self) -> int:
         """Calibrated cost of a span times the spans, plus the measured cost of extra metrics and arguments."""
     def reset(self) -> None:
         """Forgets all fragments."""
+
+def tell(follower: Callable[..., Any], trees: list[Tree]) -> None:
+    """Lets `next_told` give these trees to this follower."""
+
+def next_told() -> tuple[Callable[..., Any], list[Tree]]:
+    """Waits for a finished call or an evicted key. Returns who is to be told of it, and its trees, one for each metric."""
+
+def wait_until_told(timeout_s: float) -> int:
+    """Waits until everything was taken by `next_told` and done with. Returns the spans that nobody was told of."""
+
+def evict_all() -> None:
+    """Tells of all keys that are held, as if they had to make room."""
 
 # --- HiQ trees ----------------------------------------------------------------------------------
 

@@ -5,30 +5,42 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, KeysView
-from typing import Any
+from collections.abc import Callable, Iterable, KeysView, Sequence
+from typing import Any, ClassVar
 
 from . import _driver, _hiq, hiq_utils
 from ._extras import COUNTERS, metrics_of_tables
 from ._rows import read_rows, rows_of_table
+from ._hiq import Tree as Tree
 from ._trees import DriverTrees
+from .constants import *  # noqa: F403 (programs find them here)
 from .constants import FORMAT_DATETIME, KEY_EXC_SUM, KEY_EXC_TRA, KEY_LATENCY, ExtraMetrics, OverHeadFormat
+from .hiq_utils import HiQIdGenerator as HiQIdGenerator
+from .hiq_utils import call_decorated as call_decorated
 from .hiq_utils import func_args_handler, get_global_hiq_status, get_tau_id
+from .hiq_utils import get_hiq_table as get_hiq_table
+from .jack import Jack
 from .memory import get_memory_mb
+from .memory import total_gpu_memory_mb as total_gpu_memory_mb
+from .monkeyking import LogMonkeyKing
+from .utils import is_hiqed as is_hiqed
 
-__all__ = ["HiQBase", "HiQException", "HiQLatency", "HiQMemory", "HiQSimple", "parse_lib"]
+__all__ = ["HiQBase", "HiQException", "HiQLatency", "HiQMemory", "HiQSimple", "Jack", "LogMonkeyKing", "parse_lib"]
 
 
 class HiQException(Exception):
     """Kept for programs that catch it; nothing here raises it."""
 
 
-class HiQBase:
+class HiQBase(LogMonkeyKing, Jack):
     """Traces the functions of a conf and holds their trees, one for each key (k0) and metric (k1).
 
     The constructor enables it. `custom` and `custom_disable` may be overridden to put wrappers made with `inserter`
     into the program by hand and to take them out again.
     """
+
+    # What a framework's driver traces beside what it is told to.
+    _framework_rows: ClassVar[Sequence[Sequence[str]]] = ()
 
     def __init__(
         self,
@@ -56,7 +68,7 @@ class HiQBase:
         if target_path and target_path not in sys.path:
             sys.path.append(target_path)
         self.init_time_us = time.time_ns() // 1000
-        extra_rows = [list(row) for row in extra_hiq_table]
+        extra_rows = [list(row) for row in (*extra_hiq_table, *self._framework_rows)]
         self._rows = _rows(hiq_table_or_path, extra_rows)
         self.hiq_quadruple = [row.as_list() for row in self._rows]
         self.get_tau_id = hiq_utils.HiQIdGenerator() if hiq_id_func is None else hiq_id_func
@@ -66,10 +78,12 @@ class HiQBase:
         self.check_oh_counter = 0
         self.enabled = False
         self.itree_tpl = ""
-        self.queue_lmk = None
         self._counted_before = {name: counter.value for name, counter in COUNTERS.items()}
         self.metric_funcs = [*metric_funcs, *self._counting_metrics(extra_rows)]
         self._native = _driver.native(self, verbose=bool(verbose), fast_fail=bool(fast_fail))
+        LogMonkeyKing.__init__(self, lmk_path, lmk_handler, lmk_logger)
+        Jack.__init__(self)
+        _driver.follow(self, lmk_handler, lmk_logger)
         self._trees = DriverTrees(self._native)
         self._overhead_ns_before_reset = 0
         self._inserted: list[_hiq.Traced] = []

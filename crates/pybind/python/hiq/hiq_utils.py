@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _hiq
+from .constants import *  # noqa: F403 (programs find them here)
 from .constants import TRACING_TYPE_HIQ, TRACING_TYPE_OTM
 from .utils import get_env_bool
 

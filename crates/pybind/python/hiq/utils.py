@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -284,15 +284,23 @@ def is_hiqed(fun: Callable[..., Any], fun_name: str) -> bool:
     return not plain and not text.startswith(("<built-in function", "<bound method"))
 
 
-def signature(obj: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+def signature(
+    obj: Callable[..., Any],
+    *,
+    follow_wrapped: bool = True,
+    globals: Mapping[str, Any] | None = None,
+    locals: Mapping[str, Any] | None = None,
+    eval_str: bool = False,
+) -> inspect.Signature:
     """Like `inspect.signature`; of a decorated method, that of the function within."""
     import inspect
 
+    more: Any = {"follow_wrapped": follow_wrapped, "globals": globals, "locals": locals, "eval_str": eval_str}
     if not inspect.ismethod(obj):
-        return inspect.Signature.from_callable(obj, follow_wrapped=follow_wrapped)
+        return inspect.Signature.from_callable(obj, **more)
     cells = [cell.cell_contents for cell in obj.__func__.__closure__ or ()]
     within = next((content for content in cells if inspect.isfunction(content)), inspect.unwrap(obj))
-    return inspect.Signature.from_callable(within, follow_wrapped=follow_wrapped)
+    return inspect.Signature.from_callable(within, **more)
 
 
 def parse_lambda(l: Callable[..., Any]) -> str | None:  # noqa: E741
