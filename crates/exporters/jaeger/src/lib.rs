@@ -62,7 +62,6 @@ mod payload;
 mod process;
 mod tags;
 mod udp;
-mod value;
 
 pub use config::{JaegerOptions, JaegerProtocol, JaegerSettings, JaegerTarget, VARIABLES};
 pub use encode_proto::JaegerProtoEncoder;

@@ -6,7 +6,7 @@ use hiq_core::span::Number;
 use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, VarintOrFixed64, Writer, varint_len};
 
 use crate::form::Any;
-use crate::value::json;
+use hiq_core::value::text::put_json;
 
 /// Fields.
 const KEY: u8 = 0x0a;
@@ -128,7 +128,7 @@ pub(super) fn any<'w>(
         Any::Bytes(value) => writer.put(([TYPE, IS_BINARY], bytes(BINARY, value))),
         Any::Json(value) => {
             let text = writer.open(STR, 100);
-            json(&mut writer, value);
+            put_json(&mut writer, value);
             writer.close(text);
         }
     }

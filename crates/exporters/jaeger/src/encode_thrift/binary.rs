@@ -12,7 +12,7 @@ use super::span::{Protocol, write_span};
 use crate::form::{Any, Form};
 use crate::payload::Parts;
 use crate::tags;
-use crate::value::json;
+use hiq_core::value::text::put_json;
 
 /// Types of fields.
 const BOOL: u8 = 2;
@@ -178,7 +178,7 @@ impl Form for Binary {
                 head(0, STRING, 3);
                 writer.put(length(0));
                 let start = writer.position();
-                json(&mut writer, value);
+                put_json(&mut writer, value);
                 writer.patch(start - 4, length(writer.position() - start));
             }
         }

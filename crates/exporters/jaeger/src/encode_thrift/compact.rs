@@ -13,7 +13,7 @@ use super::span::{Protocol, write_span};
 use crate::form::{Any, Form};
 use crate::payload::Parts;
 use crate::tags;
-use crate::value::json;
+use hiq_core::value::text::put_json;
 
 /// Types of fields, as they stand in the low half of a field's first byte.
 const TRUE: u8 = 1;
@@ -214,7 +214,7 @@ impl Form for Compact {
             Any::Json(value) => {
                 writer.put([field(2, 1, I32), 0]);
                 let length = writer.open(field(3, 2, BINARY), 100);
-                json(&mut writer, value);
+                put_json(&mut writer, value);
                 writer.close(length);
             }
         }
