@@ -185,7 +185,7 @@ fn a_name_that_nobody_knows_is_said() {
     run.begin();
     let line = run.first_line();
     let expected =
-        "hiq: jaeger exporter: 1 spans wait: udp://no-such-host.invalid:6831: the name is not";
+        "hiq: jaeger exporter: 1 span waits: udp://no-such-host.invalid:6831: the name is not";
     assert!(line.starts_with(expected), "{line}");
     assert_eq!(run.ended().dropped[DropReason::Shutdown], 1);
 }
