@@ -23,6 +23,7 @@ use crate::{block, state, step};
 mod jaeger;
 mod memory;
 mod registry;
+mod zipkin;
 
 pub(crate) use memory::object;
 
@@ -75,6 +76,16 @@ impl<'py> Arguments<'_, 'py> {
                 value
                     .extract()
                     .map_err(|_| wrong_type(key, &value, "a whole number"))
+            })
+            .transpose()
+    }
+
+    fn flag(&self, key: &str) -> PyResult<Option<bool>> {
+        self.get(key)?
+            .map(|value| {
+                value
+                    .extract()
+                    .map_err(|_| wrong_type(key, &value, "True or False"))
             })
             .transpose()
     }

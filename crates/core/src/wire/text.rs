@@ -101,6 +101,24 @@ impl<'a> Text<'a> {
     pub fn needs_escape(&self) -> bool {
         self.shape.needs_escape()
     }
+
+    /// Its last eight bytes, the first of them lowest, zeros behind those of a shorter text: a quick look at what it may be.
+    #[inline(always)]
+    pub fn tail(&self) -> u64 {
+        let len = self.len();
+        // SAFETY: the eight bytes begin inside the text or at its end, and `SLACK` readable bytes stand behind it.
+        let bytes = unsafe {
+            let start = self.prefixed.add(self.shape.prefix_len());
+            start
+                .add(len.saturating_sub(8))
+                .cast::<[u8; 8]>()
+                .read_unaligned()
+        };
+        let unused = 8 - len.min(8);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64")]
+        let mask = u64::MAX.unbounded_shr(unused as u32 * 8);
+        u64::from_le_bytes(bytes) & mask
+    }
 }
 
 impl fmt::Debug for Text<'_> {
@@ -489,6 +507,19 @@ mod tests {
         let place = buffer.push(&"y".repeat(300)).unwrap();
         assert_eq!(buffer.text(place).as_str(), "y".repeat(300));
         assert_eq!(buffer.capacity(), capacity);
+    }
+
+    #[test]
+    fn the_tail_is_the_last_eight_bytes_whatever_stands_behind_them() {
+        let mut buffer = TextBuf::new();
+        let texts = ["", "s", "tags", "eightbyt", "eightbytes", "aäöü€𝄞"];
+        let places = texts.map(|text| buffer.push(text).unwrap());
+        for (text, place) in texts.iter().zip(places) {
+            let start = text.len().saturating_sub(8);
+            let mut expected = [0; 8];
+            expected[..text.len() - start].copy_from_slice(&text.as_bytes()[start..]);
+            assert_eq!(buffer.text(place).tail().to_le_bytes(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ from .base import HiQLatency, HiQMemory, HiQSimple
 from .constants import *  # noqa: F403
 from .ddict import ddjson, ddlist, ddyaml
 from .distributed import HiQOpenTelemetryContext, OtmExporterType
-from .exporters import ConsoleExporter, FileExporter, JaegerExporter, OtlpExporter
+from .exporters import ConsoleExporter, FileExporter, JaegerExporter, OtlpExporter, ZipkinExporter
 from .hiq_utils import HiQStatusContext, get_global_hiq_status, set_global_hiq_status
 from .logs import install_log_ids, remove_log_ids
 from .memory import (
@@ -101,6 +101,7 @@ __all__ = [
     "SingletonMeta",
     "Span",
     "Tree",
+    "ZipkinExporter",
     "__version__",
     "attach",
     "bfloat16_supported",

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _hiq, tracing
 from .constants import TRACING_TYPE_OTM
-from .exporters import ConsoleExporter, Exporter, JaegerExporter, OtlpExporter
+from .exporters import ConsoleExporter, Exporter, JaegerExporter, OtlpExporter, ZipkinExporter
 
 __all__ = ["HiQOpenTelemetryContext", "OtmExporterType", "setup_jaeger", "setup_zipkin"]
 
@@ -35,7 +35,7 @@ class HiQOpenTelemetryContext:
 
     Without `exporter_type`, `OTEL_TRACES_EXPORTER` and `OTEL_EXPORTER_OTLP_PROTOCOL` decide, else it is
     `JAEGER_THRIFT`. The Jaeger members take `service_name`, `agent_host_name`, `agent_port`, `tracer_name`,
-    `collector_endpoint`; the OTLP members take
+    `collector_endpoint`; the Zipkin members what `setup_zipkin` takes; the OTLP members take
     `service_name`, `tracer_name`, `endpoint`, `headers`, `timeout` (seconds), `compression`, `certificate`,
     `client_certificate`, `client_key`; all take `traceparent`, the span under which the block's spans hang.
     """
@@ -97,7 +97,7 @@ def setup_jaeger(
 
 
 def setup_zipkin(
-    service_name: str = _DEFAULT_SERVICE,
+    service_name: str | None = None,
     tracer_name: str = _DEFAULT_TRACER,
     endpoint: str | None = None,
     local_node_ipv4: str | None = None,
@@ -106,8 +106,29 @@ def setup_zipkin(
     timeout: float | None = 5,
     exporter_type: OtmExporterType = OtmExporterType.ZIPKIN_JSON,
 ) -> Any:
-    """HiQ's set-up of the Zipkin exporters."""
-    raise _not_yet(exporter_type, "an OpenTelemetry Collector turns OTLP_HTTP_PROTOBUF into Zipkin")
+    """HiQ's set-up of the Zipkin exporters. `timeout` is in seconds; unless named, the service is `hiq_service`.
+
+    Without `endpoint`, `OTEL_EXPORTER_ZIPKIN_ENDPOINT` says where to, else it is http://localhost:9411/api/v2/spans.
+    """
+    os.environ["OTM_TRACER_NAME"] = tracer_name
+    if endpoint is None and not _variable("OTEL_EXPORTER_ZIPKIN_ENDPOINT") and _asks_for_apm():
+        tracing.say(
+            "APM_BASE_URL: OCI APM is not in this build yet; spans go to Zipkin at localhost:9411"
+            " (endpoint= or OTEL_EXPORTER_ZIPKIN_ENDPOINT names another address)"
+        )
+    exporter = ZipkinExporter(
+        endpoint,
+        format="proto" if exporter_type is OtmExporterType.ZIPKIN_PROTOBUF else "v2",
+        timeout_s=timeout,
+        local_ip=None if local_node_ipv4 is None else str(local_node_ipv4),
+        local_port=local_node_port,
+        max_tag_value_length=max_tag_value_length,
+    )
+    return exporter, service_name
+
+
+def _asks_for_apm() -> bool:
+    return bool(_variable("APM_BASE_URL") and _variable("APM_PUB_KEY"))
 
 
 # --- which exporter -------------------------------------------------------------------------------

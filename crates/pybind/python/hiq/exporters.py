@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ConsoleExporter", "Exporter", "FileExporter", "JaegerExporter", "OtlpExporter"]
+__all__ = ["ConsoleExporter", "Exporter", "FileExporter", "JaegerExporter", "OtlpExporter", "ZipkinExporter"]
 
 
 class Exporter:
@@ -95,6 +95,56 @@ class JaegerExporter(Exporter):
             password=password,
             timeout_s=timeout_s,
             max_packet_bytes=max_packet_bytes,
+        )
+
+
+class ZipkinExporter(Exporter):
+    """Sends to a Zipkin server, or to a Collector or Jaeger that takes Zipkin's formats.
+
+    `format` is `v2` (default, JSON), `v1` (JSON) or `proto`; `endpoint` (default http://localhost:9411) is used as it
+    is, with the format's path where it has none; `timeout_s` (10) covers an export with its retries; `compression` is
+    `gzip` or `none`; the certificates are paths of PEM files.
+
+    `local_ip` and `local_port` are where the service runs. Tags longer than `max_tag_value_length` characters are cut.
+    `annotations` says how events are written: `specification` (default, OpenTelemetry's) or `collector`, which a
+    Collector and Jaeger turn into events with attributes again. `resource_tags=False` leaves the resource's attributes
+    out of the spans. `v1_addresses=True` writes remote endpoints in v1 too; only a Zipkin server takes them.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        format: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        compression: str | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        local_ip: str | None = None,
+        local_port: int | None = None,
+        max_tag_value_length: int | None = None,
+        annotations: str | None = None,
+        resource_tags: bool | None = None,
+        v1_addresses: bool | None = None,
+    ) -> None:
+        super().__init__(
+            "zipkin",
+            endpoint=endpoint,
+            format=format,
+            headers=None if headers is None else dict(headers),
+            timeout_s=timeout_s,
+            compression=compression,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            local_ip=local_ip,
+            local_port=local_port,
+            max_tag_value_length=max_tag_value_length,
+            annotations=annotations,
+            resource_tags=resource_tags,
+            v1_addresses=v1_addresses,
         )
 
 

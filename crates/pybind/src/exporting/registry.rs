@@ -12,7 +12,7 @@ use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::{Arguments, jaeger, memory, wrong_type};
+use super::{Arguments, jaeger, memory, wrong_type, zipkin};
 use crate::module::errors;
 
 /// An exporter to be built on its worker's thread, in each process anew.
@@ -31,9 +31,10 @@ impl<F: Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync>
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Spec>;
 
-const EXPORTERS: [(&str, Read); 5] = [
+const EXPORTERS: [(&str, Read); 6] = [
     ("otlp", otlp),
     ("jaeger", jaeger::read),
+    ("zipkin", zipkin::read),
     ("file", file),
     ("console", console),
     ("memory", |_, _, _| {
@@ -87,7 +88,7 @@ pub(super) fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyR
         .map_err(|error| errors::config(&error))
 }
 
-fn headers(arguments: &Arguments<'_, '_>) -> PyResult<Option<Vec<(String, Secret)>>> {
+pub(super) fn headers(arguments: &Arguments<'_, '_>) -> PyResult<Option<Vec<(String, Secret)>>> {
     let Some(given) = arguments.get("headers")? else {
         return Ok(None);
     };

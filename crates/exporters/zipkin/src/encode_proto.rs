@@ -1,0 +1,264 @@
+//! Spans to `zipkin.proto3.ListOfSpans`, in one pass, straight from the trees.
+
+use std::net::IpAddr;
+
+use hiq_core::batch::{BatchCursor, TreeBatch};
+use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
+use hiq_core::span::{Kind, Number, NumberKind, Span};
+use hiq_core::time::duration_micros;
+use hiq_core::transport::Reply;
+use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, Writer, varint_len};
+
+use crate::endpoint::Endpoint;
+use crate::form::{Form, Pen, State};
+use crate::judge::judge;
+use crate::mapping::ZipkinMapping;
+use crate::tags::{Found, tags};
+use crate::value::{Scratch, annotation, not_finite};
+
+/// Zipkin in protobuf: `POST /api/v2/spans`, and what Kafka collectors take.
+///
+/// Keeps what it wrote for resources, scopes and sites, so one encoder should serve a connection for life.
+#[derive(Debug, Default)]
+pub struct ZipkinProtoEncoder {
+    state: State,
+}
+
+impl ZipkinProtoEncoder {
+    /// An encoder with the default mapping.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An encoder that maps as told.
+    pub fn with_mapping(mapping: ZipkinMapping) -> Self {
+        Self {
+            state: State::new(mapping),
+        }
+    }
+}
+
+impl Encoder<TreeBatch> for ZipkinProtoEncoder {
+    fn encoding(&self) -> Encoding {
+        Encoding::new("zipkin_proto", "application/x-protobuf")
+    }
+
+    fn encode(
+        &mut self,
+        cursor: &mut BatchCursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Encoded {
+        self.state.encode::<Proto>(cursor, limits, out)
+    }
+
+    fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
+        judge(reply)
+    }
+}
+
+/// Most spans are of this size, give or take: their length takes two bytes.
+const USUAL_SPAN_BYTES: usize = 500;
+
+/// Fields of `Span`, with their wire types.
+const REMOTE_ENDPOINT: u8 = 0x4a;
+const LOCAL_ENDPOINT: u8 = 0x42;
+const ANNOTATION: u8 = 0x52;
+const TAG: u8 = 0x5a;
+
+/// Fields of a tag, which is an entry of a map.
+const KEY: u8 = 0x0a;
+const VALUE: u8 = 0x12;
+
+/// `ListOfSpans`.
+#[derive(Debug)]
+struct Proto;
+
+impl Form for Proto {
+    const LIST: [&'static [u8]; 3] = [b"", b"", b""];
+    const TAGS: &'static [u8] = b"";
+    const FIRST: u8 = 0;
+    const TAGS_END: &'static [u8] = b"";
+
+    #[inline(always)]
+    fn span<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
+        let mut found = Found::default();
+        let length = writer.open(0x0a, USUAL_SPAN_BYTES);
+        writer = identity(writer, span);
+        writer.put(&pen.constants.local[..]);
+        writer = tags::<Self>(writer, pen, span, &mut found);
+        if let Some(remote) = found.remote.endpoint() {
+            endpoint(&mut writer, REMOTE_ENDPOINT, &remote);
+        }
+        if span.events().len() > 0 {
+            writer = annotations(writer, pen, span);
+        }
+        if found.debug {
+            writer.put([0x60, 1]);
+        }
+        if found.shared {
+            writer.put([0x68, 1]);
+        }
+        writer.close(length);
+        writer
+    }
+
+    fn local(local: &Endpoint<'_>, _scratch: &mut Scratch, out: &mut Vec<u8>) {
+        endpoint(&mut Writer::new(out), LOCAL_ENDPOINT, local);
+    }
+
+    #[inline(always)]
+    fn text<'w>(
+        writer: Writer<'w>,
+        _local: &[u8],
+        _separator: u8,
+        key: Text<'_>,
+        value: Text<'_>,
+    ) -> Writer<'w> {
+        tag(writer, key, value.prefixed_len(), Prefixed(value))
+    }
+
+    #[inline(always)]
+    fn number<'w>(
+        writer: Writer<'w>,
+        _local: &[u8],
+        _separator: u8,
+        key: Text<'_>,
+        value: Number,
+    ) -> Writer<'w> {
+        match value.kind() {
+            NumberKind::Int => {
+                let mut digits = itoa::Buffer::new();
+                short_tag(writer, key, digits.format(value.bits().cast_signed()))
+            }
+            NumberKind::Bool if value.bits() != 0 => short_tag(writer, key, "true"),
+            NumberKind::Bool => short_tag(writer, key, "false"),
+            NumberKind::F64 => double_tag(writer, key, f64::from_bits(value.bits())),
+        }
+    }
+
+    #[inline(never)]
+    fn plain<'w>(
+        mut writer: Writer<'w>,
+        _local: &[u8],
+        _separator: u8,
+        key: &str,
+        value: &str,
+    ) -> Writer<'w> {
+        let (key, value) = (key.as_bytes(), value.as_bytes());
+        let length = 2 + prefixed_len(key) + prefixed_len(value);
+        let head = (
+            TAG,
+            Varint(length as u64),
+            KEY,
+            Varint(key.len() as u64),
+            key,
+        );
+        writer.put((head, VALUE, Varint(value.len() as u64), value));
+        writer
+    }
+
+    #[inline(always)]
+    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8], _separator: u8) -> Writer<'w> {
+        writer.put(b"\x5a\x15\x0a\x09span.kind\x12\x08internal");
+        writer
+    }
+}
+
+fn prefixed_len(bytes: &[u8]) -> usize {
+    varint_len(bytes.len() as u64) + bytes.len()
+}
+
+/// Fields 1 to 7.
+#[inline(always)]
+fn identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
+    writer.put(([0x0a, 16], span.trace_id().0));
+    if let Some(parent) = span.parent_id().filter(|parent| parent.is_valid()) {
+        writer.put(([0x12, 8], parent.to_bytes()));
+    }
+    writer.put(([0x1a, 8], span.id().to_bytes()));
+    let kind = match span.kind() {
+        Kind::Client => 1,
+        Kind::Server => 2,
+        Kind::Producer => 3,
+        Kind::Consumer => 4,
+        Kind::Internal | Kind::Unspecified => 0,
+    };
+    let name = span.name();
+    let start = span.start().micros();
+    let duration = duration_micros(span.duration_nanos());
+    writer.put((
+        (kind != 0).then_some([0x20, kind]),
+        (!name.is_empty()).then_some((0x2a, Prefixed(name))),
+        (start != 0).then_some((0x31, Fixed64(start))),
+        (0x38, Varint(duration)),
+    ));
+    writer
+}
+
+/// A tag whose value takes `value_bytes` with its length.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the length is below 128")]
+fn tag<'w>(
+    mut writer: Writer<'w>,
+    key: Text<'_>,
+    value_bytes: usize,
+    value: impl Piece,
+) -> Writer<'w> {
+    let length = 2 + key.prefixed_len() + value_bytes;
+    if length < 128 {
+        writer.put((TAG, length as u8, KEY, Prefixed(key), VALUE, value));
+    } else {
+        writer.put((TAG, Varint(length as u64), KEY, Prefixed(key), VALUE, value));
+    }
+    writer
+}
+
+/// A tag whose value is a few digits or letters.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the text is short")]
+fn short_tag<'w>(writer: Writer<'w>, key: Text<'_>, value: &str) -> Writer<'w> {
+    let value = (value.len() as u8, value.as_bytes());
+    tag(writer, key, 1 + value.1.len(), value)
+}
+
+#[inline(never)]
+fn double_tag<'w>(writer: Writer<'w>, key: Text<'_>, value: f64) -> Writer<'w> {
+    if value.is_finite() {
+        let mut digits = zmij::Buffer::new();
+        return short_tag(writer, key, digits.format_finite(value));
+    }
+    short_tag(writer, key, not_finite(value))
+}
+
+fn endpoint(writer: &mut Writer<'_>, field: u8, endpoint: &Endpoint<'_>) {
+    let length = writer.open(field, 0);
+    let service = endpoint.service.as_bytes();
+    if !service.is_empty() {
+        writer.put((0x0a, Varint(service.len() as u64), service));
+    }
+    match endpoint.ip {
+        Some(IpAddr::V4(ip)) => writer.put(([0x12, 4], ip.octets())),
+        Some(IpAddr::V6(ip)) => writer.put(([0x1a, 16], ip.octets())),
+        None => {}
+    }
+    if let Some(port) = endpoint.port {
+        writer.put((0x20, Varint(port.into())));
+    }
+    writer.close(length);
+}
+
+#[inline(never)]
+fn annotations<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
+    for event in span.events() {
+        let words = annotation(&event, pen.mapping.annotations, |_| false, pen.scratch);
+        let words = words.as_bytes();
+        let time = event.time().micros();
+        let time = (time != 0).then_some((0x09, Fixed64(time)));
+        let time_bytes = if time.is_some() { 9 } else { 0 };
+        let length = time_bytes + 1 + prefixed_len(words);
+        let head = (ANNOTATION, Varint(length as u64), time);
+        writer.put((head, 0x12, Varint(words.len() as u64), words));
+    }
+    writer
+}
