@@ -32,6 +32,7 @@ pub mod sample;
 pub mod span;
 pub mod spool;
 pub mod status;
+pub mod thread;
 pub mod time;
 pub mod transport;
 pub mod tree;

@@ -10,6 +10,7 @@ use crate::id::{SpanId, TraceId};
 use crate::intern::{SiteId, Symbol};
 use crate::resource::{Resource, Scope};
 use crate::span::{Dropped, Kind, Span, Status};
+use crate::thread::Thread;
 use crate::time::TickScale;
 use crate::value::{Value, ValueRef};
 use crate::wire::{Text, TextAt, TextBuf};
@@ -35,6 +36,9 @@ pub struct SpanTree {
     pub(crate) trace_state: Symbol,
     pub(crate) resource: Arc<Resource>,
     pub(crate) scope: Arc<Scope>,
+    pub(crate) thread: Thread,
+    /// Of a fragment that left an open tree, the root that stayed there; else invalid.
+    pub(crate) root: SpanId,
     pub(crate) scale: TickScale,
     pub(crate) nodes: Vec<Node>,
     pub(crate) attributes: Grouped<Entry>,
@@ -67,6 +71,19 @@ impl SpanTree {
     /// The library that recorded its spans, where a span does not say otherwise.
     pub fn scope(&self) -> &Arc<Scope> {
         &self.scope
+    }
+
+    /// The thread that recorded it, as far as that is known.
+    pub fn thread(&self) -> Thread {
+        self.thread
+    }
+
+    /// The root's id: that of the first span, or, of a fragment that left an open tree, of the root that stayed there.
+    pub fn root_id(&self) -> SpanId {
+        if self.root.is_valid() {
+            return self.root;
+        }
+        self.nodes.first().map_or(SpanId::INVALID, |node| node.id)
     }
 
     /// True when some spans name a scope of their own.

@@ -342,6 +342,23 @@ fn current_trace_ids(py: Python<'_>) -> PyResult<Option<Bound<'_, PyTuple>>> {
     .transpose()
 }
 
+/// What `threading` calls this thread; nothing for one that it has not met. Runs no Python code.
+pub(crate) fn thread_name() -> Option<String> {
+    // SAFETY: called with the GIL held, as all recording is.
+    let py = unsafe { Python::assume_attached() };
+    let modules = py.import("sys").ok()?.getattr("modules").ok()?;
+    let threading = modules
+        .cast::<PyDict>()
+        .ok()?
+        .get_item("threading")
+        .ok()??;
+    let threads = threading.getattr("_active").ok()?;
+    // SAFETY: no arguments, and cannot fail.
+    let ident = unsafe { ffi::PyThread_get_thread_ident() };
+    let thread = threads.cast::<PyDict>().ok()?.get_item(ident).ok()??;
+    thread.getattr("_name").ok()?.extract().ok()
+}
+
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     make_variable();
     module.add_class::<PyContext>()?;

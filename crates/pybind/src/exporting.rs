@@ -20,6 +20,7 @@ use crate::module::errors;
 use crate::runtime::{self, ResourceSource, Runtime};
 use crate::{block, state, step};
 
+mod chrome;
 mod jaeger;
 mod memory;
 mod registry;

@@ -14,6 +14,7 @@ use hiq_core::context::{Context, SAMPLED};
 use hiq_core::fork;
 use hiq_core::id::{SpanId, TraceId, reseed_thread};
 use hiq_core::record::OpenTree;
+use hiq_core::thread::Thread;
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, SpanTree, TreeBuilder, TreeStart};
 use pyo3::ffi;
@@ -95,6 +96,9 @@ impl ThreadState {
         self.registered = true;
         THREADS.lock().push(ptr::from_mut(self) as usize);
         AT_THREAD_EXIT.with(|_| ());
+        if let Some(name) = context::thread_name() {
+            Thread::name_current(&name);
+        }
     }
 
     /// False when the next call may not simply be recorded in the open tree.
@@ -284,6 +288,7 @@ fn open_tree(
         Arc::clone(&runtime.scope),
     );
     start.trace_flags = if sampled { SAMPLED } else { 0 };
+    start.thread = Thread::current();
     start.scale = Clock::scale_at(root.tick);
     if let Some(parent) = parent {
         start.parent = parent.span_id;

@@ -32,6 +32,7 @@ use crate::pool;
 use crate::resource::Scope;
 use crate::sample::KeepRules;
 use crate::span::{Kind, Status};
+use crate::thread;
 use crate::time::Clock;
 use crate::tree::{Role, SpanLimits, SpanTree, TreeBuilder, TreeStart};
 use crate::value::{Value, ValueRef};
@@ -283,6 +284,7 @@ impl Inner {
             Arc::clone(&self.scope),
         );
         start.trace_flags = if sampled { SAMPLED } else { 0 };
+        start.thread = thread::Thread::current();
         start.scale = Clock::scale_at(tick);
         if let Some(parent) = parent {
             start.parent = parent.span_id;

@@ -11,6 +11,7 @@ use crate::id::{SpanId, SpanIds, TraceId};
 use crate::intern::{SiteId, Symbol, symbol};
 use crate::resource::{Resource, Scope};
 use crate::span::{Dropped, Kind, Status};
+use crate::thread::Thread;
 use crate::time::TickScale;
 use crate::value::{Value, ValueRef};
 use crate::wire::TextBuf;
@@ -33,6 +34,8 @@ pub struct TreeStart {
     pub resource: Arc<Resource>,
     /// The library that records them.
     pub scope: Arc<Scope>,
+    /// The thread that records them.
+    pub thread: Thread,
     /// What its ticks mean.
     pub scale: TickScale,
 }
@@ -48,6 +51,7 @@ impl TreeStart {
             trace_state: String::new(),
             resource,
             scope,
+            thread: Thread::UNKNOWN,
             scale: TickScale::UNIX_NANOS,
         }
     }
@@ -161,6 +165,8 @@ impl TreeBuilder {
         used.trace_flags = start.trace_flags;
         used.resource = start.resource;
         used.scope = start.scope;
+        used.thread = start.thread;
+        used.root = SpanId::INVALID;
         used.scale = start.scale;
         let mut builder = Self {
             tree: used,
@@ -652,6 +658,8 @@ impl SpanTree {
             trace_state: Symbol::EMPTY,
             resource: Arc::default(),
             scope: Arc::default(),
+            thread: Thread::UNKNOWN,
+            root: SpanId::INVALID,
             scale: TickScale::UNIX_NANOS,
             nodes: Vec::new(),
             attributes: Grouped::default(),

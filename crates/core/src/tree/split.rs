@@ -109,6 +109,8 @@ impl SpanTree {
         rest.trace_flags = self.trace_flags;
         rest.resource = Arc::clone(&self.resource);
         rest.scope = Arc::clone(&self.scope);
+        rest.thread = self.thread;
+        rest.root = self.root_id();
         rest.scale = self.scale;
         for place in &self.local_symbols {
             rest.local_symbols
@@ -211,6 +213,7 @@ impl SpanTree {
             .find_map(|node| outer(node.parent))
             .unwrap_or(self.parent);
         self.parent_is_remote = false;
+        self.root = self.root_id();
         let mut kept = 0;
         for index in 0..self.nodes.len() {
             let mut node = self.nodes[index];

@@ -31,7 +31,7 @@ from .base import HiQLatency, HiQMemory, HiQSimple
 from .constants import *  # noqa: F403
 from .ddict import ddjson, ddlist, ddyaml
 from .distributed import HiQOpenTelemetryContext, OtmExporterType
-from .exporters import ConsoleExporter, FileExporter, JaegerExporter, OtlpExporter, ZipkinExporter
+from .exporters import ChromeExporter, ConsoleExporter, FileExporter, JaegerExporter, OtlpExporter, ZipkinExporter
 from .hiq_utils import HiQStatusContext, get_global_hiq_status, set_global_hiq_status
 from .logs import install_log_ids, remove_log_ids
 from .memory import (
@@ -83,6 +83,7 @@ from .utils import (
 
 __all__ = [
     "ConfigError",
+    "ChromeExporter",
     "ConsoleExporter",
     "Context",
     "ExportError",

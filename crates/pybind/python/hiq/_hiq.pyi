@@ -231,7 +231,9 @@ class Driver:
     def metrics(self) -> list[str]:
         """Names of the metrics, in order."""
     def add_metric(self, name: str, unit: str, kind: str, func: Callable[[], float]) -> None: ...
-    def follow(self, *, on_call: Callable[..., Any] | None = None, on_eviction: Callable[..., Any] | None = None) -> None:
+    def follow(
+        self, *, on_call: Callable[..., Any] | None = None, on_eviction: Callable[..., Any] | None = None
+    ) -> None:
         """Who is told, by `next_told`, of the trees of finished calls and of keys that had to make room."""
 
     def overhead_ns(self) -> int:
@@ -471,7 +473,7 @@ def init(settings: Mapping[str, Any]) -> list[str]:
     """Builds the pipeline of this process. Returns warnings about environment variables. A second call with equal settings
     does nothing, with others it raises ConfigError. Keys (all optional): `service_name`, `resource` (dict), `exporters` (list of
     dicts: {"type": "otlp", "protocol": "http/protobuf"|"http/json", "endpoint", "headers", "timeout_s", "compression", "certificate",
-    "client_certificate", "client_key"}, {"type": "file", "path"}, {"type": "memory"}, {"type": "console"}), `sampler`, `sampler_arg`, `traceparent`,
+    "client_certificate", "client_key"}, {"type": "file", "path"}, {"type": "chrome", "path", "format": "chrome"|"perfetto"}, {"type": "memory"}, {"type": "console"}), `sampler`, `sampler_arg`, `traceparent`,
     `schedule_delay_s`, `max_queue_spans`, `max_batch_spans`, `keep_errors`, `keep_slower_than_s`, `log_level`. What is missing comes from
     the environment, then from the defaults."""
 

@@ -51,7 +51,7 @@ def _page(title: str, body: str) -> str:
 
 
 def _row(key: Any, span: float, start: float, end: float) -> str:
-    link = f"<a href=\"latency/{quote(str(key), safe='')}\">🌲 {escape(str(key))}</a>"
+    link = f'<a href="latency/{quote(str(key), safe="")}">🌲 {escape(str(key))}</a>'
     cells = "".join(f"<td class=number>{value}" for value in (span, ts_to_dt(start), ts_to_dt(end)))
     return f"<tr><td>{link}{cells}"
 

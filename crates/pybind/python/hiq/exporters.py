@@ -6,7 +6,15 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ConsoleExporter", "Exporter", "FileExporter", "JaegerExporter", "OtlpExporter", "ZipkinExporter"]
+__all__ = [
+    "ChromeExporter",
+    "ConsoleExporter",
+    "Exporter",
+    "FileExporter",
+    "JaegerExporter",
+    "OtlpExporter",
+    "ZipkinExporter",
+]
 
 
 class Exporter:
@@ -153,6 +161,19 @@ class FileExporter(Exporter):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__("file", path=os.fspath(path))
+
+
+class ChromeExporter(Exporter):
+    """Writes a trace file that Perfetto's viewer (ui.perfetto.dev), vizviewer and chrome://tracing open.
+
+    The name says the format: `.pftrace`, `.perfetto-trace` and `.pb` are Perfetto's protobuf, everything else Chrome's
+    Trace Event JSON; `.gz` behind either compresses. `format` (`chrome` or `perfetto`) overrides that. Without a path it is
+    HIQ_CHROME_FILE, else hiq-trace.json.gz. The file is whole at every moment. A file that hiq wrote is continued, also by
+    several processes; any other is left alone.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, format: str | None = None) -> None:
+        super().__init__("chrome", path=None if path is None else os.path.abspath(path), format=format)
 
 
 class ConsoleExporter(Exporter):

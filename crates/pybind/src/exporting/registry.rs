@@ -12,7 +12,7 @@ use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::{Arguments, jaeger, memory, wrong_type, zipkin};
+use super::{Arguments, chrome, jaeger, memory, wrong_type, zipkin};
 use crate::module::errors;
 
 /// An exporter to be built on its worker's thread, in each process anew.
@@ -31,10 +31,11 @@ impl<F: Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync>
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Spec>;
 
-const EXPORTERS: [(&str, Read); 6] = [
+const EXPORTERS: [(&str, Read); 7] = [
     ("otlp", otlp),
     ("jaeger", jaeger::read),
     ("zipkin", zipkin::read),
+    ("chrome", chrome::read),
     ("file", file),
     ("console", console),
     ("memory", |_, _, _| {

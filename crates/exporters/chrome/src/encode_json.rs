@@ -1,0 +1,171 @@
+//! Spans to Chrome's Trace Event JSON, in one pass, straight from the trees.
+
+use std::ptr;
+
+use hiq_core::batch::{BatchCursor, TreeBatch};
+use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Page, Verdict, fill};
+use hiq_core::span::Span;
+use hiq_core::time::UnixNanos;
+use hiq_core::transport::Reply;
+use hiq_core::tree::SpanTree;
+use hiq_core::wire::Writer;
+
+use crate::frame::{CHROME_TAIL, chrome_head, default_base};
+use crate::judge::judge;
+use crate::stage::Stage;
+
+mod event;
+mod span;
+
+use event::{Place, announce_process, announce_track};
+use span::write_span;
+
+/// Chrome's Trace Event JSON: for Perfetto's viewer, vizviewer and `chrome://tracing`.
+///
+/// A payload is a whole document, `{"traceEvents": [...]}`, an event a line, that says itself which processes and threads it
+/// speaks of. Times are microseconds with three decimals since a base that the document names
+/// (`baseTimeNanoseconds`): a double, which viewers read numbers into, does not hold today's Unix time to the nanosecond.
+#[derive(Debug, Default)]
+pub struct ChromeEncoder {
+    stage: Stage,
+    base: Option<UnixNanos>,
+    /// Events alone, for a file that has its head already.
+    is_bare: bool,
+}
+
+impl ChromeEncoder {
+    /// An encoder whose base lies 45 days before the first span that it meets.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts times from `base`. Spans from before it have negative times, which viewers leave out; up to 104 days after it
+    /// they read times exactly.
+    #[must_use]
+    pub fn with_base(mut self, base: UnixNanos) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// Writes events alone, behind a head that names `base`.
+    pub(crate) fn bare(base: UnixNanos) -> Self {
+        Self {
+            is_bare: true,
+            ..Self::new().with_base(base)
+        }
+    }
+}
+
+impl Encoder<TreeBatch> for ChromeEncoder {
+    fn encoding(&self) -> Encoding {
+        Encoding::new("chrome_json", "application/json")
+    }
+
+    fn encode(
+        &mut self,
+        cursor: &mut BatchCursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Encoded {
+        let Some(first) = cursor.peek() else {
+            return Encoded::default();
+        };
+        let base = *self.base.get_or_insert_with(|| default_base(first.start()));
+        self.stage.begin_payload();
+        fill(cursor, limits, &mut Document::new(self, base, out))
+    }
+
+    fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
+        judge(reply)
+    }
+}
+
+/// One document that is being written.
+#[derive(Debug)]
+struct Document<'a, 'e> {
+    out: &'e mut Vec<u8>,
+    stage: &'e mut Stage,
+    base: UnixNanos,
+    is_bare: bool,
+    start: usize,
+    /// The tree of the last span, and its first span in this document.
+    tree: Option<&'a SpanTree>,
+    first_of_tree: u32,
+    /// Where the last span began.
+    before: usize,
+}
+
+impl<'a> Page<'a> for Document<'a, '_> {
+    fn push(&mut self, span: Span<'a>) -> bool {
+        self.before = self.out.len();
+        if self.out.len() == self.start && !self.is_bare {
+            chrome_head(self.base, self.out);
+        }
+        let tree = span.tree();
+        if !self.tree.is_some_and(|last| ptr::eq(last, tree)) {
+            self.stage.enter(tree);
+            self.tree = Some(tree);
+            self.first_of_tree = span.index();
+        }
+        let lane = self.stage.lane(span.index());
+        self.announce(lane);
+        let track = self.stage.track(lane);
+        let place = Place {
+            pid: self.stage.process().pid,
+            tid: track.tid,
+            base: self.base,
+        };
+        let parent = span
+            .parent_index()
+            .filter(|parent| *parent >= self.first_of_tree);
+        let is_inside = parent.is_some_and(|parent| self.stage.lane(parent) == lane);
+        write_span(&mut Writer::new(self.out), span, place, is_inside);
+        true
+    }
+
+    fn fits(&self, max_bytes: usize) -> bool {
+        let tail = if self.is_bare { 0 } else { CHROME_TAIL.len() };
+        self.out.len() - self.start + tail <= max_bytes
+    }
+
+    fn pop(&mut self) {
+        self.out.truncate(self.before);
+        self.tree = None;
+        // What was announced together with the span has gone with it.
+        self.stage.begin_payload();
+    }
+
+    fn finish(&mut self) {
+        // Each event ends in a comma and a line end.
+        self.out.truncate(self.out.len() - 2);
+        if !self.is_bare {
+            self.out.extend_from_slice(CHROME_TAIL);
+        }
+    }
+}
+
+impl<'e> Document<'_, 'e> {
+    fn new(encoder: &'e mut ChromeEncoder, base: UnixNanos, out: &'e mut Vec<u8>) -> Self {
+        let start = out.len();
+        Self {
+            out,
+            stage: &mut encoder.stage,
+            base,
+            is_bare: encoder.is_bare,
+            start,
+            tree: None,
+            first_of_tree: 0,
+            before: start,
+        }
+    }
+
+    fn announce(&mut self, lane: usize) {
+        if self.stage.process_is_new() {
+            announce_process(&mut Writer::new(self.out), self.stage.process());
+        }
+        if self.stage.track_is_new(lane) {
+            let pid = self.stage.process().pid;
+            announce_track(&mut Writer::new(self.out), pid, self.stage.track(lane));
+        }
+    }
+}
