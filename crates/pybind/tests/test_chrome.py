@@ -13,6 +13,7 @@ from typing import Any
 
 import hiq
 import pytest
+from conftest import PACKAGE_FOLDER
 
 PROGRAM = """
     import json, os, sys, threading
@@ -53,7 +54,11 @@ def run(folder: Path, arguments: str, **environment: str) -> list[list[Any]]:
     """Runs the program; returns what its two processes noted, each line once."""
     (folder / "program.py").write_text(textwrap.dedent(PROGRAM).replace("{arguments}", arguments))
     subprocess.run(
-        [sys.executable, "program.py"], cwd=folder, env={**os.environ, **environment}, check=True, timeout=60
+        [sys.executable, "program.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": PACKAGE_FOLDER, **environment},
+        check=True,
+        timeout=60,
     )
     lines = [line for path in folder.glob("log.*") for line in json.loads(path.read_text())]
     return sorted(map(list, {tuple(line) for line in lines}))
@@ -94,7 +99,8 @@ def test_perfetto_by_name_and_by_argument(tmp_path: Path) -> None:
         assert hiq.stats()["chrome"]["offered"] == 1
         hiq.shutdown()
         written = (tmp_path / name).read_bytes()
-        assert written.startswith(b"\n") and b"a span of this test" in written
+        assert written.startswith(b"\n")
+        assert b"a span of this test" in written
 
 
 def test_settings_that_cannot_work_are_said_at_once(tmp_path: Path) -> None:

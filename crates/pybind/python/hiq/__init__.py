@@ -82,8 +82,8 @@ from .utils import (
 )
 
 __all__ = [
-    "ConfigError",
     "ChromeExporter",
+    "ConfigError",
     "ConsoleExporter",
     "Context",
     "ExportError",

@@ -167,9 +167,9 @@ class ChromeExporter(Exporter):
     """Writes a trace file that Perfetto's viewer (ui.perfetto.dev), vizviewer and chrome://tracing open.
 
     The name says the format: `.pftrace`, `.perfetto-trace` and `.pb` are Perfetto's protobuf, everything else Chrome's
-    Trace Event JSON; `.gz` behind either compresses. `format` (`chrome` or `perfetto`) overrides that. Without a path it is
-    HIQ_CHROME_FILE, else hiq-trace.json.gz. The file is whole at every moment. A file that hiq wrote is continued, also by
-    several processes; any other is left alone.
+    Trace Event JSON; `.gz` behind either compresses. `format` (`chrome` or `perfetto`) overrides that. Without a path
+    it is HIQ_CHROME_FILE, else hiq-trace.json.gz. The file is whole at every moment. A file that hiq wrote is
+    continued, also by several processes; any other is left alone.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, format: str | None = None) -> None:
