@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hiq_servers.server import Server, http_answer
+from hiq_servers.server import JAEGER_PORTS, Server, http_answer
 from hiq_servers.spans import Span, spans_in
 
 
 class Collector(Server):
     name = "collector"
-    port_names = ("health", "otlp_grpc", "otlp_http")
+    port_names = ("health", "otlp_grpc", "otlp_http", *JAEGER_PORTS)
 
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
@@ -29,13 +29,19 @@ receivers:
     protocols:
       grpc: {{endpoint: "{self.address("otlp_grpc")}"}}
       http: {{endpoint: "{self.address("otlp_http")}"}}
+  jaeger:
+    protocols:
+      grpc: {{endpoint: "{self.address("jaeger_grpc")}"}}
+      thrift_http: {{endpoint: "{self.address("jaeger_http")}"}}
+      thrift_compact: {{endpoint: "{self.address("jaeger_compact")}"}}
+      thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
 exporters:
   file: {{path: {output}, format: json, flush_interval: 50ms}}
 service:
   extensions: [healthcheckv2]
   telemetry: {{metrics: {{level: none}}}}
   pipelines:
-    traces: {{receivers: [otlp], exporters: [file]}}
+    traces: {{receivers: [otlp, jaeger], exporters: [file]}}
 """
 
     def command(self, binary: Path, config: Path) -> list[str]:

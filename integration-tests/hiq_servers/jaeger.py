@@ -9,7 +9,7 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from hiq_servers.server import Server, ServerError, http_answer
+from hiq_servers.server import JAEGER_PORTS, Server, ServerError, http_answer
 from hiq_servers.spans import Span, spans_in
 
 MAX_TRACES = 100_000
@@ -23,7 +23,7 @@ _ORIGINAL_END = re.compile(
 
 class Jaeger(Server):
     name = "jaeger"
-    port_names = ("health", "query_http", "query_grpc", "otlp_grpc", "otlp_http")
+    port_names = ("health", "query_http", "query_grpc", "otlp_grpc", "otlp_http", *JAEGER_PORTS)
 
     def config(self) -> str:
         return f"""\
@@ -40,13 +40,19 @@ receivers:
     protocols:
       grpc: {{endpoint: "{self.address("otlp_grpc")}"}}
       http: {{endpoint: "{self.address("otlp_http")}"}}
+  jaeger:
+    protocols:
+      grpc: {{endpoint: "{self.address("jaeger_grpc")}"}}
+      thrift_http: {{endpoint: "{self.address("jaeger_http")}"}}
+      thrift_compact: {{endpoint: "{self.address("jaeger_compact")}"}}
+      thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
 exporters:
   jaeger_storage_exporter: {{trace_storage: memory}}
 service:
   extensions: [healthcheckv2, jaeger_storage, jaeger_query]
   telemetry: {{metrics: {{level: none}}}}
   pipelines:
-    traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}
+    traces: {{receivers: [otlp, jaeger], exporters: [jaeger_storage_exporter]}}
 """
 
     def command(self, binary: Path, config: Path) -> list[str]:

@@ -23,6 +23,8 @@ STOP_SECONDS = 10.0
 READ_BACK_SECONDS = 20.0
 REQUEST_SECONDS = 10.0
 START_ATTEMPTS = 3
+JAEGER_PORTS = ("jaeger_grpc", "jaeger_http", "jaeger_compact", "jaeger_binary")
+"""Of the receiver for Jaeger's own formats; the last two are UDP."""
 
 
 class ServerError(Exception):
@@ -175,12 +177,17 @@ class Server(abc.ABC):
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that are free now, all different, by letting the kernel choose them."""
+    """Returns ports that are free now, for TCP and UDP, by letting the kernel choose them."""
+    ports: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            tcp = held.enter_context(socket.socket())
+            tcp.bind(("127.0.0.1", 0))
+            udp = held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            with contextlib.suppress(OSError):
+                udp.bind(tcp.getsockname())
+                ports.append(tcp.getsockname()[1])
+    return ports
 
 
 def http_answer(url: str) -> tuple[int, bytes] | None:

@@ -93,9 +93,9 @@ pub struct JaegerOptions {
     pub endpoint: Option<String>,
     /// How long an export may take with all its attempts; zero: no limit.
     pub timeout: Option<Duration>,
-    /// User of basic authorization over HTTP.
+    /// User of basic authorization, over HTTP and gRPC.
     pub user: Option<String>,
-    /// Password of basic authorization over HTTP.
+    /// Password of basic authorization, over HTTP and gRPC.
     pub password: Option<Secret>,
     /// Bytes of a UDP packet.
     pub max_packet_bytes: Option<usize>,
@@ -111,7 +111,7 @@ pub struct JaegerSettings {
     pub target: JaegerTarget,
     /// How long an export may take with all its attempts; 10 s unless said otherwise, `None`: no limit.
     pub timeout: Option<Duration>,
-    /// User and password of basic authorization over HTTP.
+    /// User and password of basic authorization, over HTTP and gRPC.
     pub credentials: Option<(String, Secret)>,
     /// Bytes of a UDP packet; [`MAX_PACKET_BYTES`] unless said otherwise.
     pub max_packet_bytes: usize,
@@ -169,8 +169,12 @@ pub const VARIABLES: &[Variable] = &[
         "10000",
         "milliseconds of an export with all its attempts; 0: no limit",
     ),
-    Variable::new("OTEL_EXPORTER_JAEGER_USER", "", "user over HTTP"),
-    Variable::secret("OTEL_EXPORTER_JAEGER_PASSWORD", "", "password over HTTP"),
+    Variable::new("OTEL_EXPORTER_JAEGER_USER", "", "user, over HTTP and gRPC"),
+    Variable::secret(
+        "OTEL_EXPORTER_JAEGER_PASSWORD",
+        "",
+        "password, over HTTP and gRPC",
+    ),
     Variable::new(
         "JAEGER_AGENT_HOST",
         "",

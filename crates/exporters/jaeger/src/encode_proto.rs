@@ -6,6 +6,7 @@ use hiq_core::transport::Reply;
 
 use crate::judge::judge;
 use crate::payload::State;
+use crate::process::Names;
 
 mod attribute;
 mod request;
@@ -27,6 +28,12 @@ impl JaegerProtoEncoder {
     pub fn new() -> Self {
         Self {
             state: State::new(true),
+        }
+    }
+
+    pub(crate) fn with_names(names: Names) -> Self {
+        Self {
+            state: State::new(true).with_names(names),
         }
     }
 }

@@ -3,18 +3,25 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hiq_core::batch::TreeBatch;
-use hiq_core::config::{ConfigError, PipelineSettings, ProxySettings, Secret, SpoolSettings};
+use hiq_core::config::{
+    ConfigError, Endpoint, PipelineSettings, ProxySettings, Secret, SpoolSettings,
+};
 use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
 use hiq_core::encode::Encoder;
 use hiq_core::export::Exporter;
 use hiq_core::spool::{Spool, SpoolLimits};
 use hiq_core::transport::Transport;
+use hiq_grpc::GrpcOptions;
 use hiq_http::HttpOptions;
 
 use crate::udp::UdpTransport;
 use crate::{
-    JaegerBinaryEncoder, JaegerCompactEncoder, JaegerProtocol, JaegerSettings, JaegerTarget,
+    JaegerBinaryEncoder, JaegerCompactEncoder, JaegerProtoEncoder, JaegerProtocol, JaegerSettings,
+    JaegerTarget,
 };
+
+/// The collector's method.
+const POST_SPANS: &str = "/jaeger.api_v2.CollectorService/PostSpans";
 
 /// Sends spans to a Jaeger agent or collector.
 ///
@@ -54,13 +61,11 @@ impl JaegerExporter {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if self.settings.protocol == JaegerProtocol::Grpc {
-            let fix = "use http/thrift.binary and port 14268";
-            let problem = "grpc is not in this build";
-            return Err(ConfigError::new("protocol", problem, fix));
-        }
-        if let Some(options) = self.http() {
-            options.build()?;
+        if let JaegerTarget::Collector(endpoint) = &self.settings.target {
+            match self.settings.protocol {
+                JaegerProtocol::Grpc => drop(self.grpc(endpoint).build()?),
+                _ => drop(self.http(endpoint).build()?),
+            }
         }
         Ok(())
     }
@@ -95,11 +100,13 @@ impl JaegerExporter {
                 let encoder = JaegerCompactEncoder::with_names(names);
                 self.encoded(encoder, self.udp(host, *port))
             }
+            (JaegerProtocol::Grpc, JaegerTarget::Collector(endpoint)) => {
+                let encoder = JaegerProtoEncoder::with_names(names);
+                self.encoded(encoder, self.grpc(endpoint).build()?)
+            }
             (_, JaegerTarget::Collector(endpoint)) => {
-                let options = self.http();
-                let options = options.unwrap_or_else(|| HttpOptions::new(endpoint.clone()));
                 let encoder = JaegerBinaryEncoder::batches().with_names(names);
-                self.encoded(encoder, options.build()?)
+                self.encoded(encoder, self.http(endpoint).build()?)
             }
         }
     }
@@ -108,19 +115,29 @@ impl JaegerExporter {
         UdpTransport::new(host, port).with_max_packet_bytes(self.settings.max_packet_bytes)
     }
 
-    fn http(&self) -> Option<HttpOptions> {
-        let JaegerTarget::Collector(endpoint) = &self.settings.target else {
-            return None;
-        };
+    fn http(&self, endpoint: &Endpoint) -> HttpOptions {
         let mut options = HttpOptions::new(endpoint.clone());
         options.proxies = self.proxies.clone();
-        options.headers = self
-            .settings
-            .credentials
-            .iter()
-            .map(authorization)
-            .collect();
-        Some(options)
+        options.headers = self.authorization();
+        options
+    }
+
+    fn grpc(&self, endpoint: &Endpoint) -> GrpcOptions {
+        let mut options = GrpcOptions::new(endpoint.clone(), POST_SPANS);
+        options.proxies = self.proxies.clone();
+        options.headers = self.authorization();
+        options
+    }
+
+    /// Of user and password, where there are any.
+    fn authorization(&self) -> Vec<(String, Secret)> {
+        let credentials = self.settings.credentials.iter();
+        let headers = credentials.map(|(user, password)| {
+            let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+            let basic = Secret::new(format!("Basic {pair}"));
+            ("authorization".to_owned(), basic)
+        });
+        headers.collect()
     }
 
     fn encoded<E: Encoder<TreeBatch> + 'static, T: Transport + 'static>(
@@ -134,14 +151,6 @@ impl JaegerExporter {
             None => exporter,
         }))
     }
-}
-
-fn authorization((user, password): &(String, Secret)) -> (String, Secret) {
-    let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
-    (
-        "authorization".to_owned(),
-        Secret::new(format!("Basic {pair}")),
-    )
 }
 
 fn open(settings: &SpoolSettings) -> Result<Spool, ConfigError> {

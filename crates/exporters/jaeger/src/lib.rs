@@ -1,4 +1,4 @@
-//! Jaeger's own formats: thrift over UDP and HTTP, protobuf; for agents and collectors that do not take OTLP.
+//! Jaeger's own formats: thrift over UDP and HTTP, protobuf over gRPC; for agents and collectors that do not take OTLP.
 //!
 //! ```
 //! use hiq_core::config::{Env, ProxySettings};
@@ -15,8 +15,8 @@
 //! ```
 //!
 //! ```text
-//! TreeBatch ─► JaegerCompactEncoder | JaegerBinaryEncoder ─► UdpTransport | HttpTransport
-//!              └ judge ◄──────────────────────────────────── reply, or none
+//! TreeBatch ─► JaegerCompactEncoder | JaegerBinaryEncoder | JaegerProtoEncoder ─► UdpTransport | HttpTransport | GrpcTransport
+//!              └ judge ◄───────────────────────────────────────────────────────── reply, or none
 //! ```
 //!
 //! | ours | thrift (protobuf) | rule |

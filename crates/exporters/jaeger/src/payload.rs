@@ -6,13 +6,13 @@ use std::sync::Arc;
 use hiq_core::batch::BatchCursor;
 use hiq_core::encode::cache::{Cache, give_back_excess};
 use hiq_core::encode::{Cut, Encoded, Limits, Page, fill};
-use hiq_core::resource::Resource;
+use hiq_core::resource::{Resource, Scope};
 use hiq_core::span::Span;
 use hiq_core::tree::SpanTree;
 
 use crate::form::Form;
 use crate::process::{Names, write_process};
-use crate::tags::{Fixed, count_of_scope};
+use crate::tags::{Fixed, Tails, count_of_scope};
 
 /// What an encoder keeps between payloads.
 #[derive(Debug)]
@@ -22,6 +22,9 @@ pub(crate) struct State<F: Form> {
     names: Names,
     cache: Cache<F>,
     fixed: Fixed,
+    /// For `scope`.
+    tails: Tails,
+    scope: Option<Arc<Scope>>,
     /// The process of `resource`.
     process: Vec<u8>,
     resource: Option<Arc<Resource>>,
@@ -33,6 +36,7 @@ pub(crate) struct State<F: Form> {
 pub(crate) struct Parts<'c, F: Form> {
     pub(crate) cache: &'c mut Cache<F>,
     pub(crate) fixed: &'c Fixed,
+    pub(crate) tails: &'c mut Tails,
     pub(crate) trace: F::Trace,
     /// The place of its scope in the cache, and how many tags that has.
     pub(crate) scope: usize,
@@ -46,6 +50,8 @@ impl<F: Form> State<F> {
             names: Names::default(),
             cache: Cache::default(),
             fixed: Fixed::of::<F>(),
+            tails: Tails::default(),
+            scope: None,
             process: Vec::new(),
             resource: None,
             last: None,
@@ -70,6 +76,14 @@ impl<F: Form> State<F> {
         let encoded = fill(cursor, limits, &mut Payload::new(self, out));
         give_back_excess(out, limits);
         encoded
+    }
+
+    fn turn_to_scope(&mut self, scope: &Arc<Scope>) {
+        let known = self.scope.as_ref();
+        if known.is_none_or(|known| !Arc::ptr_eq(known, scope)) {
+            self.tails.forget();
+            self.scope = Some(Arc::clone(scope));
+        }
     }
 
     fn turn_to(&mut self, resource: &Arc<Resource>) {
@@ -133,6 +147,7 @@ impl<'a, 'e, F: Form> Payload<'a, 'e, F> {
     #[cold]
     fn enter(&mut self, span: Span<'a>) -> Common<'a, F> {
         let scope = span.scope();
+        self.state.turn_to_scope(scope);
         Common {
             tree: span.tree(),
             trace: F::trace(span.trace_id()),
@@ -174,6 +189,7 @@ impl<'a, F: Form> Page<'a> for Payload<'a, '_, F> {
             scope_tags,
             cache: &mut state.cache,
             fixed: &state.fixed,
+            tails: &mut state.tails,
         };
         F::span(self.out, parts, span);
         self.spans += 1;

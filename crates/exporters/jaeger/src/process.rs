@@ -17,7 +17,7 @@ pub(crate) struct Names {
 }
 
 /// What OpenTelemetry's receivers take for a resource without a name.
-const NO_SERVICE_NAME: &str = "OTLPResourceNoServiceName";
+pub(crate) const NO_SERVICE_NAME: &str = "OTLPResourceNoServiceName";
 
 /// How OpenTelemetry calls a service that nobody named.
 const UNKNOWN_SERVICE: &str = "unknown_service";

@@ -76,7 +76,7 @@ pub(crate) fn of_span<'w, F: Form>(
             writer = one_by_one::<F>(writer, others.count, span);
         }
     }
-    others.write::<F>(writer, &parts, span)
+    others.write::<F>(writer, parts, span)
 }
 
 #[inline(always)]
@@ -127,13 +127,12 @@ impl Others {
     fn write<'w, F: Form>(
         self,
         mut writer: Writer<'w>,
-        parts: &Parts<'_, F>,
+        parts: Parts<'_, F>,
         span: Span<'_>,
     ) -> Writer<'w> {
         let scope = &parts.cache.scopes.group(parts.scope).head;
-        let kind = &parts.fixed.kinds[span.kind() as usize];
-        let status = &parts.fixed.statuses[span.status() as usize];
-        writer.put((&scope[..], &kind[..], &status[..]));
+        let tail = parts.tails.of(span, scope, parts.fixed);
+        writer.put(tail);
         if self.has_rare {
             for (key, value) in rare(span) {
                 writer = F::any(writer, F::OF_SPAN, key, value);
@@ -249,9 +248,9 @@ pub(crate) fn tag<'w, F: Form>(
 /// Tags that are the same in all spans of a kind or status.
 #[derive(Debug, Default)]
 pub(crate) struct Fixed {
-    kinds: [Vec<u8>; 6],
+    kinds: [Vec<u8>; KINDS],
     /// As many tags as the status has for a number: none when unset, one for OK, two for an error.
-    statuses: [Vec<u8>; 3],
+    statuses: [Vec<u8>; STATUSES],
 }
 
 impl Fixed {
@@ -274,5 +273,37 @@ impl Fixed {
         status(error, "ERROR");
         tag::<F>(Writer::new(error), F::OF_SPAN, "error", Any::Bool(true));
         fixed
+    }
+}
+
+/// The tags of a scope, a kind and a status together: one copy a span.
+#[derive(Debug, Default)]
+pub(crate) struct Tails([Vec<u8>; KINDS * STATUSES]);
+
+const KINDS: usize = 6;
+const STATUSES: usize = 3;
+
+impl Tails {
+    /// The spans that follow are of another scope.
+    #[cold]
+    pub(crate) fn forget(&mut self) {
+        self.0.iter_mut().for_each(Vec::clear);
+    }
+
+    #[inline(always)]
+    fn of(&mut self, span: Span<'_>, scope: &[u8], fixed: &Fixed) -> &[u8] {
+        let (kind, status) = (span.kind() as usize, span.status() as usize);
+        let tail = &mut self.0[kind * STATUSES + status];
+        if tail.is_empty() {
+            Self::fill(tail, [scope, &fixed.kinds[kind], &fixed.statuses[status]]);
+        }
+        tail
+    }
+
+    #[cold]
+    fn fill(tail: &mut Vec<u8>, parts: [&[u8]; 3]) {
+        for part in parts {
+            tail.extend_from_slice(part);
+        }
     }
 }

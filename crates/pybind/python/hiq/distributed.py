@@ -89,11 +89,8 @@ def setup_jaeger(
 
     What is not given comes from `OTEL_EXPORTER_JAEGER_*`, else it is localhost, 6831 and localhost:14250.
     """
-    if exporter_type is OtmExporterType.JAEGER_PROTOBUF:
-        raise _not_yet(exporter_type, "JAEGER_THRIFT or OTLP_HTTP_PROTOBUF carry the same")
-    return _set_up_jaeger(
-        "udp/thrift.compact", service_name, agent_host_name, agent_port, tracer_name, collector_endpoint
-    )
+    protocol = "grpc" if exporter_type is OtmExporterType.JAEGER_PROTOBUF else "udp/thrift.compact"
+    return _set_up_jaeger(protocol, service_name, agent_host_name, agent_port, tracer_name, collector_endpoint)
 
 
 def setup_zipkin(
