@@ -11,7 +11,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::form::Form;
 use crate::keys::{KeyFilter, RESERVED, attribute, tag};
 use crate::mapping::ZipkinMapping;
-use crate::value::{Scratch, cut, text_of};
+use crate::value::{Scratch, cut};
 
 /// What spans of one resource and one scope have in common.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Constants {
             tags,
             ..
         } = self;
-        let value = text_of(value(resource, scope, source), &mut scratch.text);
+        let value = value(resource, scope, source).text(&mut scratch.text);
         let value = cut(value, mapping.max_tag_value_length);
         F::plain(Writer::new(tags), &self.local, separator, key, value);
         self.keys.push((key.to_owned(), source));
@@ -300,10 +300,7 @@ impl Sites {
                 || key.starts_with(tag::LINK)
                 || constants.has(key)
                 || endpoint::peer_keys().any(|peer| peer == key);
-            let value = cut(
-                text_of(value, &mut scratch.text),
-                mapping.max_tag_value_length,
-            );
+            let value = cut(value.text(&mut scratch.text), mapping.max_tag_value_length);
             F::plain(
                 Writer::new(&mut known.tags),
                 &constants.local,

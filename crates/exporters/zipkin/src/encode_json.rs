@@ -4,6 +4,7 @@ use hiq_core::batch::{BatchCursor, TreeBatch};
 use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::transport::Reply;
+use hiq_core::value::text::not_finite;
 use hiq_core::wire::{Decimal, JsonText, SignedDecimal, Text, Writer};
 
 use crate::endpoint::Endpoint;
@@ -12,7 +13,7 @@ use crate::json::{endpoint, ids, text, times};
 use crate::judge::judge;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
-use crate::value::{Scratch, annotation, not_finite};
+use crate::value::{Scratch, annotation};
 
 /// Zipkin's JSON of version 2: `POST /api/v2/spans`.
 ///

@@ -7,6 +7,7 @@ use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::time::duration_micros;
 use hiq_core::transport::Reply;
+use hiq_core::value::text::not_finite;
 use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, Writer, varint_len};
 
 use crate::endpoint::Endpoint;
@@ -14,7 +15,7 @@ use crate::form::{Form, Pen, State};
 use crate::judge::judge;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
-use crate::value::{Scratch, annotation, not_finite};
+use crate::value::{Scratch, annotation};
 
 /// Zipkin in protobuf: `POST /api/v2/spans`, and what Kafka collectors take.
 ///

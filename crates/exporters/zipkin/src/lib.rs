@@ -16,6 +16,7 @@
 //! ```text
 //! TreeBatch ─► ZipkinJsonEncoder | ZipkinJsonV1Encoder | ZipkinProtoEncoder ─► HttpTransport
 //!                                └─ judge ◄─────────────────────────────────── reply
+//! bytes ─► ZipkinDecoder ─► SpanTree
 //! ```
 //!
 //! | ours | v2 JSON and protobuf | v1 JSON | rule |
@@ -43,6 +44,7 @@
 
 mod config;
 mod constants;
+mod decode;
 mod encode_json;
 mod encode_json_v1;
 mod encode_proto;
@@ -57,6 +59,7 @@ mod tags;
 mod value;
 
 pub use config::{VARIABLES, ZipkinFormat, ZipkinOptions, ZipkinSettings};
+pub use decode::ZipkinDecoder;
 pub use encode_json::ZipkinJsonEncoder;
 pub use encode_json_v1::ZipkinJsonV1Encoder;
 pub use encode_proto::ZipkinProtoEncoder;

@@ -13,7 +13,7 @@ use hiq_core::wire::{Text, Writer};
 use crate::endpoint::Remote;
 use crate::form::{Form, Pen};
 use crate::keys::{Fate, KeyFilter, fate, has_rare_tags, tag};
-use crate::value::{Scratch, cut, link, text_of};
+use crate::value::{Scratch, cut, link};
 
 /// What was met among the attributes that is no tag, or not only one.
 #[derive(Debug, Default)]
@@ -162,7 +162,7 @@ impl<'w, 'a, 'p, F: Form> Tags<'w, 'a, 'p, F> {
             Fate::Debug => self.found.debug = true,
             Fate::Tag => {
                 let pen = &mut self.rest.pen;
-                let text = cut(text_of(value, &mut pen.scratch.text), pen.max_chars);
+                let text = cut(value.text(&mut pen.scratch.text), pen.max_chars);
                 self.writer = F::plain(self.writer, self.local, self.separator, key, text);
                 self.separator = b',';
             }
@@ -234,7 +234,7 @@ fn one_by_one<'w, 'a, 'p, F: Form>(
         if !all.is_of_site(key) && !is_own(key) {
             let pen = &mut all.rest.pen;
             // The text is copied at once: its buffer is needed for the next one.
-            let text = cut(text_of(value, &mut pen.scratch.text), pen.max_chars);
+            let text = cut(value.text(&mut pen.scratch.text), pen.max_chars);
             all.writer = F::plain(all.writer, all.local, all.separator, key, text);
             all.separator = b',';
         }
@@ -263,7 +263,7 @@ fn measurements<'w, 'a, 'p, F: Form>(mut all: Tags<'w, 'a, 'p, F>) -> Tags<'w, '
             key.extend_from_slice(part.as_bytes());
         }
         let key = std::str::from_utf8(key).unwrap_or_default();
-        let value = text_of(ValueRef::F64(each.value), text);
+        let value = ValueRef::F64(each.value).text(text);
         all.writer = F::plain(all.writer, all.local, all.separator, key, value);
         all.separator = b',';
     }

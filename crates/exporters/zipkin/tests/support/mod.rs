@@ -4,6 +4,7 @@
 pub(crate) mod expect;
 pub(crate) mod read_json;
 pub(crate) mod read_proto;
+pub(crate) mod read_trees;
 pub(crate) mod read_v1;
 
 use hiq_core::batch::TreeBatch;
