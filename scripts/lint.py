@@ -15,6 +15,8 @@ from house.step import StepError, end_with, run_openly, run_quietly
 from house.wheels import dev_wheels
 
 INTEGRATION = REPOSITORY / "integration-tests"
+# The settings at the root leave out the package, which has its own.
+PYTHON = (".", PYBIND)
 CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--keep-going")
 
 
@@ -43,8 +45,8 @@ def main() -> int:
 
 def style_checks() -> Iterator[Check]:
     python = lint_environment()
-    yield Check("ruff", (python, "-m", "ruff", "check", "--output-format=concise", "."))
-    yield Check("ruff format", (python, "-m", "ruff", "format", "--check", "--quiet", "."))
+    yield Check("ruff", (python, "-m", "ruff", "check", "--output-format=concise", *PYTHON))
+    yield Check("ruff format", (python, "-m", "ruff", "format", "--check", "--quiet", *PYTHON))
     yield Check("rustfmt", ("cargo", "fmt", "--all", "--check", "--", "-l"))
 
 

@@ -209,7 +209,12 @@ def test_listed_endpoints_answer_with_their_id_and_latency(program) -> None:
     app = fastapi_app(program(PROGRAM))
     add_pages(None, app, header_name="X-Corr", custom={"/custom": ("get", None), "/own": ("post", lambda: "own")})
     given, made, other, custom, own = asked(
-        app, get("/predict?x=1", x_corr="given"), get("/predict?x=1"), get("/other"), get("/custom"), ("POST", "/own", {})
+        app,
+        get("/predict?x=1", x_corr="given"),
+        get("/predict?x=1"),
+        get("/other"),
+        get("/custom"),
+        ("POST", "/own", {}),
     )
     assert given.headers["x-corr"] == given.json()["id"] == "given"
     assert given.headers["access-control-expose-headers"] == "X-Corr"
@@ -430,7 +435,12 @@ for kind in (OrtHiQLatency, OrtHiQMemory):
         """,
         encoding="utf-8",
     )
-    variables = {"HIQ_ORT_INTRA_OPS_THREAD": "3", "HIQ_PROFILE": "1", "HIQ_PROFILE_PREFIX": "mine", "ZIN_THRESHOLD": "0"}
+    variables = {
+        "HIQ_ORT_INTRA_OPS_THREAD": "3",
+        "HIQ_PROFILE": "1",
+        "HIQ_PROFILE_PREFIX": "mine",
+        "ZIN_THRESHOLD": "0",
+    }
     run = python("program.py", folder=stand_ins, PYTHONPATH=str(stand_ins), **variables)
     assert run.stderr == ""
     lines = run.stdout.splitlines()

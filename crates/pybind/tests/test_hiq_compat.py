@@ -352,6 +352,14 @@ def test_names_are_where_programs_of_hiqs_users_import_them_from() -> None:
     for module in (hiq.base, hiq.hiq_utils):
         assert module.TAU_TABLE_DIO_RD == ["_io", "TextIOWrapper", "read", "dio_r"]
         assert module.ExtraMetrics is ExtraMetrics
-    for name in ("HiQIdGenerator", "call_decorated", "get_hiq_table", "is_hiqed", "total_gpu_memory_mb", "Tree", "Jack"):
+    for name in (
+        "HiQIdGenerator",
+        "call_decorated",
+        "get_hiq_table",
+        "is_hiqed",
+        "total_gpu_memory_mb",
+        "Tree",
+        "Jack",
+    ):
         assert hasattr(hiq.base, name)
     assert issubclass(hiq.HiQMemory, hiq.base.LogMonkeyKing)

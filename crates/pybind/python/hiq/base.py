@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from . import _driver, _hiq, hiq_utils
 from ._extras import COUNTERS, metrics_of_tables
-from ._rows import read_rows, rows_of_table
 from ._hiq import Tree as Tree
+from ._rows import read_rows, rows_of_table
 from ._trees import DriverTrees
 from .constants import *  # noqa: F403 (programs find them here)
 from .constants import FORMAT_DATETIME, KEY_EXC_SUM, KEY_EXC_TRA, KEY_LATENCY, ExtraMetrics, OverHeadFormat

@@ -22,8 +22,9 @@ _OF_THE_END = (KEY_EXC_SUM, KEY_EXC_TRA, EXTRA_END_TIME_KEY)
 class LogMonkeyKing:
     """Writes the log of calls of a driver.
 
-    `lmk_handler(data=..., pid=...)` makes the line of a message `{id_, name, value, extra, is_start}`; `lmk_logger.info`
-    takes it, else it is printed. `lmk_path` is a file for loggers that have an `add`, as loguru's has.
+    `lmk_handler(data=..., pid=...)` makes the line of a message `{id_, name, value, extra, is_start}`;
+    `lmk_logger.info` takes it, else it is printed. `lmk_path` is a file for loggers that have an `add`, as
+    loguru's has.
     """
 
     def __init__(

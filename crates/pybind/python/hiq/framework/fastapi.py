@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 
 from .. import _ui
 from .._by_request import DriverByRequest
-
 from ..base import HiQLatency, HiQMemory
 from ..constants import ExtraMetrics
 from ..hiq_utils import func_args_handler
