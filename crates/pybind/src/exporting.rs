@@ -24,6 +24,7 @@ mod chrome;
 mod jaeger;
 mod memory;
 mod registry;
+mod sdk;
 mod zipkin;
 
 pub(crate) use memory::object;
@@ -420,10 +421,14 @@ fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
 /// The loss ledger, by exporter.
 #[pyfunction]
 fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    match &runtime::current().pipeline {
+        Some(pipeline) => stats_of(py, pipeline),
+        None => Ok(PyDict::new(py)),
+    }
+}
+
+fn stats_of<'py>(py: Python<'py>, pipeline: &Pipeline) -> PyResult<Bound<'py, PyDict>> {
     let stats = PyDict::new(py);
-    let Some(pipeline) = &runtime::current().pipeline else {
-        return Ok(stats);
-    };
     for exporter in pipeline.stats().exporters() {
         let ledger = &exporter.ledger;
         let row = PyDict::new(py);
@@ -483,6 +488,7 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
+    module.add_class::<sdk::SdkPipeline>()?;
     let at_exit = wrap_pyfunction!(at_exit, module)?;
     module.add("at_exit", &at_exit)?;
     py.import("atexit")?.call_method1("register", (at_exit,))?;

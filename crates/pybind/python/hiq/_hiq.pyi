@@ -19,6 +19,7 @@ __all__ = [
     "HiqError",
     "Node",
     "Printed",
+    "SdkPipeline",
     "Span",
     "Suppress",
     "Trace",
@@ -39,8 +40,8 @@ __all__ = [
     "current_span",
     "current_trace_ids",
     "delete_type_attribute",
-    "evict_all",
     "detach",
+    "evict_all",
     "extract",
     "flush",
     "init",
@@ -534,3 +535,12 @@ def overhead_ns() -> float:
     """Calibrated cost of one recorded call, in nanoseconds."""
 
 def clock_source() -> Literal["tsc", "monotonic"]: ...
+
+@final
+class SdkPipeline:
+    @staticmethod
+    def open(settings: dict[str, Any]) -> tuple[SdkPipeline, list[str]]: ...
+    def export(self, spans: Iterable[Any]) -> list[str]: ...
+    def flush(self, timeout_s: float) -> bool: ...
+    def shutdown(self, timeout_s: float | None = None) -> bool: ...
+    def stats(self) -> dict[str, dict[str, Any]]: ...
