@@ -17,6 +17,7 @@
 //! ```text
 //! TreeBatch ─► JaegerCompactEncoder | JaegerBinaryEncoder | JaegerProtoEncoder ─► UdpTransport | HttpTransport | GrpcTransport
 //!              └ judge ◄───────────────────────────────────────────────────────── reply, or none
+//! bytes ─► JaegerDecoder ─► SpanTree
 //! ```
 //!
 //! | ours | thrift (protobuf) | rule |
@@ -52,6 +53,7 @@
 //! and of formats [other than OTLP](https://opentelemetry.io/docs/specs/otel/common/mapping-to-non-otlp/).
 
 mod config;
+mod decode;
 mod encode_proto;
 mod encode_thrift;
 mod exporter;
@@ -64,6 +66,7 @@ mod tags;
 mod udp;
 
 pub use config::{JaegerOptions, JaegerProtocol, JaegerSettings, JaegerTarget, VARIABLES};
+pub use decode::JaegerDecoder;
 pub use encode_proto::JaegerProtoEncoder;
 pub use encode_thrift::{JaegerBinaryEncoder, JaegerCompactEncoder};
 pub use exporter::JaegerExporter;

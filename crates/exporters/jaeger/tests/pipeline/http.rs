@@ -8,7 +8,7 @@ use hiq_core::id::SpanId;
 
 use crate::run::Run;
 use crate::server::{Server, response};
-use crate::support::read_thrift;
+use crate::support::{self, read_thrift};
 
 fn run_to(server: &Server) -> Run {
     Run::under(&[
@@ -107,4 +107,55 @@ fn a_refusal_is_final_and_said_without_the_password() {
     assert!(!line.contains("dXNlcjpwYXNz"), "{line}");
     assert_eq!(run.ended().dropped[DropReason::Shutdown], 0);
     assert_eq!(server.further_requests(), 0, "a refusal is final");
+}
+
+#[test]
+fn jaegers_own_names_fill_what_the_resource_leaves_open() {
+    use hiq_core::resource::Resource;
+    use hiq_core::value::Value;
+
+    let cases = [
+        (vec![], "named", vec!["a=1", "b=2"]),
+        (
+            vec![("service.name", "unknown_service:python")],
+            "named",
+            vec!["a=1", "b=2"],
+        ),
+        (
+            vec![("service.name", "own"), ("b", "mine")],
+            "own",
+            vec!["a=1", "b=mine"],
+        ),
+    ];
+    for (resource, service, tags) in cases {
+        let server = Server::answering(accepted());
+        let run = Run::under(&[
+            ("JAEGER_ENDPOINT", &server.url("/api/traces")),
+            ("JAEGER_SERVICE_NAME", "named"),
+            ("JAEGER_TAGS", "a=1, b = 2"),
+        ]);
+        let resource = resource.into_iter();
+        let resource = resource.map(|(key, value)| (key, Value::from(value)));
+        run.offer_tree(one_span_of(Resource::new(resource)));
+        assert_eq!(run.settled().exported, 1);
+        let found = read_thrift::binary(&server.request().body);
+        assert_eq!(found[0].service, service);
+        let shown = |(key, value): &(String, support::Value)| match value {
+            support::Value::Str(text) => format!("{key}={text}"),
+            other => format!("{key}: {other:?}"),
+        };
+        assert_eq!(found[0].process.iter().map(shown).collect::<Vec<_>>(), tags);
+    }
+}
+
+fn one_span_of(resource: hiq_core::resource::Resource) -> hiq_core::tree::SpanTree {
+    use hiq_core::id::TraceId;
+    use hiq_core::intern::{SiteId, symbol};
+    use hiq_core::tree::{SpanLimits, TreeBuilder, TreeStart};
+
+    let start = TreeStart::new(TraceId::random(), Arc::new(resource), Arc::default());
+    let mut builder = TreeBuilder::new(start, SpanLimits::default());
+    let span = builder.start(symbol("op").unwrap(), SiteId::NONE, None, 5);
+    builder.end(span, 9);
+    builder.finish()
 }
