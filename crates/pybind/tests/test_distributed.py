@@ -292,10 +292,13 @@ def test_the_tracers_name_is_the_scope_while_the_context_is_open(program, collec
 
     assert sent() == {"name": "otm_hiq"}
     assert sent(tracer_name="mine") == {"name": "mine"}
-    with InMemoryExporter() as exporter, hiq.trace("after"):
-        pass
-    (after,) = exporter.spans()
-    assert after["scope"] == ("hiq", hiq.__version__)
+    with InMemoryExporter() as exporter:
+        with HiQOpenTelemetryContext(OtmExporterType.OTLP_HTTP_JSON, endpoint=collector.url), hiq.trace("inside"):
+            pass
+        with hiq.trace("after"):
+            pass
+        scopes = {span["name"]: span["scope"] for span in exporter.spans()}
+    assert scopes == {"inside": ("otm_hiq", ""), "after": ("hiq", hiq.__version__)}
 
 
 def test_exporters_that_are_not_in_this_build_say_so(monkeypatch) -> None:

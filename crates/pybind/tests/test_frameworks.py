@@ -301,7 +301,8 @@ with hiq.HiQFastAPILatency([["json", "", "dumps", "dumps"]]) as driver:
         text=True,
     )
     try:
-        url = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+", line) for line in server.stderr))).group()
+        url = next(filter(None, (re.search(r"http://\S+:\d+", line) for line in server.stderr))).group()
+        assert url.startswith("http://127.0.0.1:")
         answer = httpx.get(f"{url}/predict", headers={"X-Request-ID": "one"})
         assert answer.json() == {"limit": 3, "price": "1"}
         assert answer.headers["x-request-id"] == "one"

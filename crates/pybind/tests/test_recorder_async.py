@@ -540,3 +540,31 @@ def test_a_copied_context_carries_the_place() -> None:
     asyncio.run(traced(main, kind="coroutine")())
     copies[0].run(small)
     assert edges(spans()) == {("main", None): 1, ("leaf", "main"): 1}
+
+
+def test_work_that_handles_what_is_thrown_into_it_and_returns_ends_without_error() -> None:
+    def generator():
+        try:
+            yield 1
+        except ValueError:
+            return "handled"
+
+    @types.coroutine
+    def wait():
+        yield 2
+
+    async def coroutine():
+        try:
+            await wait()
+        except ValueError:
+            return "handled"
+
+    for made, first in ((traced(generator, kind="generator")(), 1), (traced(coroutine, kind="coroutine")(), 2)):
+        assert made.send(None) == first
+        with pytest.raises(StopIteration) as stopped:
+            made.throw(ValueError("thrown"))
+        assert stopped.value.value == "handled"
+    assert {span["name"]: (span["status"], span["events"]) for span in spans()} == {
+        "generator": ("unset", []),
+        "coroutine": ("unset", []),
+    }
