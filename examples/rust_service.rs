@@ -21,7 +21,7 @@ use hiq_core::pipeline::Pipeline;
 use hiq_core::record::tracer::{Key, SpanOptions, Tracer};
 use hiq_core::span::{Kind, Status};
 use hiq_core::value::Value;
-use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
+use hiq_otlp::{OtlpExporter, OtlpFileExporter};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -79,8 +79,7 @@ fn pipeline(file: Option<&String>) -> Result<Pipeline, Failure> {
         None => {
             let mut warnings = Vec::new();
             let otlp = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut warnings)?;
-            let exporter =
-                OtlpHttpExporter::new(otlp, ProxySettings::from_env(&env, &mut warnings))?;
+            let exporter = OtlpExporter::new(otlp, ProxySettings::from_env(&env, &mut warnings))?;
             for warning in &warnings {
                 eprintln!("{warning}");
             }

@@ -15,7 +15,7 @@ use hiq_core::batch::TreeBatch;
 use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
 use hiq_core::export::{Deadline, Exporter, Progress};
 use hiq_core::ledger::Ledger;
-use hiq_otlp::OtlpHttpExporter;
+use hiq_otlp::OtlpExporter;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
@@ -72,7 +72,7 @@ fn cpu_of(work: impl FnOnce()) -> u64 {
 fn hiq_exporter(base: &str) -> Box<dyn Exporter<TreeBatch>> {
     let env = Env::from_pairs([("OTEL_EXPORTER_OTLP_ENDPOINT", base)]);
     let settings = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut Vec::new());
-    let otlp = OtlpHttpExporter::new(settings.expect("an endpoint"), ProxySettings::default());
+    let otlp = OtlpExporter::new(settings.expect("an endpoint"), ProxySettings::default());
     otlp.expect("an exporter").build().expect("an exporter")
 }
 

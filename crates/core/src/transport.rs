@@ -170,29 +170,6 @@ impl GrpcReply {
             ..Self::default()
         }
     }
-
-    /// The code's name in gRPC's own list, `UNAVAILABLE`; `UNKNOWN` for codes that are not on it.
-    pub const fn code_name(&self) -> &'static str {
-        match self.code {
-            0 => "OK",
-            1 => "CANCELLED",
-            3 => "INVALID_ARGUMENT",
-            4 => "DEADLINE_EXCEEDED",
-            5 => "NOT_FOUND",
-            6 => "ALREADY_EXISTS",
-            7 => "PERMISSION_DENIED",
-            8 => "RESOURCE_EXHAUSTED",
-            9 => "FAILED_PRECONDITION",
-            10 => "ABORTED",
-            11 => "OUT_OF_RANGE",
-            12 => "UNIMPLEMENTED",
-            13 => "INTERNAL",
-            14 => "UNAVAILABLE",
-            15 => "DATA_LOSS",
-            16 => "UNAUTHENTICATED",
-            _ => "UNKNOWN",
-        }
-    }
 }
 
 /// An attempt that ended without an answer. Texts never hold a secret: no header value, no query.

@@ -2,16 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::HttpReply;
+use super::{GrpcReply, HttpReply};
 
 impl HttpReply {
     /// Who was asked, for messages.
     pub fn asked(&self) -> &str {
-        if self.url.is_empty() {
-            "the server"
-        } else {
-            &self.url
-        }
+        asked(&self.url)
     }
 
     /// `http://host/path answered 404 not found: words`. Of `words`, the server's own, what fits into a line.
@@ -26,6 +22,62 @@ impl HttpReply {
         }
         said
     }
+}
+
+impl GrpcReply {
+    /// Who was asked, for messages.
+    pub fn asked(&self) -> &str {
+        asked(&self.url)
+    }
+
+    /// `http://host:4317 answered UNAVAILABLE: words`. Of the server's own words, what fits into a line.
+    pub fn said(&self) -> String {
+        let mut said = format!("{} answered {}", self.asked(), self.code_name());
+        let words = one_line(&self.message);
+        if !words.is_empty() {
+            let _ = write!(said, ": {words}");
+        }
+        said
+    }
+
+    /// True when the server's limit on messages is lower than ours. There is no code for that: Go, C++ and Python, Java, and
+    /// Rust each have their words for it, under `RESOURCE_EXHAUSTED` and, in Rust, `OUT_OF_RANGE`.
+    pub fn says_too_large(&self) -> bool {
+        let says = [
+            "larger than max",
+            "exceeds maximum size",
+            "length too large",
+        ];
+        let is_code = matches!(self.code, 8 | 11) && self.retry_delay.is_none();
+        is_code && says.iter().any(|words| self.message.contains(words))
+    }
+
+    /// The code's name in gRPC's own list, `UNAVAILABLE`; `UNKNOWN` for codes that are not on it.
+    pub const fn code_name(&self) -> &'static str {
+        match self.code {
+            0 => "OK",
+            1 => "CANCELLED",
+            3 => "INVALID_ARGUMENT",
+            4 => "DEADLINE_EXCEEDED",
+            5 => "NOT_FOUND",
+            6 => "ALREADY_EXISTS",
+            7 => "PERMISSION_DENIED",
+            8 => "RESOURCE_EXHAUSTED",
+            9 => "FAILED_PRECONDITION",
+            10 => "ABORTED",
+            11 => "OUT_OF_RANGE",
+            12 => "UNIMPLEMENTED",
+            13 => "INTERNAL",
+            14 => "UNAVAILABLE",
+            15 => "DATA_LOSS",
+            16 => "UNAUTHENTICATED",
+            _ => "UNKNOWN",
+        }
+    }
+}
+
+fn asked(url: &str) -> &str {
+    if url.is_empty() { "the server" } else { url }
 }
 
 fn reason(status: u16) -> Option<&'static str> {

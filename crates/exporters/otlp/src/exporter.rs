@@ -10,51 +10,51 @@ use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
 use hiq_core::encode::Encoder;
 use hiq_core::export::Exporter;
 use hiq_core::spool::{Spool, SpoolLimits};
+use hiq_core::transport::Transport;
+#[cfg(feature = "grpc")]
+use hiq_grpc::GrpcOptions;
 use hiq_http::HttpOptions;
 
 use crate::{FileTransport, OtlpJsonEncoder, OtlpProtoEncoder};
 
-/// Sends spans by OTLP over HTTP.
+/// The one method of OTLP's trace service.
+#[cfg(feature = "grpc")]
+const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// Sends spans by OTLP, over the protocol that its settings name.
 ///
 /// ```
 /// use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
 /// use hiq_core::pipeline::Pipeline;
-/// use hiq_otlp::OtlpHttpExporter;
+/// use hiq_otlp::OtlpExporter;
 ///
 /// let env = Env::from_pairs([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")]);
 /// let settings = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut Vec::new())?;
-/// let otlp = OtlpHttpExporter::new(settings, ProxySettings::default())?;
+/// let otlp = OtlpExporter::new(settings, ProxySettings::default())?;
 /// let pipeline = Pipeline::builder().exporter("otlp", move || otlp.build()).build();
 /// # drop(pipeline);
 /// # Ok::<(), hiq_core::config::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct OtlpHttpExporter {
-    settings: OtlpSettings,
-    http: HttpOptions,
+pub struct OtlpExporter {
+    target: String,
+    wire: Wire,
     delivery: DeliveryOptions,
     spool: Option<SpoolSettings>,
 }
 
-impl OtlpHttpExporter {
+impl OtlpExporter {
     /// Checks the settings, certificate files included. Opens no socket and starts no thread.
     pub fn new(settings: OtlpSettings, proxies: ProxySettings) -> Result<Self, ConfigError> {
-        if settings.protocol == Protocol::Grpc {
-            let fix = "set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or http/json, and the port to 4318";
-            return Err(ConfigError::new(
-                "protocol",
-                "grpc is not in this build",
-                fix,
-            ));
-        }
-        let http = HttpOptions::for_otlp(&settings, &proxies);
-        http.build()?;
+        let wire = Wire::new(&settings, &proxies)?;
+        wire.check()?;
         let mut delivery = DeliveryOptions::default();
         delivery.compression = settings.compression;
         delivery.timeout = settings.timeout;
+        let target = settings.endpoint.to_string();
         Ok(Self {
-            settings,
-            http,
+            target: target.trim_end_matches('/').to_owned(),
+            wire,
             delivery,
             spool: None,
         })
@@ -74,28 +74,64 @@ impl OtlpHttpExporter {
     }
 
     /// Where it sends, for messages: without user, password and query.
-    pub fn target(&self) -> String {
-        self.settings.endpoint.to_string()
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// The exporter. A pipeline calls this on the worker's thread, in each process anew.
     pub fn build(&self) -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> {
-        match self.settings.protocol {
-            Protocol::HttpJson => self.encoded(OtlpJsonEncoder::new()),
-            _ => self.encoded(OtlpProtoEncoder::new()),
+        match &self.wire {
+            Wire::Protobuf(http) => self.encoded(OtlpProtoEncoder::new(), http.build()?),
+            Wire::Json(http) => self.encoded(OtlpJsonEncoder::new(), http.build()?),
+            #[cfg(feature = "grpc")]
+            Wire::Grpc(grpc) => self.encoded(OtlpProtoEncoder::new(), grpc.build()?),
         }
     }
 
-    fn encoded<E: Encoder<TreeBatch> + 'static>(
+    fn encoded(
         &self,
-        encoder: E,
+        encoder: impl Encoder<TreeBatch> + 'static,
+        transport: impl Transport + 'static,
     ) -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> {
-        let transport = self.http.build()?;
         let exporter = EncodedExporter::new(encoder, transport, self.delivery.clone());
         Ok(Box::new(match &self.spool {
             Some(spool) => exporter.with_spool(open(spool)?),
             None => exporter,
         }))
+    }
+}
+
+/// How payloads travel.
+#[derive(Clone, Debug)]
+enum Wire {
+    Protobuf(HttpOptions),
+    Json(HttpOptions),
+    #[cfg(feature = "grpc")]
+    Grpc(GrpcOptions),
+}
+
+impl Wire {
+    fn new(settings: &OtlpSettings, proxies: &ProxySettings) -> Result<Self, ConfigError> {
+        Ok(match settings.protocol {
+            Protocol::HttpProtobuf => Self::Protobuf(HttpOptions::for_otlp(settings, proxies)),
+            Protocol::HttpJson => Self::Json(HttpOptions::for_otlp(settings, proxies)),
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc => Self::Grpc(GrpcOptions::for_otlp(settings, proxies, METHOD)),
+            other => {
+                let problem = format!("{} is not in this build", other.name());
+                let fix =
+                    "build hiq-otlp with its feature `grpc`, or use http/protobuf and port 4318";
+                return Err(ConfigError::new("protocol", problem, fix));
+            }
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Protobuf(http) | Self::Json(http) => http.build().map(drop),
+            #[cfg(feature = "grpc")]
+            Self::Grpc(grpc) => grpc.build().map(drop),
+        }
     }
 }
 

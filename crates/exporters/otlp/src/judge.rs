@@ -116,30 +116,50 @@ fn advice_on_path(url: &str) -> String {
 }
 
 fn judge_grpc(reply: &GrpcReply, items: usize) -> Verdict {
-    let message = format!(
-        "the server answered gRPC status {}: {}",
-        reply.code,
-        one_line(&reply.message)
-    );
+    let message = || grpc_message(reply);
     match reply.code {
-        0 => delivered(
-            Response::parse(&reply.body, Form::Proto).unwrap_or_default(),
-            items,
-        ),
+        0 => judge_grpc_success(reply, items),
+        _ if reply.says_too_large() => Verdict::TooLarge { message: message() },
         // CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS
         1 | 4 | 10 | 11 | 14 | 15 => Verdict::Retry {
             after: reply.retry_delay,
-            message,
+            message: message(),
         },
         // RESOURCE_EXHAUSTED: worth another attempt only where the server says when.
         8 if reply.retry_delay.is_some() => Verdict::Retry {
             after: reply.retry_delay,
-            message,
+            message: message(),
         },
-        8 if reply.message.contains("larger than max") => Verdict::TooLarge { message },
-        16 => Verdict::Unauthorized { message },
-        _ => Verdict::Rejected { message },
+        16 => Verdict::Unauthorized { message: message() },
+        _ => Verdict::Rejected { message: message() },
     }
+}
+
+fn judge_grpc_success(reply: &GrpcReply, items: usize) -> Verdict {
+    match Response::parse(&reply.body, Form::Proto) {
+        Ok(response) => delivered(response, items),
+        Err(problem) => Verdict::Delivered {
+            rejected: 0,
+            message: Some(format!(
+                "{} answered OK, but not with an OTLP response ({problem}); the spans count as delivered",
+                reply.asked()
+            )),
+        },
+    }
+}
+
+fn grpc_message(reply: &GrpcReply) -> String {
+    let mut message = reply.said();
+    let advice = match reply.code {
+        7 | 16 => "check the credentials in OTEL_EXPORTER_OTLP_HEADERS",
+        12 if reply.message.contains("gzip") => {
+            "it takes no gzip: unset OTEL_EXPORTER_OTLP_COMPRESSION"
+        }
+        12 => "is this an OTLP server with its gRPC receiver on (usually port 4317)?",
+        _ => return message,
+    };
+    let _ = write!(message, "; {advice}");
+    message
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! OTLP: spans in protobuf and JSON, sent over HTTP or kept in a file, and read back.
+//! OTLP: spans in protobuf and JSON, sent over HTTP and gRPC or kept in a file, and read back.
 //!
 //! ```
 //! use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
 //! use hiq_core::pipeline::Pipeline;
-//! use hiq_otlp::OtlpHttpExporter;
+//! use hiq_otlp::OtlpExporter;
 //!
 //! let (env, mut warnings) = (Env::from_pairs([("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]), Vec::new());
 //! let settings = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut warnings)?;
-//! let otlp = OtlpHttpExporter::new(settings, ProxySettings::from_env(&env, &mut warnings))?;
+//! let otlp = OtlpExporter::new(settings, ProxySettings::from_env(&env, &mut warnings))?;
 //! assert_eq!(otlp.target(), "http://localhost:4318/v1/traces");
 //! let pipeline = Pipeline::builder().exporter("otlp", move || otlp.build()).build();
 //! # drop(pipeline);
@@ -15,7 +15,7 @@
 //! ```
 //!
 //! ```text
-//! TreeBatch ─► OtlpProtoEncoder | OtlpJsonEncoder ─► HttpTransport | FileTransport
+//! TreeBatch ─► OtlpProtoEncoder | OtlpJsonEncoder ─► HttpTransport | GrpcTransport | FileTransport
 //!                                └─ judge ◄────────── reply
 //! bytes ─► OtlpDecoder ─► SpanTree
 //! ```
@@ -35,6 +35,8 @@
 //! | no value | empty `AnyValue` (`value` absent) | strict JSON readers refuse `{}` |
 //! | dropped counts, schema URLs, trace state | fields of these names | absent when zero or empty |
 //!
+//! gRPC comes with the feature `grpc`, which is on unless turned off.
+//!
 //! The wire's own words are in the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/), versions 1.x.
 
 mod decode;
@@ -49,7 +51,7 @@ mod judge;
 pub use decode::OtlpDecoder;
 pub use encode_json::OtlpJsonEncoder;
 pub use encode_proto::OtlpProtoEncoder;
-pub use exporter::{OtlpFileExporter, OtlpHttpExporter};
+pub use exporter::{OtlpExporter, OtlpFileExporter};
 pub use file::FileTransport;
 
 /// The README's Rust example is compiled with the documentation's tests.

@@ -37,7 +37,7 @@ class HiQOpenTelemetryContext:
     `JAEGER_THRIFT`. The Jaeger members take `service_name`, `agent_host_name`, `agent_port`, `tracer_name`,
     `collector_endpoint`; the Zipkin members what `setup_zipkin` takes; the OTLP members take
     `service_name`, `tracer_name`, `endpoint`, `headers`, `timeout` (seconds), `compression`, `certificate`,
-    `client_certificate`, `client_key`; all take `traceparent`, the span under which the block's spans hang.
+    `client_certificate`, `client_key`, `insecure`; all take `traceparent`, the span under which the block's spans hang.
     """
 
     def __init__(self, exporter_type: OtmExporterType | None = None, *args: Any, **kwargs: Any) -> None:
@@ -178,6 +178,7 @@ def _set_up_otlp(
     certificate: str | None = None,
     client_certificate: str | None = None,
     client_key: str | None = None,
+    insecure: bool | None = None,
 ) -> _SetUp:
     os.environ["OTM_TRACER_NAME"] = tracer_name
     exporter = OtlpExporter(
@@ -189,6 +190,7 @@ def _set_up_otlp(
         certificate=certificate,
         client_certificate=client_certificate,
         client_key=client_key,
+        insecure=insecure,
     )
     return exporter, service_name
 
@@ -219,10 +221,6 @@ def _set_up_nothing(service_name: str | None = None, **_others: Any) -> _SetUp:
     return None, service_name
 
 
-def _set_up_grpc(*_args: Any, **_kwargs: Any) -> _SetUp:
-    raise _not_yet(OtmExporterType.OTLP_GRPC, "OTLP_HTTP_PROTOBUF carries the same to port 4318")
-
-
 _SET_UP: dict[Any, Any] = {
     OtmExporterType.JAEGER_THRIFT: setup_jaeger,
     OtmExporterType.JAEGER_PROTOBUF: functools.partial(setup_jaeger, exporter_type=OtmExporterType.JAEGER_PROTOBUF),
@@ -230,7 +228,7 @@ _SET_UP: dict[Any, Any] = {
     OtmExporterType.ZIPKIN_PROTOBUF: functools.partial(setup_zipkin, exporter_type=OtmExporterType.ZIPKIN_PROTOBUF),
     OtmExporterType.OTLP_HTTP_PROTOBUF: functools.partial(_set_up_otlp, "http/protobuf"),
     OtmExporterType.OTLP_HTTP_JSON: functools.partial(_set_up_otlp, "http/json"),
-    OtmExporterType.OTLP_GRPC: _set_up_grpc,
+    OtmExporterType.OTLP_GRPC: functools.partial(_set_up_otlp, "grpc"),
     _ByEnvironment.JAEGER: _set_up_jaeger_of_environment,
     _ByEnvironment.CONSOLE: _set_up_console,
     _ByEnvironment.NONE: _set_up_nothing,
@@ -239,10 +237,6 @@ _SET_UP: dict[Any, Any] = {
 
 def _variable(name: str) -> str:
     return os.environ.get(name, "").strip()
-
-
-def _not_yet(kind: OtmExporterType, instead: str) -> _hiq.ConfigError:
-    return _hiq.ConfigError(f"exporter_type: {kind.name} is not in this build yet; {instead}")
 
 
 def _context(traceparent: str) -> _hiq.Context:

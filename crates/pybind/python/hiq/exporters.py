@@ -39,11 +39,12 @@ class Exporter:
 
 
 class OtlpExporter(Exporter):
-    """Sends OTLP over HTTP.
+    """Sends OTLP over HTTP or gRPC.
 
-    `protocol` is `http/protobuf` (default) or `http/json`; `endpoint` (default http://localhost:4318) is used as it is,
-    with `/v1/traces` where it has no path; `timeout_s` (10) covers an export with its retries; `compression` is `gzip`
-    or `none`; the certificates are paths of PEM files.
+    `protocol` is `http/protobuf` (default), `http/json` or `grpc`; `endpoint` (default http://localhost:4318) is used as
+    it is, with `/v1/traces` where it has no path, and for gRPC (default http://localhost:4317) without a path;
+    `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or `none`; the certificates are paths of
+    PEM files; `insecure` turns TLS off for gRPC to an endpoint without a scheme.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class OtlpExporter(Exporter):
         certificate: str | None = None,
         client_certificate: str | None = None,
         client_key: str | None = None,
+        insecure: bool | None = None,
     ) -> None:
         super().__init__(
             "otlp",
@@ -68,6 +70,7 @@ class OtlpExporter(Exporter):
             certificate=certificate,
             client_certificate=client_certificate,
             client_key=client_key,
+            insecure=insecure,
         )
 
 

@@ -8,7 +8,7 @@ use hiq_core::config::{
     ConfigError, Env, OtlpOptions, OtlpSettings, ProxySettings, Secret, Settings, Warning,
 };
 use hiq_core::export::Exporter;
-use hiq_otlp::{OtlpFileExporter, OtlpHttpExporter};
+use hiq_otlp::{OtlpExporter, OtlpFileExporter};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -63,6 +63,7 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
         "certificate",
         "client_certificate",
         "client_key",
+        "insecure",
     ];
     arguments.refuse_unknown(&known)?;
     let mut options = OtlpOptions::default();
@@ -74,11 +75,11 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     options.certificate = arguments.text("certificate")?.map(PathBuf::from);
     options.client_certificate = arguments.text("client_certificate")?.map(PathBuf::from);
     options.client_key = arguments.text("client_key")?.map(PathBuf::from);
+    options.insecure = arguments.flag("insecure")?;
     let settings = OtlpSettings::for_traces(&options, env, warnings)
         .map_err(|error| errors::config(&error))?;
     let proxies = ProxySettings::from_env(env, warnings);
-    let exporter =
-        OtlpHttpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    let exporter = OtlpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
     let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
     Ok(spec("otlp", move || exporter.build()))
 }

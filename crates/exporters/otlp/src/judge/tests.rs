@@ -304,8 +304,85 @@ fn grpc_codes_are_judged_by_the_specification() {
         matches!(wait, Verdict::Retry { after: Some(_), .. }),
         "{wait:?}"
     );
-    exhausted.retry_delay = None;
-    exhausted.message = "grpc: received message larger than max (9 vs. 4)".to_owned();
-    let large = judge(&Reply::Grpc(exhausted), ITEMS, PROTO);
-    assert!(matches!(large, Verdict::TooLarge { .. }), "{large:?}");
+    let text = "grpc: received message larger than max (9 vs. 4)";
+    assert!(!is_too_large(exhausted, text), "it says when to come again");
+}
+
+fn is_too_large(mut reply: GrpcReply, message: &str) -> bool {
+    reply.message = message.to_owned();
+    matches!(
+        judge(&Reply::Grpc(reply), ITEMS, PROTO),
+        Verdict::TooLarge { .. }
+    )
+}
+
+/// As the libraries of gRPC word it: Go, Python, Java, Rust.
+#[test]
+fn a_server_whose_limit_is_lower_gets_smaller_messages() {
+    let cases = [
+        (
+            8,
+            "grpc: received message larger than max (5000000 vs. 4194304)",
+        ),
+        (
+            8,
+            "SERVER: Received message larger than max (5000000 vs. 4194304)",
+        ),
+        (8, "gRPC message exceeds maximum size 4194304: 5000000"),
+        (
+            11,
+            "Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes",
+        ),
+    ];
+    for (code, message) in cases {
+        assert!(is_too_large(GrpcReply::new(code), message), "{message}");
+    }
+    assert!(!is_too_large(GrpcReply::new(8), "quota of spans used up"));
+    assert!(!is_too_large(GrpcReply::new(13), "larger than max"));
+}
+
+#[test]
+fn messages_of_grpc_name_server_code_words_and_fix() {
+    let cases = [
+        (16, "no token", "OTEL_EXPORTER_OTLP_HEADERS"),
+        (7, "not you", "OTEL_EXPORTER_OTLP_HEADERS"),
+        (12, "unknown service", "its gRPC receiver on"),
+        (
+            12,
+            "no decompressor for gzip",
+            "unset OTEL_EXPORTER_OTLP_COMPRESSION",
+        ),
+        (3, "bad\u{1b}[31m span", "bad"),
+    ];
+    let names = [
+        "UNAUTHENTICATED",
+        "PERMISSION_DENIED",
+        "UNIMPLEMENTED",
+        "UNIMPLEMENTED",
+        "INVALID_ARGUMENT",
+    ];
+    for ((code, words, fix), name) in cases.into_iter().zip(names) {
+        let mut reply = GrpcReply::new(code);
+        reply.message = words.to_owned();
+        reply.url = "http://collector:4317".into();
+        let message = message(judge(&Reply::Grpc(reply), ITEMS, PROTO));
+        let begins = format!("http://collector:4317 answered {name}: ");
+        assert!(message.starts_with(&begins), "{message}");
+        assert!(message.contains(fix), "{message}");
+        assert!(!message.contains('\u{1b}'), "{message}");
+    }
+}
+
+#[test]
+fn an_ok_of_grpc_whose_message_is_none_of_otlp_counts_and_warns() {
+    let mut reply = GrpcReply::new(0);
+    reply.body = b"\x0a\xff".to_vec();
+    let Verdict::Delivered {
+        rejected: 0,
+        message: Some(words),
+    } = judge(&Reply::Grpc(reply), ITEMS, PROTO)
+    else {
+        panic!("not delivered with a warning");
+    };
+    assert!(words.contains("not with an OTLP response"), "{words}");
 }

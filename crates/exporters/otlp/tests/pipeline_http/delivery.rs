@@ -120,7 +120,7 @@ fn pause_asked_by(retry_after: &str) -> Duration {
             talk.say(answer);
         }
     });
-    let limit_wish = |otlp: &mut hiq_otlp::OtlpHttpExporter| {
+    let limit_wish = |otlp: &mut hiq_otlp::OtlpExporter| {
         otlp.delivery_mut().retry.max_server_wish = Duration::from_millis(1_500);
     };
     let run = Run::with(&server.url("/v1/traces"), |_| {}, limit_wish);
@@ -177,7 +177,7 @@ fn payloads_become_smaller_until_the_server_takes_them() {
 #[test]
 fn a_span_that_no_payload_can_hold_is_the_only_one_lost() {
     let server = Server::answering(response("200 OK", "", ""));
-    let tiny = |otlp: &mut hiq_otlp::OtlpHttpExporter| {
+    let tiny = |otlp: &mut hiq_otlp::OtlpExporter| {
         otlp.delivery_mut().max_payload_bytes = 60;
     };
     let run = Run::with(&server.url("/v1/traces"), |_| {}, tiny);

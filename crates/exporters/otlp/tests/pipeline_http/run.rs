@@ -7,7 +7,7 @@ use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
 use hiq_core::id::SpanId;
 use hiq_core::ledger::LedgerSnapshot;
 use hiq_core::pipeline::Pipeline;
-use hiq_otlp::OtlpHttpExporter;
+use hiq_otlp::OtlpExporter;
 use hiq_testkit::trees::tree_of;
 use hiq_testkit::{PATIENCE, Watched, assert_balances, recorded_status};
 
@@ -31,13 +31,22 @@ impl Run {
     pub(crate) fn with(
         endpoint: &str,
         configure: impl FnOnce(&mut OtlpSettings),
-        tune: impl FnOnce(&mut OtlpHttpExporter),
+        tune: impl FnOnce(&mut OtlpExporter),
     ) -> Self {
-        let env = Env::from_pairs([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)]);
+        let pairs = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)];
+        Self::told_by(&Env::from_pairs(pairs), configure, tune)
+    }
+
+    /// Sends where and how `env` says.
+    pub(crate) fn told_by(
+        env: &Env,
+        configure: impl FnOnce(&mut OtlpSettings),
+        tune: impl FnOnce(&mut OtlpExporter),
+    ) -> Self {
         let options = OtlpOptions::default();
-        let mut settings = OtlpSettings::for_traces(&options, &env, &mut Vec::new()).unwrap();
+        let mut settings = OtlpSettings::for_traces(&options, env, &mut Vec::new()).unwrap();
         configure(&mut settings);
-        let mut otlp = OtlpHttpExporter::new(settings, ProxySettings::default()).unwrap();
+        let mut otlp = OtlpExporter::new(settings, ProxySettings::default()).unwrap();
         let retry = &mut otlp.delivery_mut().retry;
         (retry.initial, retry.max) = (PAUSE, PAUSE);
         retry.jitter = || 1.0;
