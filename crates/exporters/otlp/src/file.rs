@@ -24,20 +24,13 @@ pub struct FileTransport {
 }
 
 impl FileTransport {
-    /// Opens `path` for appending; it is made if need be.
+    /// Opens `path` for appending; it is made if need be. `/dev/stdout` is what this process has as its standard output.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(|error| {
-                let problem = format!("{} cannot be written: {error}", path.display());
-                ConfigError::new(
-                    "path",
-                    problem,
-                    "name a file in a folder that exists and that you may write to",
-                )
-            })?;
+        let file = open(path).map_err(|error| {
+            let problem = format!("{} cannot be written: {error}", path.display());
+            let fix = "name a file in a folder that exists and that you may write to";
+            ConfigError::new("path", problem, fix)
+        })?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -84,4 +77,14 @@ impl Transport for FileTransport {
     fn poll(&mut self, _deadline: &Deadline, outcomes: &mut Vec<Outcome>) {
         outcomes.append(&mut self.settled);
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    if path == Path::new("/dev/stdout") {
+        use std::os::fd::AsFd as _;
+        // Opened anew, a file would have two places where it is written, ours and the program's.
+        return io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    }
+    OpenOptions::new().create(true).append(true).open(path)
 }
