@@ -21,6 +21,7 @@ use crate::runtime::{self, ResourceSource, Runtime};
 use crate::{block, state, step};
 
 mod chrome;
+mod doctor;
 mod jaeger;
 mod memory;
 mod registry;
@@ -489,6 +490,8 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
     module.add_class::<sdk::SdkPipeline>()?;
+    module.add_class::<doctor::Patient>()?;
+    module.add_function(wrap_pyfunction!(doctor::patients, module)?)?;
     let at_exit = wrap_pyfunction!(at_exit, module)?;
     module.add("at_exit", &at_exit)?;
     py.import("atexit")?.call_method1("register", (at_exit,))?;

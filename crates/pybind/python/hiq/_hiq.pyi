@@ -18,6 +18,7 @@ __all__ = [
     "ExportError",
     "HiqError",
     "Node",
+    "Patient",
     "Printed",
     "SdkPipeline",
     "Span",
@@ -55,6 +56,7 @@ __all__ = [
     "original",
     "overhead_ns",
     "parse_conf",
+    "patients",
     "record",
     "refresh",
     "remove_exporter",
@@ -544,3 +546,13 @@ class SdkPipeline:
     def flush(self, timeout_s: float) -> bool: ...
     def shutdown(self, timeout_s: float | None = None) -> bool: ...
     def stats(self) -> dict[str, dict[str, Any]]: ...
+
+@final
+class Patient:
+    @property
+    def name(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    def examine(self, timeout_s: float) -> dict[str, Any]: ...
+
+def patients(settings: dict[str, Any]) -> tuple[list[Patient], list[str]]: ...

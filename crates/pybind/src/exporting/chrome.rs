@@ -22,5 +22,5 @@ pub(super) fn read(
     let exporter = ChromeSettings::new(path, format, env)
         .and_then(ChromeExporter::with_settings)
         .map_err(|error| errors::config(&error))?;
-    Ok(spec("chrome", move || exporter.build()))
+    Ok(spec("chrome", exporter.target(), move || exporter.build()))
 }

@@ -15,7 +15,7 @@ pub(super) fn read(
 ) -> PyResult<Spec> {
     let options = options(arguments)?;
     let exporter = exporter(&options, env, warnings).map_err(|error| errors::config(&error))?;
-    Ok(spec("jaeger", move || exporter.build()))
+    Ok(spec("jaeger", exporter.target(), move || exporter.build()))
 }
 
 fn options(arguments: &Arguments<'_, '_>) -> PyResult<JaegerOptions> {

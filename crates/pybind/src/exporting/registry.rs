@@ -18,6 +18,8 @@ use crate::module::errors;
 /// An exporter to be built on its worker's thread, in each process anew.
 pub(super) struct Spec {
     pub(super) name: String,
+    /// Where it sends, for people: without user, password and query.
+    pub(super) target: String,
     pub(super) build: Box<dyn Build>,
 }
 
@@ -39,16 +41,20 @@ const EXPORTERS: [(&str, Read); 7] = [
     ("file", file),
     ("console", console),
     ("memory", |_, _, _| {
-        Ok(spec("memory", || Ok(Box::new(memory::MemoryExporter))))
+        Ok(spec("memory", "this process", || {
+            Ok(Box::new(memory::MemoryExporter))
+        }))
     }),
 ];
 
 pub(super) fn spec(
     name: &str,
+    target: impl Into<String>,
     build: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync + 'static,
 ) -> Spec {
     Spec {
         name: name.to_owned(),
+        target: target.into(),
         build: Box::new(build),
     }
 }
@@ -81,7 +87,7 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     let proxies = ProxySettings::from_env(env, warnings);
     let exporter = OtlpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
     let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
-    Ok(spec("otlp", move || exporter.build()))
+    Ok(spec("otlp", exporter.target(), move || exporter.build()))
 }
 
 pub(super) fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
@@ -132,8 +138,8 @@ fn console(
 }
 
 fn written(name: &str, path: String) -> PyResult<Spec> {
-    let exporter = OtlpFileExporter::new(path).map_err(|error| errors::config(&error))?;
-    Ok(spec(name, move || exporter.build()))
+    let exporter = OtlpFileExporter::new(&path).map_err(|error| errors::config(&error))?;
+    Ok(spec(name, path, move || exporter.build()))
 }
 
 /// What `exporters=` says, else `OTEL_TRACES_EXPORTER`, else OTLP.

@@ -49,7 +49,7 @@ pub(super) fn read(
     let exporter =
         ZipkinExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
     let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
-    Ok(spec("zipkin", move || exporter.build()))
+    Ok(spec("zipkin", exporter.target(), move || exporter.build()))
 }
 
 fn client_identity(arguments: &Arguments<'_, '_>) -> PyResult<Option<ClientIdentity>> {

@@ -1,6 +1,6 @@
-"""The command line: `run`, `conf check`, `conf suggest`.
+"""The command line: `run`, `doctor`, `conf check`, `conf suggest`.
 
-Exit codes: 0 fine, 2 usage or conf; `run` has the program's.
+Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ examples:
   python -m hiq run --conf shop.yaml -m shop --port 8000
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 OTEL_SERVICE_NAME=shop python -m hiq run --conf shop.yaml -m shop
   python -m hiq run --conf shop.yaml --file spans.jsonl -m shop
+"""
+
+_DOCTOR_EXAMPLES = """\
+examples:
+  python -m hiq doctor
+  python -m hiq doctor otlp jaeger
+  OTEL_EXPORTER_ZIPKIN_ENDPOINT=http://zipkin:9411/api/v2/spans python -m hiq doctor zipkin
 """
 
 
@@ -39,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_doctor(commands)
     conf = commands.add_parser("conf", help="check or propose a conf").add_subparsers(metavar="COMMAND", required=True)
     _add_check(conf)
     _add_suggest(conf)
@@ -67,6 +75,21 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(command=_run, parser=parser)
 
 
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="send one span through each exporter, and say what is wrong",
+        epilog=_DOCTOR_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "exporters", nargs="*", metavar="EXPORTER", help="otlp, jaeger, zipkin, ... (OTEL_TRACES_EXPORTER, else otlp)"
+    )
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for each exporter (10)")
+    parser.set_defaults(command=_doctor, parser=parser)
+
+
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("check", help="look whether a conf fits the code that can be imported here")
     parser.add_argument("conf", metavar="FILE")
@@ -91,6 +114,12 @@ def _run(options: argparse.Namespace) -> int:
     from .run import run
 
     return run(program, options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import doctor
+
+    return doctor(options.exporters, options.timeout)
 
 
 def _check(options: argparse.Namespace) -> int:
