@@ -41,10 +41,10 @@ class Exporter:
 class OtlpExporter(Exporter):
     """Sends OTLP over HTTP or gRPC.
 
-    `protocol` is `http/protobuf` (default), `http/json` or `grpc`; `endpoint` (default http://localhost:4318) is used as
-    it is, with `/v1/traces` where it has no path, and for gRPC (default http://localhost:4317) without a path;
-    `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or `none`; the certificates are paths of
-    PEM files; `insecure` turns TLS off for gRPC to an endpoint without a scheme.
+    `protocol` is `http/protobuf` (default), `http/json` or `grpc`; `endpoint` (default http://localhost:4318) is used
+    as it is, with `/v1/traces` where it has no path, and for gRPC (default http://localhost:4317) without a path;
+    `timeout_s` (10) covers an export with its retries; `compression` is `gzip` or `none`; the certificates are paths
+    of PEM files; `insecure` turns TLS off for gRPC to an endpoint without a scheme.
     """
 
     def __init__(

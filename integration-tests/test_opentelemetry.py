@@ -1,0 +1,83 @@
+"""Spans of OpenTelemetry's own SDK through hiq arrive as they do from its own exporters."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hiq_servers import Collector, Server
+from hiq_servers.compare import assert_same_spans
+from hiq_servers.programs import plain_environment
+from test_servers import send, spans_of_every_shape
+
+PROTOCOLS = {"http/protobuf": "otlp_http", "http/json": "otlp_http", "grpc": "otlp_grpc"}
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_spans_of_the_sdk_arrive_as_from_its_own_exporter(
+    protocol: str, server: Server, compared: Callable[[str, str, int], None]
+) -> None:
+    import hiq
+    from hiq.opentelemetry import HiqSpanExporter
+
+    service = f"sdk-{secrets.token_hex(8)}"
+    exporter = HiqSpanExporter(hiq.OtlpExporter(server.url(PROTOCOLS[protocol]), protocol=protocol))
+    sent = send(spans_of_every_shape(service), exporter)
+
+    read = server.settled_spans_of_service(service)
+
+    compared(f"OTLP {protocol} (OTel SDK, by hiq)", server.name, len(read))
+    assert_same_spans(sent, read)
+    (ledger,) = exporter.stats().values()
+    assert ledger["offered"] == ledger["exported"] == len(sent)
+
+
+PROGRAM = """
+from opentelemetry import trace
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+
+# What `opentelemetry-instrument` does before a program starts.
+_OTelSDKConfigurator().configure(auto_instrumentation_version="")
+with trace.get_tracer("program").start_as_current_span("outer"):
+    with trace.get_tracer("program").start_as_current_span("inner"):
+        pass
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+def test_the_sdk_picks_the_exporters_by_the_names_of_the_environment(
+    collector: Collector, tmp_path: Path
+) -> None:
+    service = f"sdk-{secrets.token_hex(8)}"
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    environment = {
+        "OTEL_TRACES_EXPORTER": "hiq_otlp,hiq_jaeger",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_SERVICE_NAME": service,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_endpoint,
+        "OTEL_EXPORTER_JAEGER_ENDPOINT": collector.url("jaeger_http", "/api/traces"),
+    }
+    ran = subprocess.run(
+        [sys.executable, script],
+        env={**plain_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+    read = collector.settled_spans_of_service(service)
+
+    # Each span twice: once from each exporter.
+    assert sorted(span.name for span in read) == ["inner", "inner", "outer", "outer"]
+    assert len({span.span_id for span in read}) == 2
+    assert {span.scope_name for span in read} == {"program"}
