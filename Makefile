@@ -15,7 +15,7 @@ RUN = $(PYTHON) -B
 help:
 	@echo 'make demo         traces a small shop and shows what it did (no server needed)'
 	@echo 'make test         all tests that need no server'
-	@echo 'make integration  against real servers, which it builds (needs Go)'
+	@echo 'make integration  against real servers, which it builds (needs Go, Java, Maven)'
 	@echo 'make bench        measures, beside the peers (make bench ONLY=S4: one of them)'
 	@echo 'make lint         formatting, lints, licences, types'
 	@echo 'make wheel        a wheel for this Python, in dist/'
@@ -30,7 +30,7 @@ test:
 	@$(RUN) scripts/suites.py
 
 integration:
-	@scripts/preflight.sh rust go
+	@scripts/preflight.sh rust go java
 	@$(RUN) scripts/wheel.py
 	@$(RUN) integration-tests/run.py --wheel dist/
 

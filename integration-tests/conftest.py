@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hiq_servers import SERVERS, Collector, Server
+from hiq_servers import SERVERS, Collector, Server, Zipkin
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -34,6 +34,15 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """Each real server in turn, started once."""
+    with request.param(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=[Zipkin, *SERVERS], ids=lambda server: server.name)
+def zipkin_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Each real server that takes Zipkin's formats in turn, started once."""
     with request.param(tmp_path_factory.mktemp("servers")) as running:
         yield running
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Says in one line each what is missing, how to get it, and ends with 1 if anything is.
 #
-#   preflight.sh rust|lint|go ...     what is asked for besides make, Python and a C compiler
+#   preflight.sh rust|lint|go|java ...     what is asked for besides make, Python and a C compiler
 #
 # PYTHON names the interpreter (default python3).
 set -u
@@ -19,6 +19,10 @@ main() {
             rust) require_rust ;;
             lint) require_component fmt rustfmt; require_component clippy clippy ;;
             go) require go "Go (the version in integration-tests/servers/*/go.mod): https://go.dev/dl/" ;;
+            java)
+                require java "a Java runtime, 17 or newer: apt install default-jre-headless (Debian, Ubuntu)"
+                require mvn "Maven, which fetches the Zipkin server: apt install maven (Debian, Ubuntu)"
+                ;;
             *) say "preflight.sh: unknown topic '$topic'" ;;
         esac
     done

@@ -6,6 +6,7 @@ from hiq_servers.jaeger import Jaeger
 from hiq_servers.programs import BackgroundProgram, Finished, plain_environment, run_program
 from hiq_servers.server import Server, ServerError
 from hiq_servers.spans import Event, Link, Span
+from hiq_servers.zipkin import Zipkin
 
 SERVERS: tuple[type[Server], ...] = (Collector, Jaeger)
 
@@ -20,6 +21,7 @@ __all__ = [
     "Server",
     "ServerError",
     "Span",
+    "Zipkin",
     "differences",
     "plain_environment",
     "run_program",

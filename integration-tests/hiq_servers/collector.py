@@ -11,7 +11,7 @@ from hiq_servers.spans import Span, spans_in
 
 class Collector(Server):
     name = "collector"
-    port_names = ("health", "otlp_grpc", "otlp_http", *JAEGER_PORTS)
+    port_names = ("health", "otlp_grpc", "otlp_http", *JAEGER_PORTS, "zipkin")
 
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
@@ -35,13 +35,14 @@ receivers:
       thrift_http: {{endpoint: "{self.address("jaeger_http")}"}}
       thrift_compact: {{endpoint: "{self.address("jaeger_compact")}"}}
       thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
+  zipkin: {{endpoint: "{self.address("zipkin")}"}}
 exporters:
   file: {{path: {output}, format: json, flush_interval: 50ms}}
 service:
   extensions: [healthcheckv2]
   telemetry: {{metrics: {{level: none}}}}
   pipelines:
-    traces: {{receivers: [otlp, jaeger], exporters: [file]}}
+    traces: {{receivers: [otlp, jaeger, zipkin], exporters: [file]}}
 """
 
     def command(self, binary: Path, config: Path) -> list[str]:

@@ -23,7 +23,15 @@ _ORIGINAL_END = re.compile(
 
 class Jaeger(Server):
     name = "jaeger"
-    port_names = ("health", "query_http", "query_grpc", "otlp_grpc", "otlp_http", *JAEGER_PORTS)
+    port_names = (
+        "health",
+        "query_http",
+        "query_grpc",
+        "otlp_grpc",
+        "otlp_http",
+        *JAEGER_PORTS,
+        "zipkin",
+    )
 
     def config(self) -> str:
         return f"""\
@@ -46,13 +54,14 @@ receivers:
       thrift_http: {{endpoint: "{self.address("jaeger_http")}"}}
       thrift_compact: {{endpoint: "{self.address("jaeger_compact")}"}}
       thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
+  zipkin: {{endpoint: "{self.address("zipkin")}"}}
 exporters:
   jaeger_storage_exporter: {{trace_storage: memory}}
 service:
   extensions: [healthcheckv2, jaeger_storage, jaeger_query]
   telemetry: {{metrics: {{level: none}}}}
   pipelines:
-    traces: {{receivers: [otlp, jaeger], exporters: [jaeger_storage_exporter]}}
+    traces: {{receivers: [otlp, jaeger, zipkin], exporters: [jaeger_storage_exporter]}}
 """
 
     def command(self, binary: Path, config: Path) -> list[str]:

@@ -18,7 +18,6 @@ from hiq_servers.spans import Span
 from hiq_servers.waiting import attempts_within
 from servers.build import server_binary
 
-READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 READ_BACK_SECONDS = 20.0
 REQUEST_SECONDS = 10.0
@@ -45,6 +44,8 @@ class Server(abc.ABC):
     """Of the recipe folder, and of the program it builds."""
     port_names: ClassVar[tuple[str, ...]]
     """The listeners that get a free port each."""
+    ready_seconds: ClassVar[float] = 30.0
+    """Given to it to become healthy, on a machine that is busy with the other tests."""
 
     def __init__(self, scratch: Path) -> None:
         self.folder = scratch / f"{self.name}-{secrets.token_hex(4)}"
@@ -162,11 +163,13 @@ class Server(abc.ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        for _ in attempts_within(READY_SECONDS):
+        for _ in attempts_within(self.ready_seconds):
             self._require_alive()
             if self.is_healthy():
                 return
-        raise ServerError(f"{self.name} was not healthy in {READY_SECONDS:g} s:\n{self.log_tail()}")
+        raise ServerError(
+            f"{self.name} was not healthy in {self.ready_seconds:g} s:\n{self.log_tail()}"
+        )
 
     def _require_alive(self) -> None:
         if self._process is None:

@@ -148,7 +148,28 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-TOOLCHAINS: dict[str, Callable[[Path, dict[str, str], Path], None]] = {"go": _build_with_go}
+def _fetch_with_maven(recipe: Path, how: dict[str, str], output: Path) -> None:
+    for program in ("mvn", "java"):
+        if shutil.which(program) is None:
+            raise BuildError(
+                f"{recipe.name} needs a Java runtime and Maven and `{program}` is not on PATH: "
+                "apt install default-jre-headless maven (Debian, Ubuntu)"
+            )
+    folder = output.parent
+    goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+    options = [f"-Dartifact={how['artifact']}", f"-DoutputDirectory={folder}"]
+    _run_or_explain(["mvn", "--batch-mode", "--quiet", goal, *options], folder)
+    (fetched,) = folder.glob("*.jar")
+    digest = hashlib.sha256(fetched.read_bytes()).hexdigest()
+    if digest != how["sha256"]:
+        raise BuildError(f"{how['artifact']} has the hash {digest}, not {how['sha256']}")
+    fetched.rename(output)
+
+
+TOOLCHAINS: dict[str, Callable[[Path, dict[str, str], Path], None]] = {
+    "go": _build_with_go,
+    "maven": _fetch_with_maven,
+}
 
 
 def main(names: list[str]) -> int:
