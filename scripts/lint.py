@@ -17,6 +17,10 @@ from house.wheels import dev_wheels
 INTEGRATION = REPOSITORY / "integration-tests"
 # The settings at the root leave out the package, which has its own.
 PYTHON = (".", PYBIND)
+OUTSIDE_THE_WORKSPACE = (
+    REPOSITORY / "examples" / "logfmt_exporter" / "Cargo.toml",
+    REPOSITORY / "fuzz" / "Cargo.toml",
+)
 CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--keep-going")
 
 
@@ -48,6 +52,10 @@ def style_checks() -> Iterator[Check]:
     yield Check("ruff", (python, "-m", "ruff", "check", "--output-format=concise", *PYTHON))
     yield Check("ruff format", (python, "-m", "ruff", "format", "--check", "--quiet", *PYTHON))
     yield Check("rustfmt", ("cargo", "fmt", "--all", "--check", "--", "-l"))
+    for manifest in OUTSIDE_THE_WORKSPACE:
+        where = manifest.parent.relative_to(REPOSITORY)
+        command = ("cargo", "fmt", "--manifest-path", manifest, "--check", "--", "-l")
+        yield Check(f"rustfmt of {where}", command)
 
 
 def cargo_checks() -> Iterator[Check]:

@@ -54,6 +54,8 @@ def test_rust() -> None:
         "building the Rust tests (minutes the first time)", ["cargo", "test", "--no-run"], env=env
     )
     run_openly("running the Rust tests", ["cargo", "test", "--quiet"], env=env)
+    outside = ["--manifest-path", REPOSITORY / "examples" / "logfmt_exporter" / "Cargo.toml"]
+    run_openly("an exporter outside the workspace", ["cargo", "test", "-q", *outside], env=env)
 
 
 def ready_environments(interpreters: list[Interpreter]) -> dict[Interpreter, Path]:

@@ -18,7 +18,10 @@ fuzz_target!(|input: (&str, &str, &str)| {
     let mut headers = Vec::new();
     context.inject(|name, value| headers.push((name, value)));
     let again = Context::extract(|name| {
-        headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
     });
     assert_eq!(again.unwrap_or_default(), context);
 });

@@ -6,5 +6,8 @@ use hiq_jaeger::{JaegerDecoder, JaegerProtoEncoder};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    encode(JaegerProtoEncoder::new(), decoded(JaegerDecoder::proto(), input));
+    encode(
+        JaegerProtoEncoder::new(),
+        decoded(JaegerDecoder::proto(), input),
+    );
 });

@@ -12,7 +12,12 @@ fuzz_target!(|input: (u16, bool, &[u8])| {
     let (status, is_json, body) = input;
     let mut reply = HttpReply::new(status);
     reply.body = body.to_vec();
-    reply.content_type = if is_json { "application/json" } else { "application/x-protobuf" }.into();
+    reply.content_type = if is_json {
+        "application/json"
+    } else {
+        "application/x-protobuf"
+    }
+    .into();
     let reply = Reply::Http(reply);
     for verdict in [
         OtlpProtoEncoder::new().judge(&reply, ITEMS),

@@ -29,7 +29,9 @@ fuzz_target!(|edits: Vec<(u16, u8)>| {
 const RECORDS: usize = 4;
 
 fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a folder")
 }
 
 /// A segment as a process leaves it that is killed, and its name below the spool's folder.
@@ -44,7 +46,12 @@ fn good_segment() -> (PathBuf, Vec<u8>) {
     drop(spool);
     let path = first_file(dir.path()).expect("a segment");
     let bytes = fs::read(&path).expect("a file that was just written");
-    (path.strip_prefix(dir.path()).expect("below its folder").to_owned(), bytes)
+    (
+        path.strip_prefix(dir.path())
+            .expect("below its folder")
+            .to_owned(),
+        bytes,
+    )
 }
 
 fn first_file(folder: &Path) -> Option<PathBuf> {
@@ -63,7 +70,11 @@ fn records_in(name: &Path, bytes: &[u8]) -> usize {
     let dir = folder();
     let path = dir.path().join(name);
     let parent = path.parent().expect("the folder of its process");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).expect("a folder");
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)
+        .expect("a folder");
     fs::write(&path, bytes).expect("room for the segment");
     let mut spool = Spool::open(dir.path(), "otlp", SpoolLimits::default()).expect("a spool");
     let mut records = 0;
