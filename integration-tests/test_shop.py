@@ -59,6 +59,8 @@ WIRES = (
     Wire("OTLP HTTP/protobuf", "http/protobuf", "none", "shop.yaml"),
     Wire("OTLP HTTP/protobuf gzip", "http/protobuf", "gzip", "shop.json"),
     Wire("OTLP HTTP/JSON", "http/json", "none", "shop.csv"),
+    Wire("OTLP gRPC", "grpc", "none", "shop.yaml"),
+    Wire("OTLP gRPC gzip", "grpc", "gzip", "shop.json"),
 )
 
 
@@ -77,7 +79,8 @@ def test_every_call_of_the_shop_arrives_as_its_journal_has_it(
     tmp_path: Path,
     compared: Callable[[str, str, int], None],
 ) -> None:
-    run = TracedRun(server.otlp_endpoint, wire.protocol, wire.compression)
+    endpoint = server.otlp_endpoint_for(wire.protocol)
+    run = TracedRun(endpoint, wire.protocol, wire.compression)
     journal = tmp_path / "journal.jsonl"
     finished = run_shop(under_hiq(SHOP / wire.conf), journal, run.environment())
     assert_same_output(finished, untraced_output)

@@ -10,6 +10,8 @@ from hiq_servers.spans import Span, spans_in
 
 
 class Collector(Server):
+    """It appends, so that what it wrote before it was started again stays."""
+
     name = "collector"
     port_names = ("health", "otlp_grpc", "otlp_http", *JAEGER_PORTS, "zipkin")
 
@@ -37,7 +39,7 @@ receivers:
       thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
   zipkin: {{endpoint: "{self.address("zipkin")}"}}
 exporters:
-  file: {{path: {output}, format: json, flush_interval: 50ms}}
+  file: {{path: {output}, format: json, flush_interval: 50ms, append: true}}
 service:
   extensions: [healthcheckv2]
   telemetry: {{metrics: {{level: none}}}}

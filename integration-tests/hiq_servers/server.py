@@ -78,6 +78,10 @@ class Server(abc.ABC):
         """The base URL for `OTEL_EXPORTER_OTLP_ENDPOINT` with an OTLP HTTP protocol."""
         return self.url("otlp_http")
 
+    def otlp_endpoint_for(self, protocol: str) -> str:
+        """The base URL for `OTEL_EXPORTER_OTLP_ENDPOINT` with this protocol."""
+        return self.url("otlp_grpc" if protocol == "grpc" else "otlp_http")
+
     def url(self, port_name: str, path: str = "") -> str:
         return f"http://{self.address(port_name)}{path}"
 
@@ -146,17 +150,24 @@ class Server(abc.ABC):
         return ""
 
     @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
     def log_file(self) -> Path:
         return self.folder / "server.log"
 
     def _start(self) -> None:
         self.ports = dict(zip(self.port_names, free_ports(len(self.port_names)), strict=True))
-        config = self.folder / "config.yaml"
-        config.write_text(self.config())
+        self.config_file.write_text(self.config())
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Starts the program with the config and the ports that it had; it is healthy then."""
         binary = server_binary(self.name)
-        with self.log_file.open("wb") as log:
+        with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(binary, config),
+                self.command(binary, self.config_file),
                 cwd=self.folder,
                 env=plain_environment(),
                 stdin=subprocess.DEVNULL,

@@ -223,7 +223,10 @@ fn constant(options: &GrpcOptions) -> Result<HeaderMap, ConfigError> {
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/grpc"),
     );
-    all.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+    all.insert(
+        "grpc-accept-encoding",
+        HeaderValue::from_static("identity,gzip"),
+    );
     Ok(all)
 }
 

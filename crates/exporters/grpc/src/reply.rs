@@ -15,7 +15,7 @@ use hiq_net::secrets::Secrets;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use tonic::codec::{DecodeBuf, Decoder, Streaming};
+use tonic::codec::{CompressionEncoding, DecodeBuf, Decoder, Streaming};
 use tonic::{Code, Status};
 
 use crate::details;
@@ -53,10 +53,13 @@ impl RawReply {
         if !is_grpc(&head.headers) {
             return Err(Trouble::NotGrpc(content_type(&head.headers)));
         }
+        let encoding = encoding(&head.headers);
         let (body, seen) = Watched::new(body);
         let mut answer = match early {
             Some(_) => Streaming::new_empty(Raw, body),
-            None => Streaming::new_response(Raw, body, head.status, None, Some(MAX_REPLY_BYTES)),
+            None => {
+                Streaming::new_response(Raw, body, head.status, encoding, Some(MAX_REPLY_BYTES))
+            }
         };
         match whole(&mut answer).await {
             Ok(message) => Ok(Self {
@@ -107,6 +110,12 @@ async fn assigned_to(status: StatusCode) -> Status {
         code,
         format!("HTTP status {status} without one of gRPC; is it a port for gRPC?"),
     )
+}
+
+/// Go answers a compressed request with a compressed reply, whether it was asked for one or not.
+fn encoding(headers: &HeaderMap) -> Option<CompressionEncoding> {
+    let name = headers.get("grpc-encoding")?;
+    (name == "gzip").then_some(CompressionEncoding::Gzip)
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
@@ -203,7 +212,7 @@ impl Seen {
             Trouble::CutShort(Some(status))
         } else if self.end.load(Ordering::Relaxed) {
             Trouble::CutShort(None)
-        } else if status.code() == Code::OutOfRange {
+        } else if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
             Trouble::ReplyTooLarge
         } else {
             Trouble::NotGrpc("a broken message".to_owned())

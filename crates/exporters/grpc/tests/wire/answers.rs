@@ -1,9 +1,12 @@
 //! Statuses, wherever they stand, and answers that are none.
 
+use std::io::Write;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use h2::Reason;
 use hiq_core::transport::{GrpcReply, TransportErrorKind};
 
@@ -205,6 +208,23 @@ fn a_message_beyond_four_mebibytes_is_not_read() {
     let huge = [&[0], &length[..], &[7; 1000]].concat();
     let answer = Answer::Raw(grpc_head(), huge, Some(status("0")));
     failure_after(answer, TransportErrorKind::ReplyTooLarge);
+}
+
+/// A message as gRPC's own compression has it.
+fn zipped(message: &[u8]) -> Answer {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(message).unwrap();
+    let mut frame = framed(&gzip.finish().unwrap());
+    frame[0] = 1;
+    let head = with(grpc_head(), vec![("grpc-encoding", "gzip".to_owned())]);
+    Answer::Raw(head, frame, Some(status("0")))
+}
+
+#[test]
+fn a_compressed_message_is_read_as_far_as_it_is_not_a_bomb() {
+    assert_eq!(reply_to(zipped(b"thanks")).body, b"thanks");
+    let bomb = zipped(&vec![0; (4 << 20) + 1]);
+    failure_after(bomb, TransportErrorKind::ReplyTooLarge);
 }
 
 #[test]

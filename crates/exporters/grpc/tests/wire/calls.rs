@@ -26,7 +26,7 @@ fn a_payload_is_one_framed_message_with_the_headers_that_grpc_wants() {
         ("user-agent", "shop/1.0"),
         ("api-key", "for the server"),
         ("grpc-encoding", ""),
-        ("grpc-accept-encoding", "identity"),
+        ("grpc-accept-encoding", "identity,gzip"),
     ];
     for (name, value) in expected {
         assert_eq!(call.header(name), value, "{name}");

@@ -150,7 +150,9 @@ async fn serve(
     let hang_up = Arc::clone(&service.hang_up);
     let mut server = TraceServiceServer::new(service);
     if manners.takes_gzip {
-        server = server.accept_compressed(CompressionEncoding::Gzip);
+        server = server
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
     }
     if let Some(bytes) = manners.max_message_bytes {
         server = server.max_decoding_message_size(bytes);

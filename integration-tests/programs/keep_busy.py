@@ -1,0 +1,31 @@
+"""Makes a span every millisecond until the file STOP is there, then says what became of them.
+
+python keep_busy.py STOP
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import hiq
+
+FLUSH_SECONDS = 30.0
+
+
+def main() -> None:
+    stop = Path(sys.argv[1])
+    hiq.init()
+    made = 0
+    while not stop.exists():
+        with hiq.trace(f"work {made}"):
+            made += 1
+        time.sleep(0.001)
+    delivered = hiq.flush(FLUSH_SECONDS)
+    report = {"made": made, "delivered": delivered, "stats": hiq.stats()["otlp"]}
+    print(f"report {json.dumps(report)}", flush=True)
+
+
+main()
