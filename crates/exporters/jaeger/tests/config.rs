@@ -99,6 +99,14 @@ fn code_beats_opentelemetrys_names_which_beat_jaegers_own() {
     assert_eq!(found.credentials, credentials);
     assert_eq!(found.timeout, Some(Duration::from_millis(250)));
     assert!(!format!("{found:?}").contains("only"), "{found:?}");
+    let agents = [
+        ("JAEGER_AGENT_HOST", "weak"),
+        ("OTEL_EXPORTER_JAEGER_AGENT_HOST", "strong"),
+        ("JAEGER_AGENT_PORT", "1"),
+        ("OTEL_EXPORTER_JAEGER_AGENT_PORT", "2"),
+    ];
+    let (_, agent) = target(&JaegerOptions::default(), &agents);
+    assert_eq!(agent, "udp://strong:2");
     let found = settings(&JaegerOptions::default(), &variables[..1]);
     assert_eq!(found.target.to_string(), "http://weak:1/x");
     let code = with(|options| {

@@ -291,6 +291,17 @@ fn what_jaegers_query_api_answers_is_read_with_all_that_it_says() {
     );
 }
 
+/// Older clients say no more than that.
+#[test]
+fn a_span_with_nothing_but_the_tag_error_has_failed() {
+    let page = br#"{"spans": [{"traceID": "1", "spanID": "2", "tags": [
+        {"key": "error", "type": "bool", "value": true}, {"key": "k", "type": "string", "value": "v"}]}]}"#;
+    let trees = decode(&mut JaegerDecoder::json(), page).unwrap();
+    let spans = read_trees::spans(&trees[0]);
+    assert_eq!(spans[0].status, Some((Status::Error as i32, String::new())));
+    assert_eq!(spans[0].attributes, [("k".to_owned(), Plain::text("v"))]);
+}
+
 #[test]
 fn json_that_is_no_trace_says_where_and_why() {
     let cases = [

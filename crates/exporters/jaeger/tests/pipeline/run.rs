@@ -26,9 +26,12 @@ pub(crate) struct Run {
 impl Run {
     /// Under these variables.
     pub(crate) fn under(variables: &[(&str, &str)]) -> Self {
+        Self::with(&JaegerOptions::default(), variables)
+    }
+
+    pub(crate) fn with(options: &JaegerOptions, variables: &[(&str, &str)]) -> Self {
         let env = Env::from_pairs(variables.iter().copied());
-        let options = JaegerOptions::default();
-        let settings = JaegerSettings::new(&options, &env, &mut Vec::new()).unwrap();
+        let settings = JaegerSettings::new(options, &env, &mut Vec::new()).unwrap();
         let mut jaeger = JaegerExporter::new(settings, ProxySettings::default()).unwrap();
         let retry = &mut jaeger.delivery_mut().retry;
         (retry.initial, retry.max) = (PAUSE, PAUSE);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hiq_core::encode::DropReason;
 use hiq_core::id::SpanId;
-use hiq_jaeger::MAX_PACKET_BYTES;
+use hiq_jaeger::{JaegerOptions, MAX_PACKET_BYTES};
 use hiq_testkit::PATIENCE;
 use hiq_testkit::spans::{BatchIn, Origin, Plain, SpanIn, TreeIn};
 
@@ -141,6 +141,25 @@ fn spans_are_spread_over_packets_and_only_the_one_too_large_for_any_is_dropped()
     let ledger = run.settled();
     assert_eq!(ledger.sent_unconfirmed, 29);
     assert_eq!(ledger.dropped[DropReason::TooLarge], 1);
+}
+
+#[test]
+fn packets_are_as_small_as_they_are_asked_to_be() {
+    let (agent, port) = agent("127.0.0.1:0");
+    let mut options = JaegerOptions::default();
+    options.max_packet_bytes = Some(1_000);
+    options.agent_host = Some("127.0.0.1".to_owned());
+    options.agent_port = Some(port.parse().unwrap());
+    let run = Run::with(&options, &[]);
+    let offered = run.offer(50);
+    assert_eq!(run.settled().sent_unconfirmed, 50);
+    let (mut found, mut packet) = (Vec::new(), vec![0; 70_000]);
+    while found.len() < 50 {
+        let bytes = agent.recv(&mut packet).unwrap();
+        assert!(bytes <= 1_000, "a packet of {bytes} bytes");
+        found.extend(read_thrift::compact_call(&packet[..bytes]));
+    }
+    assert_eq!(ids(&[found]), sorted(offered));
 }
 
 /// The kernel says at once that nobody listens on this machine.
