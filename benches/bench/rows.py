@@ -51,6 +51,37 @@ def encoding() -> list[Row]:
         ),
         *[
             Row(
+                "S6",
+                "encode",
+                f"Jaeger {name}, the same",
+                "ns a span",
+                plain("encode", f"hiq_jaeger_{case}"),
+                at_most=at_most,
+            )
+            for name, case, at_most in (
+                ("thrift compact", "compact", 148),
+                ("thrift binary", "binary", 107),
+                ("protobuf", "proto", 130),
+                ("thrift compact, sent by UDP", "sent", 300),
+            )
+        ],
+        *[
+            Row(
+                "S7",
+                "allocations",
+                f"allocations while encoding Jaeger {name}",
+                "a span",
+                plain("allocations", f"hiq_jaeger_{case}"),
+                at_most=0,
+            )
+            for name, case in (
+                ("thrift compact", "compact"),
+                ("thrift binary", "binary"),
+                ("protobuf", "proto"),
+            )
+        ],
+        *[
+            Row(
                 "S7",
                 "allocations",
                 f"allocations while encoding OTLP {name}",

@@ -11,6 +11,7 @@ use hiq_bench::worker::Worker;
 use hiq_bench::{hiq, otel, spans};
 use hiq_core::batch::TreeBatch;
 use hiq_core::encode::Encoder;
+use hiq_jaeger::{JaegerBinaryEncoder, JaegerCompactEncoder, JaegerProtoEncoder};
 use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use prost::Message;
@@ -26,6 +27,11 @@ fn main() {
     let mut worker = Worker::default();
     worker.value("hiq_proto", by_hiq(OtlpProtoEncoder::new(), &ours));
     worker.value("hiq_json", by_hiq(OtlpJsonEncoder::new(), &ours));
+    let (compact, binary) = (JaegerCompactEncoder::new(), JaegerBinaryEncoder::batches());
+    let proto = JaegerProtoEncoder::new();
+    worker.value("hiq_jaeger_compact", by_hiq(compact, &ours));
+    worker.value("hiq_jaeger_binary", by_hiq(binary, &ours));
+    worker.value("hiq_jaeger_proto", by_hiq(proto, &ours));
     worker.value("otel_proto", || {
         allocations_for(theirs.clone(), |batch| {
             black_box(otel::request(batch, &resource).encode_to_vec());
