@@ -1,6 +1,7 @@
 //! Fixtures for the tests of hiq's crates: trees, a readable encoding, a transport that follows a script, and checks
 //! that hold for every exporter.
 
+pub mod allocations;
 pub mod delivery;
 pub mod lines;
 pub mod script;

@@ -1,85 +1,16 @@
 //! An encoder that has seen its resources, scopes and sites asks the allocator for nothing.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-use hiq_core::batch::TreeBatch;
-use hiq_core::encode::{Encoder, Limits};
 use hiq_jaeger::{JaegerBinaryEncoder, JaegerCompactEncoder, JaegerProtoEncoder};
-use hiq_testkit::spans::arbitrary;
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::TestRunner;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    // Nothing to count any more when a thread's locals are gone.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: everything is left to the system's allocator.
-#[expect(unsafe_code, reason = "an allocator that counts")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: by the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: by the caller's promise.
-        unsafe { System.realloc(block, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: by the caller's promise.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+use hiq_testkit::allocations::{Counting, assert_second_pass_allocates_nothing};
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn batches() -> Vec<TreeBatch> {
-    let mut runner = TestRunner::deterministic();
-    let mut next = || {
-        let batch = arbitrary::batch().new_tree(&mut runner).unwrap();
-        batch.current().build()
-    };
-    (0..8).map(|_| next()).collect()
-}
-
-fn allocations_of_second_pass(encoder: &mut dyn Encoder<TreeBatch>, batch: &TreeBatch) -> usize {
-    let limits = Limits::bytes(1 << 20);
-    let mut out = Vec::new();
-    let mut encode = |out: &mut Vec<u8>| {
-        out.clear();
-        let mut cursor = batch.cursor();
-        while encoder.encode(&mut cursor, &limits, out).more {
-            out.clear();
-        }
-    };
-    encode(&mut out);
-    let before = ALLOCATIONS.get();
-    encode(&mut out);
-    ALLOCATIONS.get() - before
-}
-
 #[test]
 fn the_second_pass_allocates_nothing() {
-    let before = ALLOCATIONS.get();
-    let batches = batches();
-    assert!(ALLOCATIONS.get() > before, "allocations are not counted");
-    for batch in &batches {
-        let compact = allocations_of_second_pass(&mut JaegerCompactEncoder::new(), batch);
-        let binary = allocations_of_second_pass(&mut JaegerBinaryEncoder::calls(), batch);
-        let proto = allocations_of_second_pass(&mut JaegerProtoEncoder::new(), batch);
-        assert_eq!((compact, binary, proto), (0, 0, 0));
-    }
+    assert_second_pass_allocates_nothing(&[
+        || Box::new(JaegerCompactEncoder::new()),
+        || Box::new(JaegerBinaryEncoder::calls()),
+        || Box::new(JaegerProtoEncoder::new()),
+    ]);
 }
