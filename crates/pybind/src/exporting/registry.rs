@@ -87,7 +87,9 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     let proxies = ProxySettings::from_env(env, warnings);
     let exporter = OtlpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
     let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
-    Ok(spec("otlp", exporter.target(), move || exporter.build()))
+    Ok(spec("otlp", exporter.target().to_owned(), move || {
+        exporter.build()
+    }))
 }
 
 pub(super) fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
