@@ -20,32 +20,8 @@ class Collector(Server):
         self._spans: list[Span] = []
         self._read_bytes = 0
 
-    def config(self) -> str:
-        # JSON is YAML: json.dumps quotes any path rightly.
-        output = json.dumps(str(self.output_file))
-        return f"""\
-extensions:
-  healthcheckv2: {{use_v2: true, http: {{endpoint: "{self.address("health")}"}}}}
-receivers:
-  otlp:
-    protocols:
-      grpc: {{endpoint: "{self.address("otlp_grpc")}"}}
-      http: {{endpoint: "{self.address("otlp_http")}"}}
-  jaeger:
-    protocols:
-      grpc: {{endpoint: "{self.address("jaeger_grpc")}"}}
-      thrift_http: {{endpoint: "{self.address("jaeger_http")}"}}
-      thrift_compact: {{endpoint: "{self.address("jaeger_compact")}"}}
-      thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
-  zipkin: {{endpoint: "{self.address("zipkin")}"}}
-exporters:
-  file: {{path: {output}, format: json, flush_interval: 50ms, append: true}}
-service:
-  extensions: [healthcheckv2]
-  telemetry: {{metrics: {{level: none}}}}
-  pipelines:
-    traces: {{receivers: [otlp, jaeger, zipkin], exporters: [file]}}
-"""
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "SPANS_FILE": str(self.output_file)}
 
     def command(self, binary: Path, config: Path) -> list[str]:
         return [str(binary), "--config", str(config)]

@@ -13,6 +13,7 @@ from hiq_servers.server import JAEGER_PORTS, Server, ServerError, http_answer
 from hiq_servers.spans import Span, spans_in
 
 MAX_TRACES = 100_000
+"""As in `docker/jaeger.yaml`."""
 WARNINGS = "@jaeger@warnings"
 
 _ORIGINAL_END = re.compile(
@@ -32,37 +33,6 @@ class Jaeger(Server):
         *JAEGER_PORTS,
         "zipkin",
     )
-
-    def config(self) -> str:
-        return f"""\
-extensions:
-  healthcheckv2: {{use_v2: true, http: {{endpoint: "{self.address("health")}"}}}}
-  jaeger_storage: {{backends: {{memory: {{memory: {{max_traces: {MAX_TRACES}}}}}}}}}
-  jaeger_query:
-    storage: {{traces: memory}}
-    http: {{endpoint: "{self.address("query_http")}"}}
-    grpc: {{endpoint: "{self.address("query_grpc")}"}}
-    enable_tracing: false
-receivers:
-  otlp:
-    protocols:
-      grpc: {{endpoint: "{self.address("otlp_grpc")}"}}
-      http: {{endpoint: "{self.address("otlp_http")}"}}
-  jaeger:
-    protocols:
-      grpc: {{endpoint: "{self.address("jaeger_grpc")}"}}
-      thrift_http: {{endpoint: "{self.address("jaeger_http")}"}}
-      thrift_compact: {{endpoint: "{self.address("jaeger_compact")}"}}
-      thrift_binary: {{endpoint: "{self.address("jaeger_binary")}"}}
-  zipkin: {{endpoint: "{self.address("zipkin")}"}}
-exporters:
-  jaeger_storage_exporter: {{trace_storage: memory}}
-service:
-  extensions: [healthcheckv2, jaeger_storage, jaeger_query]
-  telemetry: {{metrics: {{level: none}}}}
-  pipelines:
-    traces: {{receivers: [otlp, jaeger, zipkin], exporters: [jaeger_storage_exporter]}}
-"""
 
     def command(self, binary: Path, config: Path) -> list[str]:
         return [str(binary), "--config", str(config)]

@@ -18,6 +18,7 @@ from hiq_servers.spans import Span
 from hiq_servers.waiting import attempts_within
 from servers.build import server_binary
 
+DOCKER = Path(__file__).parents[2] / "docker"
 STOP_SECONDS = 10.0
 READ_BACK_SECONDS = 20.0
 REQUEST_SECONDS = 10.0
@@ -53,9 +54,13 @@ class Server(abc.ABC):
         self.ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
-    @abc.abstractmethod
     def config(self) -> str:
-        """Returns the text of the config file, for the ports in `self.ports`."""
+        """Returns the text of the config file: by default the one that users have in `docker/`."""
+        return (DOCKER / f"{self.name}.yaml").read_text()
+
+    def environment(self) -> dict[str, str]:
+        """Returns the variables by which that config file is told of `self.ports`."""
+        return {f"LISTEN_{name.upper()}": self.address(name) for name in self.port_names}
 
     @abc.abstractmethod
     def command(self, binary: Path, config: Path) -> list[str]:
@@ -169,7 +174,7 @@ class Server(abc.ABC):
             self._process = subprocess.Popen(
                 self.command(binary, self.config_file),
                 cwd=self.folder,
-                env=plain_environment(),
+                env={**plain_environment(), **self.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
