@@ -59,6 +59,8 @@ pub struct EncodedExporter<B: Encodable, E, T> {
     payloads: u64,
     refused_halves: u32,
     health: Health,
+    /// Why something of the last batch was lost: what goes through after it is no reason to keep silent.
+    lost: Option<String>,
 }
 
 impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
@@ -81,6 +83,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             payloads: 0,
             refused_halves: 0,
             health: Health::Fine,
+            lost: None,
             options,
         }
     }
@@ -101,6 +104,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> Exporter<B> for EncodedExporter<
     }
 
     fn export(&mut self, batch: Arc<B>, custody: Custody, deadline: &Deadline) -> Progress {
+        self.lost = None;
         self.pieces.push_back(Piece::whole(batch, custody));
         self.send(deadline);
         self.progress()

@@ -53,24 +53,21 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         if error.kind.is_temporary() {
             self.retry_later(parcel, None, error.message);
         } else {
-            self.health = Health::Losing(error.message);
+            self.lose(error.message);
             self.finish(parcel, |custody| custody.dropped(DropReason::Refused));
         }
     }
 
     fn delivered(&mut self, parcel: Parcel<B>, rejected: usize, message: Option<String>) {
         self.wire_works();
-        self.health = match message {
-            _ if rejected > 0 => {
-                let words = message.unwrap_or_default();
-                Health::Losing(format!(
-                    "the server rejected {rejected} of {}: {words}",
-                    parcel.items
-                ))
-            }
-            Some(words) => Health::Warned(words),
-            None => Health::Fine,
-        };
+        if rejected > 0 {
+            let (items, words) = (parcel.items, message.unwrap_or_default());
+            self.lose(format!(
+                "the server rejected {rejected} of {items}: {words}"
+            ));
+        } else {
+            self.settled_well(message);
+        }
         self.finish(parcel, |mut custody| {
             custody.split_off(rejected).rejected();
             custody.delivered();
@@ -79,15 +76,30 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
 
     fn sent_unconfirmed(&mut self, parcel: Parcel<B>) {
         self.wire_works();
-        self.health = Health::Fine;
+        self.settled_well(None);
         self.finish(parcel, Custody::sent_unconfirmed);
     }
 
     fn rejected(&mut self, parcel: Parcel<B>, message: String) {
         // It answers: nothing is gained by making the next payload wait.
         self.gate.reset();
-        self.health = Health::Losing(message);
+        self.lose(message);
         self.finish(parcel, Custody::rejected);
+    }
+
+    /// Items are lost for this reason.
+    pub(super) fn lose(&mut self, why: String) {
+        self.lost = Some(why.clone());
+        self.health = Health::Losing(why);
+    }
+
+    /// Nothing is lost now, with or without words of warning.
+    fn settled_well(&mut self, words: Option<String>) {
+        self.health = match (&self.lost, words) {
+            (Some(why), _) => Health::Losing(why.clone()),
+            (None, Some(words)) => Health::Warned(words),
+            (None, None) => Health::Fine,
+        };
     }
 
     fn wire_works(&mut self) {
@@ -104,7 +116,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         };
         let expires = parcel.custody.since().checked_add(max_age);
         if expires.is_some_and(|expires| expires <= now) {
-            self.health = Health::Losing(format!("given up after {max_age:?}: {why}"));
+            self.lose(format!("given up after {max_age:?}: {why}"));
             return self.finish(parcel, |custody| custody.dropped(DropReason::Expired));
         }
         self.health = Health::Waiting(why);
@@ -125,7 +137,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             let piece = self.unpack(parcel, source);
             self.pieces.push_front(piece);
         } else {
-            self.health = Health::Losing(message);
+            self.lose(message);
             self.finish(parcel, |custody| custody.dropped(DropReason::TooLarge));
         }
     }
@@ -174,7 +186,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     pub(super) fn leave_out(&mut self, mut custody: Custody, left_out: &[(DropReason, usize)]) {
         for (reason, items) in left_out {
             let name = self.encoder.encoding().name;
-            self.health = Health::Losing(format!("{items} left out of {name}: {}", reason.name()));
+            self.lose(format!("{items} left out of {name}: {}", reason.name()));
             custody.split_off(*items).dropped(*reason);
         }
         self.abandon(custody);
@@ -184,7 +196,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     pub(super) fn abandon(&mut self, custody: Custody) {
         if custody.items() > 0 {
             let name = self.encoder.encoding().name;
-            self.health = Health::Losing(format!("the {name} encoder left items behind"));
+            self.lose(format!("the {name} encoder left items behind"));
             custody.dropped(DropReason::Encode);
         }
     }

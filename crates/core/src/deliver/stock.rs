@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::EncodedExporter;
 use super::parcel::{Attempts, Parcel};
 use crate::encode::{DropReason, Encodable, Encoder};
-use crate::export::Health;
 use crate::ledger::{Custody, Ledger};
 use crate::spool::{Record, RecordId, Recovered, Spool, SpoolError, StoredRecord};
 use crate::time::{Clock, duration_nanos};
@@ -186,7 +185,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
                 }
             }
             Err(error @ SpoolError::Full { .. }) => {
-                self.health = Health::Losing(error.to_string());
+                self.lose(error.to_string());
                 parcel.custody.unspooled();
                 self.finish(parcel, |custody| custody.dropped(DropReason::SpoolFull));
             }

@@ -81,7 +81,7 @@ fn one_bad_span_costs_one_span() {
     let server = picky(&["bad"]);
     let run = Run::to(&server.url("/api/v2/spans"));
     let mut names = vec!["good"; 100];
-    names[99] = "bad";
+    names[70] = "bad";
     run.offer_named(&names);
     let ledger = run.settled();
     assert_eq!((ledger.exported, ledger.rejected), (99, 1));
