@@ -70,6 +70,8 @@ pub(crate) enum Answer {
     HangUp,
     /// As `Ok`, and then goodbye.
     OkAndGoAway,
+    /// As `Ok`, and then the connection is closed without a word.
+    OkAndHangUp,
 }
 
 pub(crate) type Head = Vec<(&'static str, String)>;
@@ -191,6 +193,7 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     HangUp,
+    HangUpLater,
     GoAway,
 }
 
@@ -230,6 +233,11 @@ impl Shared {
                     tokio::spawn(async move { shared.answer(request, respond, &wish).await });
                 }
                 Next::Wish(Wish::HangUp) => return,
+                Next::Wish(Wish::HangUpLater) => {
+                    flush(&mut connection).await;
+                    drop(connection);
+                    break false;
+                }
                 Next::Wish(Wish::GoAway) => {
                     may_wish = false;
                     connection.graceful_shutdown();
@@ -283,9 +291,15 @@ impl Shared {
                 Some(())
             }
             Answer::HangUp => wish.send(Wish::HangUp).ok(),
-            Answer::OkAndGoAway => {
+            Answer::OkAndGoAway | Answer::OkAndHangUp => {
                 say(send(&grpc_head(), false)?, framed(b""), Some(status("0")));
-                wish.send(Wish::GoAway).ok()
+                let goes_away = matches!(answer, Answer::OkAndGoAway);
+                wish.send(if goes_away {
+                    Wish::GoAway
+                } else {
+                    Wish::HangUpLater
+                })
+                .ok()
             }
         }
     }
@@ -335,6 +349,18 @@ async fn next<S: AsyncRead + AsyncWrite + Unpin>(
             })
     })
     .await
+}
+
+/// Lets what is said leave: a few turns are plenty on this machine's own network.
+async fn flush<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connection<S, Bytes>) {
+    for _ in 0..10 {
+        poll_fn(|context| {
+            let _ = connection.poll_accept(context);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
 }
 
 fn say(mut stream: SendStream<Bytes>, body: Vec<u8>, trailers: Option<Head>) -> Option<()> {

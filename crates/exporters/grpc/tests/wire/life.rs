@@ -1,15 +1,19 @@
 //! Connections that end: while nobody looks, in the middle, and in between.
 
+use std::path::PathBuf;
+
 use hiq_core::transport::TransportErrorKind;
 
-use crate::client::{failure, failure_of, send, transport};
+use crate::authority::{Authority, Identity};
+use crate::client::{failure, failure_of, options, send, transport};
 use crate::grpc_server::{Answer, GrpcServer};
 use crate::server::deserted_address;
 
-#[test]
-fn a_server_that_says_goodbye_between_two_calls_loses_and_repeats_nothing() {
-    let server = GrpcServer::start(|_| Answer::OkAndGoAway);
-    let mut transport = transport(&server.url());
+/// Of a server that ends the connection after each answer.
+fn nothing_is_lost_or_repeated(server: &GrpcServer, url: &str, certificate: Option<PathBuf>) {
+    let mut options = options(url);
+    options.certificate = certificate;
+    let mut transport = options.build().unwrap();
     for number in 0..20 {
         send(&mut transport, b"spans").unwrap();
         assert_eq!(server.call().number, number);
@@ -17,6 +21,22 @@ fn a_server_that_says_goodbye_between_two_calls_loses_and_repeats_nothing() {
     }
     assert_eq!(server.connections(), 20);
     assert_eq!(server.further_calls(), 0);
+}
+
+#[test]
+fn a_server_that_goes_between_two_calls_loses_and_repeats_nothing() {
+    for answer in [Answer::OkAndGoAway, Answer::OkAndHangUp] {
+        let plain = answer.clone();
+        let server = GrpcServer::start(move |_| plain.clone());
+        nothing_is_lost_or_repeated(&server, &server.url(), None);
+
+        let authority = Authority::new("ours");
+        let identity = Identity::of(&authority.sign("127.0.0.1", |_| ()));
+        let server = GrpcServer::tls(&identity.config(), move |_| answer.clone());
+        let url = format!("https://{}", server.address);
+        let certificate = Some(authority.certificate_file());
+        nothing_is_lost_or_repeated(&server, &url, certificate);
+    }
 }
 
 #[test]
