@@ -49,12 +49,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Makes an encoder that has seen nothing.
+pub type NewEncoder = fn() -> Box<dyn Encoder<TreeBatch>>;
+
 /// Encodes varied batches twice with each encoder that `encoders` makes: the second pass must allocate nothing.
 ///
 /// # Panics
 /// When it does, or when [`Counting`] is not the global allocator.
 #[track_caller]
-pub fn assert_second_pass_allocates_nothing(encoders: &[fn() -> Box<dyn Encoder<TreeBatch>>]) {
+pub fn assert_second_pass_allocates_nothing(encoders: &[NewEncoder]) {
     let before = ALLOCATIONS.get();
     let batches = varied_batches();
     assert!(ALLOCATIONS.get() > before, "allocations are not counted");

@@ -1,0 +1,187 @@
+//! A span of a Rust program while it is open.
+
+use std::error::Error;
+use std::marker::PhantomData;
+
+use super::{Name, THREAD, Tracer};
+use crate::context::Context;
+use crate::id::SpanId;
+use crate::intern::Symbol;
+use crate::record::OpenTree;
+use crate::span::Status;
+use crate::time::Clock;
+use crate::tree::TreeBuilder;
+use crate::value::{Value, ValueRef};
+
+/// An open span of the current thread. Ends when dropped, which must happen in this thread, innermost first.
+#[derive(Debug)]
+#[must_use = "a span that is dropped at once measures nothing"]
+pub struct ActiveSpan<'t> {
+    tracer: &'t Tracer,
+    part: Part,
+    // Bound to its thread, like the tree that it stands in.
+    not_send: PhantomData<*const ()>,
+}
+
+#[derive(Debug)]
+pub(super) enum Part {
+    Inside(SpanId),
+    /// With what the thread was recording before.
+    Root(Box<Outer>),
+}
+
+#[derive(Debug)]
+pub(super) struct Outer {
+    pub(super) tree: Option<Box<OpenTree>>,
+    pub(super) owner: usize,
+    pub(super) silent: Option<Context>,
+}
+
+impl<'t> ActiveSpan<'t> {
+    #[inline]
+    pub(super) fn new(tracer: &'t Tracer, part: Part) -> Self {
+        Self {
+            tracer,
+            part,
+            not_send: PhantomData,
+        }
+    }
+
+    /// Sets an attribute; the last value of a key counts.
+    #[inline]
+    pub fn set_attribute<'v>(
+        &mut self,
+        key: impl Name,
+        value: impl Into<ValueRef<'v>>,
+    ) -> &mut Self {
+        let value = value.into();
+        self.write(|builder, span| {
+            let key = key.symbol(builder);
+            builder.set_attribute(span, key, value);
+        });
+        self
+    }
+
+    /// Sets several attributes at once, which is cheaper than one by one.
+    #[inline]
+    pub fn set_attributes<'v, K: Name>(
+        &mut self,
+        attributes: impl IntoIterator<Item = (K, ValueRef<'v>)>,
+    ) -> &mut Self {
+        self.write(|builder, span| {
+            for (key, value) in attributes {
+                let key = key.symbol(builder);
+                builder.set_attribute(span, key, value);
+            }
+        });
+        self
+    }
+
+    /// Adds an event that happens now.
+    pub fn add_event(&mut self, name: impl Name, attributes: &[(&str, Value)]) -> &mut Self {
+        let tick = Clock::ticks();
+        self.write(|builder, span| {
+            let name = name.symbol(builder);
+            let keys: Vec<Symbol> = attributes
+                .iter()
+                .map(|(key, _)| builder.symbol(key))
+                .collect();
+            let values = attributes.iter().map(|(_, value)| value.as_ref());
+            builder.add_event(span, name, tick, keys.into_iter().zip(values));
+        });
+        self
+    }
+
+    /// Sets the status. [`Status::Ok`] is final; only an error keeps its message.
+    pub fn set_status(&mut self, status: Status, message: &str) -> &mut Self {
+        self.write(|builder, span| builder.set_status(span, status, message));
+        self
+    }
+
+    /// Records an error with the chain of its sources, and sets the status.
+    pub fn record_error(&mut self, error: &dyn Error) -> &mut Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        self.add_event(
+            "exception",
+            &[("exception.message", Value::from(message.as_str()))],
+        );
+        self.set_status(Status::Error, &message)
+    }
+
+    /// Adds a link to a span of this or another trace.
+    pub fn add_link(&mut self, to: &Context) -> &mut Self {
+        const IS_REMOTE_KNOWN: u32 = 0x100;
+        const IS_REMOTE: u32 = 0x200;
+        let remote = if to.is_remote { IS_REMOTE } else { 0 };
+        let flags = u32::from(to.trace_flags) | IS_REMOTE_KNOWN | remote;
+        self.write(|builder, span| {
+            builder.add_link(span, (to.trace_id, to.span_id), &to.trace_state, flags, []);
+        });
+        self
+    }
+
+    /// Where children of this span hang: for threads and for requests to other services.
+    pub fn context(&self) -> Option<Context> {
+        THREAD.with_borrow(|thread| {
+            let mut context = thread.context()?;
+            if let (Part::Inside(id), Some(_)) = (&self.part, &thread.tree) {
+                context.span_id = *id;
+            }
+            Some(context)
+        })
+    }
+
+    /// Writes to the span while its tree is the thread's; after an inner root has taken over, writes wait for nothing and are lost.
+    #[inline]
+    fn write(&mut self, then: impl FnOnce(&mut TreeBuilder, u32)) {
+        THREAD.with_borrow_mut(|thread| {
+            if !thread.belongs_to(&self.tracer.inner) {
+                return;
+            }
+            let Some(tree) = thread.tree.as_mut() else {
+                return;
+            };
+            let index = match &self.part {
+                Part::Inside(id) if tree.current_id() == *id => Some(tree.current()),
+                Part::Inside(id) => tree.index_of_open(*id),
+                Part::Root(_) => Some(tree.root()),
+            };
+            if let Some(index) = index {
+                then(tree.builder(), index);
+            }
+        });
+    }
+}
+
+impl Drop for ActiveSpan<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let tick = Clock::ticks();
+        let finished = THREAD.with_borrow_mut(|thread| match &mut self.part {
+            Part::Inside(id) => {
+                if let Some(tree) = thread.tree.as_mut() {
+                    // Inside a tree only the root completes it.
+                    let _ = tree.end(*id, tick);
+                }
+                None
+            }
+            Part::Root(outer) => {
+                let tree = std::mem::replace(&mut thread.tree, outer.tree.take());
+                thread.owner = outer.owner;
+                thread.silent = outer.silent.take();
+                tree
+            }
+        });
+        if let Some(mut tree) = finished {
+            let root = tree.root_id();
+            let _ = tree.end(root, tick);
+            self.tracer.inner.deliver(tree.finish());
+        }
+    }
+}

@@ -1,0 +1,193 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use crate::batch::TreeBatch;
+use crate::config::ConfigError;
+use crate::export::{Deadline, Exporter, Progress};
+use crate::ledger::Custody;
+use crate::sample::{RootSampler, Sampler};
+use crate::span::Status;
+use crate::value::Value;
+
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<Arc<SpanTree>>>>);
+
+impl Exporter<TreeBatch> for Kept {
+    fn export(
+        &mut self,
+        batch: Arc<TreeBatch>,
+        custody: Custody,
+        _deadline: &Deadline,
+    ) -> Progress {
+        self.0.lock().unwrap().extend(batch.trees().iter().cloned());
+        custody.delivered();
+        Progress::Done
+    }
+}
+
+fn tracer(sampler: Sampler) -> (Tracer, Kept) {
+    let kept = Kept::default();
+    let exporter = kept.clone();
+    let build = move || Ok::<Box<dyn Exporter<TreeBatch>>, ConfigError>(Box::new(exporter.clone()));
+    (
+        Tracer::new(
+            Pipeline::builder()
+                .sampler(sampler)
+                .exporter("kept", build)
+                .build(),
+        ),
+        kept,
+    )
+}
+
+const ALWAYS: Sampler = Sampler::new(RootSampler::AlwaysOn, true);
+
+/// (name, parent's name) of every span that arrived, sorted; checks that the ledger balances.
+fn edges(tracer: &Tracer, kept: &Kept) -> Vec<(String, Option<String>)> {
+    assert!(
+        tracer
+            .pipeline()
+            .flush(Duration::from_secs(10))
+            .is_complete()
+    );
+    let stats = tracer.pipeline().stats();
+    assert!(stats.ledger("kept").unwrap().balances());
+    let trees = kept.0.lock().unwrap();
+    let all: Vec<_> = trees.iter().flat_map(|tree| tree.spans()).collect();
+    let name_of = |id| {
+        all.iter()
+            .find(|span| span.id() == id)
+            .map(|span| span.name().as_str().to_owned())
+    };
+    let mut edges: Vec<_> = all
+        .iter()
+        .map(|span| {
+            (
+                span.name().as_str().to_owned(),
+                span.parent_id().and_then(name_of),
+            )
+        })
+        .collect();
+    edges.sort();
+    edges
+}
+
+fn edge(name: &str, parent: Option<&str>) -> (String, Option<String>) {
+    (name.to_owned(), parent.map(str::to_owned))
+}
+
+#[test]
+fn spans_of_a_thread_nest_and_other_threads_hang_under_the_context_they_were_given() {
+    let (tracer, kept) = tracer(ALWAYS);
+    {
+        let root = tracer.span("root");
+        let context = root.context();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _work =
+                    tracer.span_with("work", &SpanOptions::default().under(context.as_ref()));
+                let _inner = tracer.span("inner");
+            });
+        });
+        let _child = tracer.span("child");
+    }
+    let expected = [
+        edge("child", Some("root")),
+        edge("inner", Some("work")),
+        edge("root", None),
+        edge("work", Some("root")),
+    ];
+    assert_eq!(edges(&tracer, &kept), expected);
+}
+
+#[test]
+fn attributes_events_and_errors_arrive_on_their_span() {
+    static KEY: Key = Key::new("tracer.test.key");
+    let (tracer, kept) = tracer(ALWAYS);
+    {
+        let mut root = tracer.span_with("root", &SpanOptions::kind(Kind::Server));
+        {
+            let mut child = tracer.span("child");
+            child.set_attribute(&KEY, 5_i64).set_attribute("text", "t");
+            root.set_attribute("late", true);
+            child.record_error(&std::io::Error::other("disk full"));
+        }
+    }
+    tracer.pipeline().flush(Duration::from_secs(10));
+    let trees = kept.0.lock().unwrap();
+    let (root, child) = (trees[0].span(0).unwrap(), trees[0].span(1).unwrap());
+    let read = |span: crate::span::Span<'_>| -> Vec<_> {
+        span.own_attributes()
+            .map(|(key, value)| (key.as_str().to_owned(), value.to_value()))
+            .collect()
+    };
+    assert_eq!(read(root), [("late".to_owned(), Value::Bool(true))]);
+    assert_eq!(root.kind(), Kind::Server);
+    assert_eq!(
+        read(child),
+        [
+            ("tracer.test.key".to_owned(), Value::Int(5)),
+            ("text".to_owned(), "t".into())
+        ]
+    );
+    assert_eq!(
+        (child.status(), child.status_message().unwrap().as_str()),
+        (Status::Error, "disk full")
+    );
+    assert_eq!(child.events().next().unwrap().name().as_str(), "exception");
+}
+
+#[test]
+fn a_sampled_out_root_silences_what_is_inside_and_passes_the_decision_on() {
+    let (tracer, kept) = tracer(Sampler::new(RootSampler::AlwaysOff, true));
+    {
+        let root = tracer.span("root");
+        let context = root.context().unwrap();
+        assert!(context.is_valid() && !context.is_sampled());
+        let inner = tracer.span("inner");
+        assert_eq!(inner.context().unwrap().trace_id, context.trace_id);
+    }
+    assert!(tracer.current_context().is_none());
+    assert_eq!(edges(&tracer, &kept), []);
+}
+
+#[test]
+fn a_remote_parent_decides_on_sampling_and_is_named() {
+    let (tracer, kept) = tracer(Sampler::new(RootSampler::AlwaysOff, true));
+    let header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let remote = Context::extract(|name| (name == "traceparent").then_some(header));
+    drop(tracer.span_with(
+        "handler",
+        &SpanOptions::kind(Kind::Server).under(remote.as_ref()),
+    ));
+    tracer.pipeline().flush(Duration::from_secs(10));
+    let trees = kept.0.lock().unwrap();
+    let span = trees[0].span(0).unwrap();
+    assert_eq!(span.parent_id().unwrap().to_string(), "b7ad6b7169203331");
+    assert!(span.has_remote_parent());
+}
+
+#[test]
+fn a_root_that_never_ends_lets_its_finished_spans_go() {
+    let (tracer, kept) = tracer(ALWAYS);
+    let root = tracer.span("root");
+    for _ in 0..10_000 {
+        let _call = tracer.span("call");
+    }
+    tracer.pipeline().flush(Duration::from_secs(10));
+    let before_its_end: usize = kept.0.lock().unwrap().iter().map(|tree| tree.len()).sum();
+    assert!(
+        (8_000..10_000).contains(&before_its_end),
+        "{before_its_end}"
+    );
+    drop(root);
+    let edges = edges(&tracer, &kept);
+    assert_eq!(
+        edges
+            .iter()
+            .filter(|edge| edge.1.as_deref() == Some("root"))
+            .count(),
+        10_000
+    );
+}
