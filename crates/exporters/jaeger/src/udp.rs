@@ -270,6 +270,8 @@ mod tests {
         let [deserted, listener] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let addresses = [&deserted, &listener].map(|socket| socket.local_addr().unwrap());
         drop(deserted);
+        let patience = Duration::from_secs(30);
+        listener.set_read_timeout(Some(patience)).unwrap();
         let mut transport = UdpTransport::new("unused", 1);
         for packet in [b"one", b"two"] {
             let sent = transport.attempt_anew(&addresses, packet, &Deadline::never());
