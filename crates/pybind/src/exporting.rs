@@ -29,6 +29,7 @@ mod sdk;
 mod zipkin;
 
 pub(crate) use memory::object;
+pub(crate) use registry::Spec;
 
 /// What `init` was called with, and exporters by handle.
 static PROCESS: GilCell<Process> = GilCell::new(Process {
@@ -152,6 +153,13 @@ const KNOWN: [&str; 15] = [
     "shutdown_timeout_s",
     "zin_threshold",
 ];
+
+/// The exporters that `given` names, as `init` takes them.
+pub(crate) fn specs(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Vec<Spec>> {
+    let env = Env::process();
+    let mut settings = Settings::from_env(&env);
+    registry::specs(py, Some(given), &mut settings, &env, &mut Vec::new())
+}
 
 /// Builds the pipeline of this process. Returns warnings about the environment.
 #[pyfunction]

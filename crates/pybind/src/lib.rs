@@ -13,6 +13,7 @@ mod block;
 mod calibrate;
 mod conf;
 mod context;
+mod convert;
 mod driver;
 mod exception;
 mod exporting;
@@ -47,5 +48,6 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module::add_to_module(module)?;
     exporting::add_to_module(module)?;
     conf::add_to_module(module)?;
+    convert::add_to_module(module)?;
     tree::add_to_module(module)
 }

@@ -17,6 +17,7 @@ use crate::stage::Stage;
 mod event;
 mod span;
 
+pub(crate) use event::kind_of;
 use event::{Place, announce_process, announce_track};
 use span::write_span;
 
@@ -115,10 +116,8 @@ impl<'a> Page<'a> for Document<'a, '_> {
             tid: track.tid,
             base: self.base,
         };
-        let parent = span
-            .parent_index()
-            .filter(|parent| *parent >= self.first_of_tree);
-        let is_inside = parent.is_some_and(|parent| self.stage.lane(parent) == lane);
+        let parent = self.stage.parent_around(span);
+        let is_inside = parent.is_some_and(|parent| parent >= self.first_of_tree);
         write_span(&mut Writer::new(self.out), span, place, is_inside);
         true
     }

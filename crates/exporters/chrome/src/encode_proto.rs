@@ -156,7 +156,7 @@ impl<'a> Page<'a> for Trace<'a, '_> {
         self.before = self.out.len();
         self.encoder.open.ended.clear();
         if self.out.len() == self.start {
-            self.begin(span);
+            self.begin();
         }
         let tree = span.tree();
         if !self.tree.is_some_and(|last| ptr::eq(last, tree)) {
@@ -201,12 +201,12 @@ impl<'a, 'e> Trace<'a, 'e> {
         }
     }
 
-    fn begin(&mut self, first: Span<'_>) {
+    fn begin(&mut self) {
         let encoder = &mut *self.encoder;
         encoder.stage.begin_payload();
         encoder.names.begin_payload();
         let mut writer = Writer::new(self.out);
-        begin_sequence(&mut writer, encoder.packets, first.start());
+        begin_sequence(&mut writer, encoder.packets);
     }
 
     fn end_all(&mut self) {
@@ -227,10 +227,8 @@ impl<'a, 'e> Trace<'a, 'e> {
             let (process, track) = (encoder.stage.process(), encoder.stage.track(lane));
             announce_track(&mut writer, packets, process, track);
         }
-        let parent = span
-            .parent_index()
-            .filter(|parent| *parent >= self.first_of_tree)
-            .filter(|parent| encoder.stage.lane(*parent) == lane);
+        let parent = encoder.stage.parent_around(span);
+        let parent = parent.filter(|parent| *parent >= self.first_of_tree);
         encoder.open.end_down_to(lane, parent, |slice| {
             packets.end(&mut writer, slice.track, slice.end);
         });

@@ -8,6 +8,7 @@ use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
 use hiq_core::export::Exporter;
 use hiq_core::time::UnixNanos;
 
+use crate::frame::default_base;
 use crate::{ChromeEncoder, ChromeSettings, TraceFile, TraceFormat};
 
 /// Writes spans to a trace file that Perfetto's viewer, vizviewer and `chrome://tracing` open.
@@ -38,14 +39,15 @@ impl ChromeExporter {
 
     /// Checks that the file can be written to. One that is not there is made, one that hiq wrote is continued, any other refused.
     pub fn with_settings(settings: ChromeSettings) -> Result<Self, ConfigError> {
-        Self::with_base(settings, None)
+        Self::with_first_span(settings, None)
     }
 
-    /// The same for spans of another time: a new file's times count from `base`.
-    pub fn with_base(
+    /// The same for spans of another time, the first of which starts at `first`: a new file's times count from weeks before.
+    pub fn with_first_span(
         settings: ChromeSettings,
-        base: Option<UnixNanos>,
+        first: Option<UnixNanos>,
     ) -> Result<Self, ConfigError> {
+        let base = first.map(default_base);
         TraceFile::open(&settings.path, settings.format, base)?;
         let mut delivery = DeliveryOptions::default();
         delivery.max_payload_bytes = usize::MAX;

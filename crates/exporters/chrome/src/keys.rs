@@ -16,6 +16,8 @@ pub(crate) const PARENT_IS_REMOTE: &str = "hiq.parent_is_remote";
 pub(crate) const TRACE_FLAGS: &str = "hiq.trace_flags";
 /// W3C `tracestate`.
 pub(crate) const TRACE_STATE: &str = "hiq.trace_state";
+/// When an event happened, in Unix nanoseconds, where that was not during its span: it is drawn at the nearer end.
+pub(crate) const TIME: &str = "hiq.time_unix_nanos";
 /// Links: a list of objects.
 pub(crate) const LINKS: &str = "hiq.links";
 /// `OK` or `ERROR`; these and the following are OpenTelemetry's own names for formats that lack the field.
@@ -43,7 +45,8 @@ pub(crate) fn is_ours(key: Text<'_>) -> bool {
 }
 
 fn is_one_of_ours(key: &str) -> bool {
-    const ALL: [&str; 12] = [
+    const ALL: [&str; 13] = [
+        TIME,
         TRACE_ID,
         SPAN_ID,
         PARENT_ID,

@@ -1,4 +1,4 @@
-//! Trace files for viewers: Chrome's Trace Event JSON and Perfetto's protobuf.
+//! Trace files for viewers: Chrome's Trace Event JSON and Perfetto's protobuf; and both, `VizTracer`'s reports first of all, read back.
 //!
 //! ```
 //! use hiq_chrome::{ChromeExporter, ChromeSettings};
@@ -16,6 +16,7 @@
 //!
 //! ```text
 //! TreeBatch ─► ChromeEncoder | PerfettoEncoder ─► TraceFile
+//! bytes ─► ChromeDecoder | PerfettoDecoder ─► SpanTree
 //! ```
 //!
 //! | ours | Chrome JSON | Perfetto | rule |
@@ -27,14 +28,15 @@
 //! | attributes, of the site and the span | `args` | debug annotations | texts, numbers, lists, objects; bytes in base64; `NaN` and infinities as texts in JSON |
 //! | ids, links, trace state, flags | `hiq.*` in `args` | annotations | trace id and scope only where no parent around the span says them |
 //! | status, scope, dropped counts | `otel.*` in `args` | annotations | the names of OpenTelemetry for formats that lack the field |
-//! | event | `i` with the span's id | instant | |
+//! | event | `i` with the span's id | instant | outside its span it is drawn at the nearer end, `hiq.time_unix_nanos` says when it was |
 //! | extra metrics | `C` at start and end; `hiq.<name>` in `args` | counter track; annotation | |
 //!
-//! Lost: schema URLs, and the dropped counts of resources and scopes. An attribute with one of the names above is left out.
+//! Lost: the order of events of one moment, schema URLs, and the dropped counts of resources and scopes. An attribute with one of the names above is left out.
 //!
 //! The formats' own words: *Trace Event Format* (Google, 2016), and Perfetto's `trace_packet.proto` and `track_event.proto`.
 
 mod config;
+mod decode;
 mod encode_json;
 mod encode_proto;
 mod exporter;
@@ -48,6 +50,7 @@ mod layout;
 mod stage;
 
 pub use config::{ChromeSettings, TraceFormat};
+pub use decode::{ChromeDecoder, PerfettoDecoder};
 pub use encode_json::ChromeEncoder;
 pub use encode_proto::PerfettoEncoder;
 pub use exporter::ChromeExporter;

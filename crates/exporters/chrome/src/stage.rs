@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hiq_core::id::SpanId;
 use hiq_core::resource::Resource;
+use hiq_core::span::Span;
 use hiq_core::thread::Thread;
 use hiq_core::tree::{ColumnSpec, SpanTree};
 use hiq_core::value::ValueRef;
@@ -122,7 +123,7 @@ impl Stage {
             let numbers = &mut self.numbers;
             let taken = Taken::new(tree, lane, owner);
             let fits_around = |old: &Taken| index == 0 && old.fits_into(tree, &self.layout);
-            let track = process.place(tree.thread(), taken, &fits_around, numbers);
+            let track = process.place(tree.thread(), taken, &fits_around, (&self.tracks, numbers));
             self.tracks.push(track);
         }
     }
@@ -137,6 +138,17 @@ impl Stage {
     #[inline]
     pub(crate) fn lane(&self, index: u32) -> usize {
         self.layout.lane(index)
+    }
+
+    /// The parent of `span`, a span of the current tree, where that is drawn around it.
+    #[inline]
+    pub(crate) fn parent_around(&self, span: Span<'_>) -> Option<u32> {
+        let index = span.parent_index()?;
+        let parent = span.tree().span(index as usize)?;
+        let is_around = self.lane(index) == self.lane(span.index())
+            && parent.start() <= span.start()
+            && span.end() <= parent.end();
+        is_around.then_some(index)
     }
 
     /// The track of a lane of the current tree.
@@ -250,12 +262,14 @@ impl Process {
         thread: Thread,
         taken: Taken,
         fits_around: &dyn Fn(&Taken) -> bool,
-        numbers: &mut u32,
+        (used, numbers): (&[usize], &mut u32),
     ) -> usize {
         let candidates = self.by_thread.entry(thread.id()).or_default();
         let free = candidates
             .iter()
             .copied()
+            // Slices of two lanes would end in each other's stead.
+            .filter(|track| !used.contains(track))
             .find(|track| self.tracks[*track].takes(&taken, fits_around));
         let track = free.unwrap_or(self.tracks.len());
         if track == self.tracks.len() {

@@ -36,6 +36,8 @@ __all__ = [
     "attach",
     "capture",
     "check_conf",
+    "convert",
+    "convert_formats",
     "clock_source",
     "current_context",
     "current_span",
@@ -505,6 +507,25 @@ def shutdown(timeout_s: float = 5.0) -> bool:
 def stats() -> dict[str, dict[str, Any]]:
     """The loss ledger, by exporter: offered, recovered, exported, sent_unconfirmed, rejected, dropped (dict by reason), queued, in_flight,
     spooled, possible_repeats, sampled_out."""
+
+# --- convert ------------------------------------------------------------------------------------
+
+def convert(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None,
+    *,
+    from_format: str | None = None,
+    to_format: str | None = None,
+    send: str | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    base_unix_nanos: int | None = None,
+) -> dict[str, Any]:
+    """Reads files of spans and writes them to the file `output`, or sends them to the exporter `send`. The result has `spans`,
+    `trees` and `problems`, a line each. `progress` gets the bytes read of a file and its size, ten times a second; else the GIL
+    is released."""
+
+def convert_formats() -> tuple[list[str], list[str]]:
+    """Names of the formats that can be read, and of those that can be written."""
 
 # --- conf, status, clock ------------------------------------------------------------------------
 

@@ -16,15 +16,15 @@ use super::{Arguments, chrome, jaeger, memory, wrong_type, zipkin};
 use crate::module::errors;
 
 /// An exporter to be built on its worker's thread, in each process anew.
-pub(super) struct Spec {
-    pub(super) name: String,
+pub(crate) struct Spec {
+    pub(crate) name: String,
     /// Where it sends, for people: without user, password and query.
-    pub(super) target: String,
-    pub(super) build: Box<dyn Build>,
+    pub(crate) target: String,
+    pub(crate) build: Box<dyn Build>,
 }
 
 /// Makes an exporter.
-pub(super) trait Build:
+pub(crate) trait Build:
     Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync
 {
 }

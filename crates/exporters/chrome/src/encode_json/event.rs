@@ -78,3 +78,11 @@ pub(super) fn category(kind: Kind) -> &'static str {
         Kind::Consumer => "consumer",
     }
 }
+
+/// The kind that a category says; `None` for one of others.
+pub(crate) fn kind_of(category: &[u8]) -> Option<Kind> {
+    let kinds = (0..6).map(Kind::from_otlp);
+    kinds
+        .into_iter()
+        .find(|kind| self::category(*kind).as_bytes() == category)
+}

@@ -150,9 +150,13 @@ fn link(writer: &mut Writer<'_>, link: Link<'_>) {
 
 /// An event of a span, by the span's id, because others may begin at the same time.
 fn instant(writer: &mut Writer<'_>, span: Span<'_>, event: Event<'_>, place: Place) {
-    begin(writer, b"i", "event", event.name(), event.time(), place);
+    let time = event.time().clamp(span.start(), span.end());
+    begin(writer, b"i", "event", event.name(), time, place);
     writer.put((b",\"s\":\"t\",\"args\":{\"", JsonStr(keys::SPAN_ID)));
     writer.put((b"\":\"", Hex(span.id().0), b'"'));
+    if time != event.time() {
+        text(writer, keys::TIME, Decimal(event.time().0));
+    }
     for (key, attribute) in event.attributes() {
         if !keys::is_ours(key) {
             writer.put((b",\"", JsonText(key), b"\":"));

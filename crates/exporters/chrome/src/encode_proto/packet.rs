@@ -32,6 +32,10 @@ pub(super) struct Packets {
     sequence: u32,
 }
 
+/// When the clocks are said to agree: they always do, and no snapshot may say an earlier time than one before it, in
+/// whatever process.
+const SNAPSHOT_NANOS: u64 = 1_000_000_000;
+
 /// The type of a track event.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Type {
@@ -94,13 +98,13 @@ impl Packets {
 
 /// Writes what the packets of a payload begin with: nothing that was said before counts, times are wall-clock, and the
 /// categories are these.
-pub(super) fn begin_sequence(writer: &mut Writer<'_>, packets: Packets, time: UnixNanos) {
+pub(super) fn begin_sequence(writer: &mut Writer<'_>, packets: Packets) {
     let packet = packets.open(writer, STATE_CLEARED);
     writer.put((FIRST_PACKET_ON_SEQUENCE, 1_u8));
     let snapshot = writer.open(CLOCK_SNAPSHOT, 40);
     for id in [REALTIME, BOOTTIME] {
         let clock = writer.open(0x0a, 12);
-        writer.put((0x08_u8, id, 0x10_u8, Varint(time.0)));
+        writer.put((0x08_u8, id, 0x10_u8, Varint(SNAPSHOT_NANOS)));
         writer.close(clock);
     }
     writer.put((0x10_u8, REALTIME));

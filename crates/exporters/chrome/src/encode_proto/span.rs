@@ -46,10 +46,15 @@ pub(super) fn write_instants(
     track: u64,
 ) {
     for event in span.events() {
-        let open = packets.open_event(writer, Type::Instant, event.time(), track);
+        let time = event.time().clamp(span.start(), span.end());
+        let open = packets.open_event(writer, Type::Instant, time, track);
         let name = names.event(event.name().as_bytes());
         writer.put((0x50_u8, Varint(name), 0x18_u8, EVENT_CATEGORY));
         annotate_text(writer, names, keys::SPAN_ID, &hex(span.id()));
+        if time != event.time() {
+            let exact = ValueRef::Int(event.time().0.cast_signed());
+            annotate(writer, names, keys::TIME.as_bytes(), exact);
+        }
         for (key, value) in event.attributes() {
             if !keys::is_ours(key) {
                 annotate(writer, names, key.as_bytes(), value);

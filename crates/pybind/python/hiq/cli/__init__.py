@@ -1,6 +1,7 @@
-"""The command line: `run`, `doctor`, `conf check`, `conf suggest`.
+"""The command line: `run`, `convert`, `doctor`, `conf check`, `conf suggest`.
 
-Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver.
+Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver, `convert`
+when a file could not be converted whole.
 """
 
 from __future__ import annotations
@@ -27,6 +28,18 @@ examples:
   OTEL_EXPORTER_ZIPKIN_ENDPOINT=http://zipkin:9411/api/v2/spans python -m hiq doctor zipkin
 """
 
+_CONVERT_EXAMPLES = """\
+The format of a file shows in its content, gzipped or not; that of OUT in its name: .jsonl OTLP JSON lines, .binpb OTLP
+protobuf, .pftrace Perfetto, everything else Chrome JSON for ui.perfetto.dev, vizviewer and chrome://tracing; .gz
+compresses. What is read before a file's error is kept. VizTracer's reports count from the start of their host unless
+they say more; --base-time tells when that was.
+
+examples:
+  python -m hiq convert result.json trace.otlp.jsonl          a report of VizTracer as OTLP
+  python -m hiq convert spans.jsonl more.jsonl trace.pftrace.gz
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 python -m hiq convert --to otlp result.html
+"""
+
 
 def run_command(arguments: list[str]) -> int:
     """Runs one command and returns its exit code."""
@@ -46,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_convert(commands)
     _add_doctor(commands)
     conf = commands.add_parser("conf", help="check or propose a conf").add_subparsers(metavar="COMMAND", required=True)
     _add_check(conf)
@@ -90,6 +104,28 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(command=_doctor, parser=parser)
 
 
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    readable, writable = _hiq.convert_formats()
+    parser = commands.add_parser(
+        "convert",
+        help="turn files of spans into another format, or send them",
+        usage="hiq convert [options] IN [IN ...] OUT\n       hiq convert [options] --to EXPORTER IN [IN ...]",
+        epilog=_CONVERT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files to read, then the file to write")
+    parser.add_argument(
+        "--from", dest="from_format", choices=readable, help="what the files are, whatever they look like"
+    )
+    parser.add_argument("--to-format", choices=writable, help="what OUT becomes, whatever its name")
+    parser.add_argument(
+        "--to", metavar="EXPORTER", help="send instead: otlp, jaeger, zipkin; set up by the environment"
+    )
+    parser.add_argument("--base-time", type=float, metavar="SECONDS", help="Unix time of a Chrome trace's time zero")
+    parser.set_defaults(command=_convert, parser=parser)
+
+
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("check", help="look whether a conf fits the code that can be imported here")
     parser.add_argument("conf", metavar="FILE")
@@ -120,6 +156,26 @@ def _doctor(options: argparse.Namespace) -> int:
     from .doctor import doctor
 
     return doctor(options.exporters, options.timeout)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    inputs = list(options.files)
+    if options.to is None and len(inputs) < 2:
+        options.parser.error("a file to read and one to write are needed, or --to")
+    output = inputs.pop() if options.to is None else None
+    if output in inputs:
+        options.parser.error(f"{output} cannot be read and written at once")
+    from .convert import convert
+
+    base = None if options.base_time is None else round(options.base_time * 1e9)
+    return convert(
+        inputs,
+        output,
+        from_format=options.from_format,
+        to_format=options.to_format,
+        send=options.to,
+        base_unix_nanos=base,
+    )
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,0 +1,221 @@
+//! Every format that `hiq convert` reads: one line in [`READERS`].
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use hiq_chrome::{ChromeDecoder, PerfettoDecoder};
+use hiq_core::config::ConfigError;
+use hiq_core::decode::DecodeError;
+use hiq_core::time::{Clock, UnixNanos};
+use hiq_core::tree::SpanTree;
+use hiq_jaeger::JaegerDecoder;
+use hiq_otlp::OtlpDecoder;
+use hiq_zipkin::ZipkinDecoder;
+
+use super::{hiq_text, pieces};
+
+/// A format that can be read.
+pub(super) struct Format {
+    /// As in `--from`.
+    pub(super) name: &'static str,
+    /// Whether a file that begins so is of this format. The first that says yes has it.
+    is_start: fn(&[u8]) -> bool,
+    pub(super) read: ReadFormat,
+}
+
+type ReadFormat = fn(&mut dyn BufRead, &Options, &mut Sink<'_>) -> Result<(), DecodeError>;
+
+pub(super) type Sink<'s> = dyn FnMut(Arc<SpanTree>) + 's;
+
+/// What the user said about a file.
+pub(super) struct Options {
+    /// Time zero of Chrome traces.
+    pub(super) base_unix_nanos: Option<u64>,
+}
+
+pub(super) static READERS: [Format; 9] = [
+    line("hiq-tree", hiq_text::is_start, hiq_text::read),
+    line("otlp-json", is_otlp_json, otlp_json),
+    line("jaeger-json", is_jaeger_json, jaeger_json),
+    line("zipkin-json-v1", is_zipkin_json_v1, zipkin_json_v1),
+    line("zipkin-json", is_zipkin_json, zipkin_json),
+    line("chrome", is_chrome, chrome),
+    line("zipkin-proto", is_zipkin_proto, zipkin_proto),
+    line("perfetto", is_perfetto, perfetto),
+    line("otlp-proto", is_otlp_proto, otlp_proto),
+];
+
+const fn line(name: &'static str, is_start: fn(&[u8]) -> bool, read: ReadFormat) -> Format {
+    Format {
+        name,
+        is_start,
+        read,
+    }
+}
+
+/// The format called `name`.
+pub(super) fn by_name(name: &str) -> Result<&'static Format, ConfigError> {
+    READERS
+        .iter()
+        .find(|format| format.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = READERS.iter().map(|format| format.name).collect();
+            let problem = format!("`{name}` is not a format that hiq reads");
+            ConfigError::new(
+                "--from",
+                problem,
+                format!("use one of {}", names.join(", ")),
+            )
+        })
+}
+
+/// The format of a file that begins with `start`.
+pub(super) fn sniff(start: &[u8]) -> Option<&'static Format> {
+    READERS.iter().find(|format| (format.is_start)(start))
+}
+
+fn begins_with(start: &[u8], any: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_some_and(|byte| any.contains(byte))
+}
+
+fn has(start: &[u8], word: &str) -> bool {
+    start
+        .windows(word.len())
+        .any(|bytes| bytes == word.as_bytes())
+}
+
+fn is_otlp_json(start: &[u8]) -> bool {
+    begins_with(start, b"{")
+        && (has(start, "\"resourceSpans\"") || has(start, "\"resource_spans\""))
+}
+
+fn is_chrome(start: &[u8]) -> bool {
+    let is_page = begins_with(start, b"<");
+    is_page || begins_with(start, b"{[") && (has(start, "\"traceEvents\"") || has(start, "\"ph\""))
+}
+
+fn is_jaeger_json(start: &[u8]) -> bool {
+    let has_words = has(start, "\"operationName\"") || has(start, "\"processes\"");
+    begins_with(start, b"{[") && has(start, "\"traceID\"") && has_words
+}
+
+fn is_zipkin_json_v1(start: &[u8]) -> bool {
+    let has_words = has(start, "\"binaryAnnotations\"") || has(start, "\"endpoint\"");
+    begins_with(start, b"[") && has(start, "\"traceId\"") && has_words
+}
+
+fn is_zipkin_json(start: &[u8]) -> bool {
+    begins_with(start, b"[") && has(start, "\"traceId\"")
+}
+
+/// The fields of the first message in the message that `start` begins.
+fn first_message(start: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let (length, body) = pieces::varint(start.strip_prefix(b"\x0a")?)?;
+    let length = usize::try_from(length).ok()?;
+    Some(pieces::fields(body.get(..length).unwrap_or(body)))
+}
+
+/// Trace ids of 8 or 16 bytes, and span ids of 8.
+fn is_zipkin_proto(start: &[u8]) -> bool {
+    let fields = first_message(start).unwrap_or_default();
+    let has = |number, lengths: &[usize]| {
+        let mut found = fields.iter().filter(|(own, _)| *own == number);
+        found.any(|(_, bytes)| lengths.contains(&bytes.len()))
+    };
+    has(1, &[8, 16]) && has(3, &[8])
+}
+
+/// Packets have fields that nothing else has: a time (8), a sequence (10).
+fn is_perfetto(start: &[u8]) -> bool {
+    let fields = first_message(start).unwrap_or_default();
+    let is_packets = |(number, _): &(u64, &[u8])| matches!(number, 8 | 10 | 13 | 36 | 45 | 59 | 60);
+    fields.iter().any(is_packets)
+}
+
+/// A `ResourceSpans` of no other fields than its three.
+fn is_otlp_proto(start: &[u8]) -> bool {
+    let fields = first_message(start).unwrap_or_default();
+    !fields.is_empty() && fields.iter().all(|(number, _)| (1..=3).contains(number))
+}
+
+fn otlp_json(
+    source: &mut dyn BufRead,
+    _: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    pieces::each_document(source, "OTLP JSON", &mut OtlpDecoder::json(), sink)
+}
+
+fn otlp_proto(
+    source: &mut dyn BufRead,
+    _: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    pieces::each_message(source, "OTLP protobuf", &mut OtlpDecoder::proto(), sink)
+}
+
+fn jaeger_json(
+    source: &mut dyn BufRead,
+    _: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    pieces::each_document(source, "Jaeger JSON", &mut JaegerDecoder::json(), sink)
+}
+
+fn zipkin_json(
+    source: &mut dyn BufRead,
+    _: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    pieces::each_document(source, "Zipkin JSON", &mut ZipkinDecoder::json(), sink)
+}
+
+fn zipkin_json_v1(
+    source: &mut dyn BufRead,
+    _: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    pieces::each_document(
+        source,
+        "Zipkin JSON v1",
+        &mut ZipkinDecoder::json_v1(),
+        sink,
+    )
+}
+
+fn zipkin_proto(
+    source: &mut dyn BufRead,
+    _: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    pieces::each_message(source, "Zipkin protobuf", &mut ZipkinDecoder::proto(), sink)
+}
+
+fn perfetto(source: &mut dyn BufRead, _: &Options, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
+    PerfettoDecoder::new().read(&mut { source }, sink)
+}
+
+fn chrome(
+    source: &mut dyn BufRead,
+    options: &Options,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    let mut decoder = ChromeDecoder::new().with_fallback_base(start_of_host());
+    if let Some(base) = options.base_unix_nanos {
+        decoder = decoder.with_base(UnixNanos(base));
+    }
+    decoder.read(&mut { source }, sink)
+}
+
+/// Time zero of reports that count from the start of the host they were made on, if that was this one.
+fn start_of_host() -> UnixNanos {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime
+        .split('.')
+        .next()
+        .and_then(|seconds| seconds.parse().ok());
+    let nanos = seconds.unwrap_or(0_u64).saturating_mul(1_000_000_000);
+    UnixNanos(Clock::unix_nanos().0.saturating_sub(nanos))
+}

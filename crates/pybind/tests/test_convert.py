@@ -1,0 +1,205 @@
+"""`python -m hiq convert`: every format in, every format out, by what a traced program noted itself."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import hiq
+import pytest
+from conftest import PACKAGE_FOLDER
+from hiq import _hiq
+
+Spans = list[tuple[str, str, dict[str, Any]]]
+
+
+def convert(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hiq", "convert", *map(str, arguments)]
+    environment = {"PYTHONPATH": PACKAGE_FOLDER, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> tuple[Path, Spans]:
+    """OTLP JSON lines of a traced program, and what it noted: name, parent's name, attributes."""
+    file = tmp_path / "spans.jsonl"
+    noted: Spans = []
+    hiq.init("shop", exporters=[hiq.FileExporter(file)])
+    for order in range(50):
+        with hiq.trace("order", number=order):
+            noted.append(("order", "", {"number": order}))
+            for item in ['Ä "quoted"\n', "b"]:
+                with hiq.trace("item", label=item, price=order / 3, sold=True):
+                    noted.append(("item", "order", {"label": item, "price": order / 3, "sold": True}))
+    hiq.shutdown()
+    return file, noted
+
+
+def found(path: Path) -> Spans:
+    """The same of a file of OTLP JSON lines."""
+    spans: dict[str, Any] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        for group in json.loads(line)["resourceSpans"]:
+            names = [
+                a["value"].get("stringValue") for a in group["resource"]["attributes"] if a["key"] == "service.name"
+            ]
+            assert names == ["shop"]
+            for scope in group["scopeSpans"]:
+                spans.update({span["spanId"]: span for span in scope["spans"]})
+    return [
+        (span["name"], spans[span["parentSpanId"]]["name"] if "parentSpanId" in span else "", attributes(span))
+        for span in sorted(spans.values(), key=lambda span: (int(span["startTimeUnixNano"]), span["name"] == "item"))
+    ]
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    return {each["key"]: plain(each["value"]) for each in span.get("attributes", [])}
+
+
+def plain(value: dict[str, Any]) -> Any:
+    [(kind, inner)] = value.items()
+    return int(inner) if kind == "intValue" else inner
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.binpb", "a.binpb.gz", "a.pftrace", "a.jsonl"])
+def test_there_and_back_again_nothing_is_lost(tmp_path: Path, traced: tuple[Path, Spans], name: str) -> None:
+    file, noted = traced
+    there = convert(file, tmp_path / name)
+    assert (there.returncode, there.stderr) == (0, "")
+    assert there.stdout.startswith(f"{len(noted)} spans in ")
+    back = tmp_path / "back.otlp.json"
+    done = convert(tmp_path / name, back)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found(back) == noted
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"spans.jsonl", name, "back.otlp.json"})
+
+
+def test_several_files_become_one(tmp_path: Path, traced: tuple[Path, Spans]) -> None:
+    file, noted = traced
+    half = tmp_path / "half.jsonl"
+    half.write_text(file.read_text())
+    assert convert(file, half, tmp_path / "both.json").stdout.startswith(f"{2 * len(noted)} spans")
+    events = json.loads((tmp_path / "both.json").read_text())["traceEvents"]
+    assert sum(event["ph"] == "X" for event in events) == 2 * len(noted)
+
+
+def test_a_tree_of_hiq_becomes_spans(tmp_path: Path) -> None:
+    tree = hiq.Tree()
+    for name, value in [("outer", 1_700_000_000.25), ("inner", 1_700_000_000.5)]:
+        tree.start(name, value)
+    for name, value in [("inner", 1_700_000_000.75), ("outer", 1_700_000_001.0)]:
+        tree.end(name, value)
+    (tmp_path / "tree.txt").write_text(tree.repr())
+    assert convert(tmp_path / "tree.txt", tmp_path / "a.jsonl").returncode == 0
+    [line] = (tmp_path / "a.jsonl").read_text().splitlines()
+    spans = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    by_name = {span["name"]: span for span in spans}
+    assert by_name["inner"]["parentSpanId"] == by_name["outer"]["spanId"]
+    assert by_name["outer"]["startTimeUnixNano"] == "1700000000250000000"
+    assert by_name["inner"]["endTimeUnixNano"] == "1700000000750000000"
+
+
+def test_a_file_that_was_cut_gives_what_is_whole_and_says_where_and_what_to_do(
+    tmp_path: Path, traced: tuple[Path, Spans]
+) -> None:
+    file, _ = traced
+    for name in ["a.json", "a.binpb"]:
+        assert convert(file, tmp_path / name).returncode == 0
+        whole = (tmp_path / name).read_bytes()
+        cut = tmp_path / f"cut.{name}"
+        cut.write_bytes(whole[:-100])
+        done = convert(cut, tmp_path / "out.jsonl")
+        assert done.returncode == 1
+        assert f"{cut}: " in done.stderr
+        assert ", byte " in done.stderr
+        assert "what was read before is kept; get the whole file" in done.stderr
+        assert (tmp_path / "out.jsonl").exists()
+    assert "49 spans" not in done.stdout
+
+
+def test_what_is_no_trace_is_said_by_name(tmp_path: Path) -> None:
+    diary = tmp_path / "diary.txt"
+    diary.write_text("dear diary")
+    done = convert(diary, tmp_path / "missing.json", tmp_path / "out.json")
+    assert done.returncode == 1
+    assert f"{diary}: byte 0: this is none of the formats that hiq reads" in done.stderr
+    assert "missing.json: cannot be read: No such file" in done.stderr
+    assert json.loads((tmp_path / "out.json").read_text())["traceEvents"] == []
+
+
+def test_usage_is_checked(tmp_path: Path) -> None:
+    for arguments, words in [
+        (["one.json"], "a file to read and one to write are needed"),
+        (["a.json", "a.json"], "cannot be read and written at once"),
+        (["--from", "diary", "a", "b"], "invalid choice: 'diary'"),
+        (["--to", "pigeon", "a"], "`pigeon` is not an exporter"),
+    ]:
+        done = convert(*arguments)
+        assert done.returncode == 2
+        assert words in done.stderr
+    help_text = convert("--help").stdout
+    for name in [*_hiq.convert_formats()[0], *_hiq.convert_formats()[1]]:
+        assert name in help_text
+
+
+class Backend(BaseHTTPRequestHandler):
+    bodies: list[bytes] = []  # noqa: RUF012 (one test uses it)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.bodies.append(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def backend() -> Iterator[str]:
+    Backend.bodies.clear()
+    with HTTPServer(("127.0.0.1", 0), Backend) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_backend_gets_what_the_file_holds(traced: tuple[Path, Spans], backend: str) -> None:
+    file, noted = traced
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}
+    done = convert("--to", "otlp", file, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    received = file.with_name("received.jsonl")
+    received.write_bytes(b"\n".join(Backend.bodies))
+    assert found(received) == noted
+
+
+def test_an_interrupt_ends_it(tmp_path: Path) -> None:
+    event = '{"ph":"X","name":"f","pid":1,"tid":1,"ts":%d,"dur":1},\n'
+    file = tmp_path / "large.json"
+    file.write_text("[" + "".join(event % time for time in range(0, 1_200_000, 2)))
+
+    def interrupt(read: int, size: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _hiq.convert([file, file], tmp_path / "out.json", progress=interrupt)
+
+
+def test_a_large_file_tells_how_far_it_is(tmp_path: Path) -> None:
+    event = '{"ph":"X","name":"f","pid":1,"tid":1,"ts":%d,"dur":1},\n'
+    file = tmp_path / "large.json"
+    file.write_text("[" + "".join(event % time for time in range(0, 1_200_000, 2)))
+    told: list[tuple[int, int]] = []
+    result = _hiq.convert([file], tmp_path / "out.pftrace", progress=lambda read, size: told.append((read, size)))
+    assert result["spans"] == 600_000
+    assert [problem for problem in result["problems"] if "it was cut" in problem] == result["problems"]
+    assert told == sorted(told)
+    assert {size for _, size in told} == {file.stat().st_size}
