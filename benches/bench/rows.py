@@ -162,6 +162,17 @@ def delivering() -> list[Row]:
             wanted_over_floor=1.2,
             at_most=250,
         ),
+        Row(
+            "S9",
+            "deliver",
+            "the same over gRPC",
+            "ns a span",
+            plain("deliver", "hiq_grpc"),
+            plain("deliver", "floor_grpc"),
+            peers={"opentelemetry-otlp over gRPC": Peer(plain("deliver", "otel_grpc"), 5.5)},
+            wanted_over_floor=1.35,
+            at_most=430,
+        ),
     ]
 
 

@@ -1,5 +1,5 @@
-//! S9: a batch of 512 spans encoded as OTLP protobuf and delivered over HTTP/1.1, without compression, to a server in another
-//! process: what the client's process spends.
+//! S9: a batch of 512 spans encoded as OTLP protobuf and delivered over HTTP/1.1 or gRPC, without compression, to a server in
+//! another process: what the client's process spends.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clock::process_cpu;
 use crate::floor::Arena;
 use crate::worker::Worker;
-use crate::{check, hiq, otel, spans};
+use crate::{check, grpc, hiq, otel, spans};
 use futures_executor::block_on;
 use hiq_core::batch::TreeBatch;
 use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
@@ -24,7 +24,8 @@ pub fn main() {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nobody came first");
-    let (mut sink, base) = start_sink();
+    let (mut sink, base) = start_sink("");
+    let (mut grpc_sink, grpc_base) = start_sink("grpc");
 
     let raw = spans::batches();
     let (ours, theirs) = (hiq::batches(&raw), otel::batches(&raw));
@@ -35,21 +36,44 @@ pub fn main() {
         .build()
         .expect("a runtime");
     let otlp = otlp_exporter(&base);
+    let otlp_grpc = runtime.block_on(async { grpc::otlp_exporter(&grpc_base) });
 
     let mut worker = Worker::default();
-    worker.timed("hiq", spans::SPANS, by_hiq(hiq_exporter(&base), &ours));
+    worker.timed(
+        "hiq",
+        spans::SPANS,
+        by_hiq(hiq_exporter(&base, "http/protobuf"), &ours),
+    );
     worker.timed("floor", spans::SPANS, by_floor(&runtime, &base, &floors));
     worker.timed("otel", spans::SPANS, by_otel(&otlp, &theirs));
+    worker.timed(
+        "hiq_grpc",
+        spans::SPANS,
+        by_hiq(hiq_exporter(&grpc_base, "grpc"), &ours),
+    );
+    worker.timed(
+        "floor_grpc",
+        spans::SPANS,
+        grpc::by_floor(&runtime, &grpc_base, &floors),
+    );
+    worker.timed(
+        "otel_grpc",
+        spans::SPANS,
+        grpc::by_otel(&runtime, &otlp_grpc, &theirs),
+    );
     worker.serve();
-    drop(sink.stdin.take());
-    sink.wait().expect("the sink ends");
+    for sink in [&mut sink, &mut grpc_sink] {
+        drop(sink.stdin.take());
+        sink.wait().expect("the sink ends");
+    }
 }
 
 /// The server, and its URL.
-fn start_sink() -> (Child, String) {
+fn start_sink(kind: &str) -> (Child, String) {
     let program = std::env::current_exe().expect("this program's path");
     let mut sink = Command::new(program)
         .arg("sink")
+        .args(Some(kind).filter(|kind| !kind.is_empty()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -63,14 +87,17 @@ fn start_sink() -> (Child, String) {
 }
 
 /// CPU time of all threads of the process.
-fn cpu_of(work: impl FnOnce()) -> u64 {
+pub(crate) fn cpu_of(work: impl FnOnce()) -> u64 {
     let start = process_cpu();
     work();
     process_cpu() - start
 }
 
-fn hiq_exporter(base: &str) -> Box<dyn Exporter<TreeBatch>> {
-    let env = Env::from_pairs([("OTEL_EXPORTER_OTLP_ENDPOINT", base)]);
+fn hiq_exporter(base: &str, protocol: &str) -> Box<dyn Exporter<TreeBatch>> {
+    let env = Env::from_pairs([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", base),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+    ]);
     let settings = OtlpSettings::for_traces(&OtlpOptions::default(), &env, &mut Vec::new());
     let otlp = OtlpExporter::new(settings.expect("an endpoint"), ProxySettings::default());
     otlp.expect("an exporter").build().expect("an exporter")

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod deliver;
 pub mod encode;
 pub mod floor;
+pub mod grpc;
 pub mod hiq;
 pub mod otel;
 pub mod record;

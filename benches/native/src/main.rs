@@ -1,8 +1,8 @@
-//! `hiq-bench encode|record|deliver` measures what its runner asks for; `hiq-bench sink [silent]` is the server.
+//! `hiq-bench encode|record|deliver` measures what its runner asks for; `hiq-bench sink [silent|grpc]` is the server.
 
 use std::process::ExitCode;
 
-use hiq_bench::{deliver, encode, record, sink};
+use hiq_bench::{deliver, encode, grpc, record, sink};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,9 @@ fn main() -> ExitCode {
         ["sink"] => return sink::main(false).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         ["sink", "silent"] => {
             return sink::main(true).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        ["sink", "grpc"] => {
+            return grpc::sink().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
         _ => {
             eprintln!("hiq-bench: give one of encode, record, deliver, sink");
