@@ -417,6 +417,26 @@ impl TreeBuilder {
         }
     }
 
+    /// Sets several attributes. `symbol` finds that of a key.
+    #[inline(always)]
+    pub(crate) fn set_attributes<'v, K>(
+        &mut self,
+        span: u32,
+        attributes: impl IntoIterator<Item = (K, ValueRef<'v>)>,
+        symbol: impl Fn(K, &mut Self) -> Symbol,
+    ) {
+        if (span as usize) < self.tree.nodes.len() {
+            // Out of the tree meanwhile, so that the room is looked at once for all of them.
+            let mut items = std::mem::take(&mut self.tree.attributes.items);
+            items.extend(attributes.into_iter().map(|(key, value)| {
+                let key = symbol(key, self);
+                let (tag, value) = self.store(value);
+                Entry::new(span, key, tag, value)
+            }));
+            self.tree.attributes.items = items;
+        }
+    }
+
     /// Adds an event that happened at `tick`.
     pub fn add_event<'v>(
         &mut self,
@@ -567,17 +587,21 @@ impl TreeBuilder {
 
     #[inline(always)]
     fn store(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
-        match value {
-            ValueRef::Int(i) => (Tag::Int, i.cast_unsigned()),
-            ValueRef::Bool(b) => (Tag::Bool, u64::from(b)),
-            ValueRef::F64(f) => (Tag::F64, f.to_bits()),
-            ValueRef::Str(text) => self.store_text(text),
-            ValueRef::Text(text) => self.store_text(text.as_str()),
-            rich => self.store_rich(rich.to_value()),
+        // One after the other: a jump by table costs more than these comparisons.
+        if let ValueRef::Str(text) = value {
+            self.store_text(text)
+        } else if let ValueRef::Int(i) = value {
+            (Tag::Int, i.cast_unsigned())
+        } else if let ValueRef::Bool(b) = value {
+            (Tag::Bool, u64::from(b))
+        } else if let ValueRef::F64(f) = value {
+            (Tag::F64, f.to_bits())
+        } else {
+            self.store_any(value)
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn store_text(&mut self, text: &str) -> (Tag, u64) {
         let text = self
             .limits
@@ -599,6 +623,14 @@ impl TreeBuilder {
     }
 
     #[cold]
+    #[inline(never)]
+    fn store_any(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
+        match value {
+            ValueRef::Text(text) => self.store_text(text.as_str()),
+            rich => self.store_rich(rich.to_value()),
+        }
+    }
+
     fn store_rich(&mut self, mut value: Value) -> (Tag, u64) {
         if let Some(limit) = self.limits.value_chars {
             cut_texts(&mut value, limit);

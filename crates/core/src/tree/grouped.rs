@@ -54,21 +54,25 @@ impl<T: Owned> Grouped<T> {
         reason = "owners have 28 bits; a tree of 2^32 attributes does not fit into memory"
     )]
     fn mark_starts(&mut self, owners: usize, limit: u32, mark: impl Fn(&T) -> u64) -> Option<bool> {
-        self.starts.clear();
-        self.starts.reserve(owners + 1);
-        let (mut suspicious, mut seen, mut begin) = (false, 0, 0);
-        for (at, item) in self.items.iter().enumerate() {
-            let owner = item.owner() as usize;
-            if owner + 1 != self.starts.len() {
-                if owner < self.starts.len() {
-                    return None;
-                }
-                self.starts.resize(owner + 1, at as u32);
-                (seen, begin) = (0, at);
+        let Self { items, starts } = self;
+        starts.clear();
+        starts.reserve(owners + 1);
+        let (mut suspicious, mut at) = (false, 0);
+        while let Some(first) = items.get(at) {
+            let (owner, begin) = (first.owner(), at);
+            if (owner as usize) < starts.len() {
+                return None;
             }
-            let mark = mark(item);
-            suspicious |= seen & mark != 0 || at - begin >= limit as usize;
-            seen |= mark;
+            starts.resize(owner as usize, at as u32);
+            starts.push(at as u32);
+            let mut seen = 0;
+            while let Some(item) = items.get(at).filter(|item| item.owner() == owner) {
+                let mark = mark(item);
+                suspicious |= seen & mark != 0;
+                seen |= mark;
+                at += 1;
+            }
+            suspicious |= at - begin > limit as usize;
         }
         self.starts.resize(owners + 1, self.items.len() as u32);
         Some(suspicious)

@@ -69,10 +69,7 @@ impl<'t> ActiveSpan<'t> {
         attributes: impl IntoIterator<Item = (K, ValueRef<'v>)>,
     ) -> &mut Self {
         self.write(|builder, span| {
-            for (key, value) in attributes {
-                let key = key.symbol(builder);
-                builder.set_attribute(span, key, value);
-            }
+            builder.set_attributes(span, attributes, |key, builder| key.symbol(builder));
         });
         self
     }
