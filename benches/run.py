@@ -40,8 +40,8 @@ def main() -> int:
     say(machine([interpreter.version for interpreter in wheels]))
     try:
         programs = native_programs()
-        with sink() as endpoint:
-            programs |= python_programs(wheels, endpoint) | oracle_programs()
+        with sink() as endpoint, sink("silent") as silent:
+            programs |= python_programs(wheels, endpoint, silent) | oracle_programs()
             if warning := load_warning():
                 say(warning)
             results, failures = measure_all(chosen, programs, options.rounds)

@@ -41,13 +41,16 @@ def native_programs() -> dict[str, Program]:
     """The Rust side: nothing of it depends on a Python."""
     _cargo("building the Rust benchmarks and their peers (minutes the first time)", "hiq-bench")
     programs = {
-        name: Program(name, [_built("hiq-bench"), name]) for name in ("encode", "record", "deliver")
+        name: Program(name, [_built("hiq-bench"), name])
+        for name in ("encode", "jaeger", "zipkin", "record", "deliver")
     }
     programs["allocations"] = Program("allocations", [_built("hiq-bench-allocations")])
     return programs
 
 
-def python_programs(wheels: dict[Interpreter, Path], endpoint: str) -> dict[str, Program]:
+def python_programs(
+    wheels: dict[Interpreter, Path], endpoint: str, silent_endpoint: str
+) -> dict[str, Program]:
     """For each interpreter that there is a wheel for: hiq, and OpenTelemetry."""
     programs: dict[str, Program] = {}
 
@@ -64,7 +67,8 @@ def python_programs(wheels: dict[Interpreter, Path], endpoint: str) -> dict[str,
         by_monotonic = {**ours, "HIQ_CLOCK": "monotonic"}
         add(f"hiq {version} by CLOCK_MONOTONIC", python, "hiq_calls.py", **by_monotonic)
         add(f"hiq texts {version}", python, "hiq_texts.py")
-        add(f"hiq memory {version}", python, "hiq_memory.py", **ours)
+        silent = {"HIQ_BENCH_SILENT_ENDPOINT": silent_endpoint}
+        add(f"hiq memory {version}", python, "hiq_memory.py", **silent)
         otel = environment("bench-otel", interpreter, BENCHES / "requirements-otel.txt")
         add(f"otel {version}", otel, "otel_calls.py")
     return programs
@@ -89,7 +93,7 @@ def oracle_programs() -> dict[str, Program]:
 
 @contextmanager
 def sink(*arguments: str) -> Iterator[str]:
-    """A server that discards what it is sent; its URL."""
+    """A server that discards what it is sent, or, `silent`, takes it and never answers; its URL."""
     with subprocess.Popen(
         [str(_built("hiq-bench")), "sink", *arguments],
         stdin=subprocess.PIPE,

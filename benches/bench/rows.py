@@ -14,6 +14,8 @@ def rows(interpreters: list[str]) -> list[Row]:
     main = interpreters[0]
     return [
         *encoding(),
+        *encoding_for_jaeger(),
+        *encoding_for_zipkin(),
         *recording(),
         *delivering(),
         *calls(main),
@@ -51,22 +53,6 @@ def encoding() -> list[Row]:
         ),
         *[
             Row(
-                "S6",
-                "encode",
-                f"Jaeger {name}, the same",
-                "ns a span",
-                plain("encode", f"hiq_jaeger_{case}"),
-                at_most=at_most,
-            )
-            for name, case, at_most in (
-                ("thrift compact", "compact", 148),
-                ("thrift binary", "binary", 107),
-                ("protobuf", "proto", 130),
-                ("thrift compact, sent by UDP", "sent", 300),
-            )
-        ],
-        *[
-            Row(
                 "S7",
                 "allocations",
                 f"allocations while encoding Jaeger {name}",
@@ -95,6 +81,53 @@ def encoding() -> list[Row]:
                 ("JSON", "json", "opentelemetry-proto and serde_json"),
             )
         ],
+    ]
+
+
+def encoding_for_jaeger() -> list[Row]:
+    def row(work: str, case: str, at_most: float, peers: dict[str, Peer]) -> Row:
+        ours, floor = plain("jaeger", f"hiq_{case}"), plain("jaeger", f"floor_{case}")
+        return Row(
+            "S6",
+            "jaeger",
+            work,
+            "ns a span",
+            ours,
+            floor,
+            peers=peers,
+            wanted_over_floor=1.2,
+            at_most=at_most,
+        )
+
+    return [
+        row("Jaeger thrift, compact", "compact", 148, {}),
+        row("Jaeger thrift, binary", "binary", 107, {}),
+        row(
+            "Jaeger protobuf",
+            "proto",
+            130,
+            {"prost, structs ready": Peer(plain("jaeger", "prost"), 2.7)},
+        ),
+        Row(
+            "S6",
+            "jaeger",
+            "Jaeger thrift, compact, sent by UDP",
+            "ns a span",
+            plain("jaeger", "hiq_udp"),
+            peers={"fastrace-jaeger": Peer(plain("jaeger", "fastrace_udp"), 16)},
+            at_most=300,
+        ),
+    ]
+
+
+def encoding_for_zipkin() -> list[Row]:
+    def row(id_: str, work: str, case: str, at_most: float) -> Row:
+        ours = plain("zipkin", f"hiq_{case}")
+        return Row(id_, "zipkin", work, "ns a span", ours, at_most=at_most)
+
+    return [
+        row("S5", "Zipkin JSON", "json", 175),
+        row("S6", "Zipkin protobuf", "proto", 150),
     ]
 
 

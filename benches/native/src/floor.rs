@@ -1,9 +1,11 @@
 //! The least that the work can cost: the same spans in the plainest arena, written by loops that check nothing and know no
 //! limits, links, scopes of spans or second resource. What hiq takes beyond it is the price of being a library.
 
+mod jaeger;
 mod json;
 mod proto;
 pub mod recording;
+mod thrift;
 
 use std::collections::HashMap;
 

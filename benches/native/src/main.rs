@@ -1,14 +1,24 @@
+<<<<<<< HEAD
 //! `hiq-bench encode|record|deliver` measures what its runner asks for; `hiq-bench sink [silent|grpc]` is the server.
 
 use std::process::ExitCode;
 
 use hiq_bench::{deliver, encode, grpc, record, sink};
+=======
+//! `hiq-bench encode|jaeger|zipkin|record|deliver` measures what its runner asks for; `hiq-bench sink [silent]` is the server.
+
+use std::process::ExitCode;
+
+use hiq_bench::{deliver, encode, jaeger, record, sink, zipkin};
+>>>>>>> 7a8aa18 (S6: Jaeger's three forms beside a floor that writes the same bytes, prost and fastrace-jaeger; Zipkin's two; the memory row finds its silent server again)
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["encode"] => encode::main(),
+        ["jaeger"] => jaeger::main(),
+        ["zipkin"] => zipkin::main(),
         ["record"] => record::main(),
         ["deliver"] => deliver::main(),
         ["sink"] => return sink::main(false).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
@@ -19,7 +29,7 @@ fn main() -> ExitCode {
             return grpc::sink().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
         _ => {
-            eprintln!("hiq-bench: give one of encode, record, deliver, sink");
+            eprintln!("hiq-bench: give one of encode, jaeger, zipkin, record, deliver, sink");
             return ExitCode::FAILURE;
         }
     }

@@ -140,7 +140,7 @@ fn tree(rng: &mut Rng, place: u64) -> Tree {
 /// The first ten spans make a chain, so that the depth is reached; the others hang anywhere.
 fn parent(rng: &mut Rng, depths: &[u32]) -> Option<usize> {
     let index = depths.len();
-    if index <= MAX_DEPTH as usize - 1 {
+    if index < MAX_DEPTH as usize {
         return index.checked_sub(1);
     }
     loop {

@@ -108,7 +108,7 @@ impl Arena {
     }
 
     #[inline(always)]
-    unsafe fn range(&self, (start, end): (u32, u32)) -> &[Attribute] {
+    pub(super) unsafe fn range(&self, (start, end): (u32, u32)) -> &[Attribute] {
         // SAFETY: ranges of an arena lie in it.
         unsafe { self.attributes.get_unchecked(start as usize..end as usize) }
     }
@@ -122,7 +122,7 @@ impl Cursor {
     }
 
     #[inline(always)]
-    unsafe fn slice(&mut self, bytes: &[u8]) {
+    pub(super) unsafe fn slice(&mut self, bytes: &[u8]) {
         // SAFETY: as above.
         unsafe {
             self.0.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());

@@ -4,9 +4,9 @@ use super::{Arena, Attribute, Cursor, FlatSpan, NONE, Tag};
 
 const SAMPLED_LOCAL_PARENT: [u8; 6] = [0x85, 0x01, 0x01, 0x01, 0, 0];
 /// Of a span or event: 128 bytes to 16 KiB.
-const SMALL: usize = 2;
+pub(super) const SMALL: usize = 2;
 /// Of a batch: 16 KiB to 2 MiB.
-const LARGE: usize = 3;
+pub(super) const LARGE: usize = 3;
 
 impl Arena {
     /// Replaces what is in `out` by the request.
@@ -151,7 +151,7 @@ impl Arena {
 impl Cursor {
     /// Begins a message whose length is going to take `width` bytes, probably.
     #[inline(always)]
-    unsafe fn open(&mut self, tag: u8, width: usize) -> *mut u8 {
+    pub(super) unsafe fn open(&mut self, tag: u8, width: usize) -> *mut u8 {
         // SAFETY: as above.
         unsafe {
             self.byte(tag);
@@ -162,7 +162,7 @@ impl Cursor {
     }
 
     #[inline(always)]
-    unsafe fn close(&mut self, length: *mut u8, width: usize) {
+    pub(super) unsafe fn close(&mut self, length: *mut u8, width: usize) {
         // SAFETY: as above.
         unsafe {
             let body = length.add(width);
@@ -177,7 +177,7 @@ impl Cursor {
     }
 
     #[inline(always)]
-    unsafe fn varint(&mut self, mut value: u64) {
+    pub(super) unsafe fn varint(&mut self, mut value: u64) {
         // SAFETY: as above.
         unsafe {
             while value >= 0x80 {
