@@ -1,16 +1,8 @@
-<<<<<<< HEAD
-//! `hiq-bench encode|record|deliver` measures what its runner asks for; `hiq-bench sink [silent|grpc]` is the server.
+//! `hiq-bench encode|jaeger|zipkin|record|deliver` measures what its runner asks for; `hiq-bench sink [silent|grpc]` is the server.
 
 use std::process::ExitCode;
 
-use hiq_bench::{deliver, encode, grpc, record, sink};
-=======
-//! `hiq-bench encode|jaeger|zipkin|record|deliver` measures what its runner asks for; `hiq-bench sink [silent]` is the server.
-
-use std::process::ExitCode;
-
-use hiq_bench::{deliver, encode, jaeger, record, sink, zipkin};
->>>>>>> 7a8aa18 (S6: Jaeger's three forms beside a floor that writes the same bytes, prost and fastrace-jaeger; Zipkin's two; the memory row finds its silent server again)
+use hiq_bench::{deliver, encode, grpc, jaeger, record, sink, zipkin};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
