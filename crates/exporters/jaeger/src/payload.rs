@@ -37,7 +37,7 @@ pub(crate) struct Parts<'c, F: Form> {
     pub(crate) cache: &'c mut Cache<F>,
     pub(crate) fixed: &'c Fixed,
     pub(crate) tails: &'c mut Tails,
-    pub(crate) trace: F::Trace,
+    pub(crate) trace: &'c F::Trace,
     /// The place of its scope in the cache, and how many tags that has.
     pub(crate) scope: usize,
     pub(crate) scope_tags: usize,
@@ -131,29 +131,23 @@ impl<'a, 'e, F: Form> Payload<'a, 'e, F> {
         }
     }
 
-    /// What `span` has in common with others of its tree.
+    /// True when `span` has in common with others of its tree what the last one had.
     #[inline]
-    fn common(&mut self, span: Span<'a>) -> &Common<'a, F> {
-        let tree = span.tree();
-        let known = self.tree.take();
-        let known = known.filter(|known| ptr::eq(known.tree, tree) && !tree.has_scopes_of_spans());
-        let common = match known {
-            Some(common) => common,
-            None => self.enter(span),
-        };
-        self.tree.insert(common)
+    fn is_known(&self, span: Span<'a>) -> bool {
+        let (tree, known) = (span.tree(), self.tree.as_ref());
+        known.is_some_and(|known| ptr::eq(known.tree, tree)) && !tree.has_scopes_of_spans()
     }
 
     #[cold]
-    fn enter(&mut self, span: Span<'a>) -> Common<'a, F> {
+    fn enter(&mut self, span: Span<'a>) {
         let scope = span.scope();
         self.state.turn_to_scope(scope);
-        Common {
+        self.tree = Some(Common {
             tree: span.tree(),
             trace: F::trace(span.trace_id()),
             scope: self.state.cache.scope(scope),
             scope_tags: count_of_scope(scope),
-        }
+        });
     }
 
     #[cold]
@@ -176,22 +170,22 @@ impl<'a, F: Form> Page<'a> for Payload<'a, '_, F> {
         if self.open.is_none() {
             self.open(span.tree().resource());
         }
-        let Common {
-            trace,
-            scope,
-            scope_tags,
-            ..
-        } = *self.common(span);
-        let state = &mut *self.state;
-        let parts = Parts {
-            trace,
-            scope,
-            scope_tags,
-            cache: &mut state.cache,
-            fixed: &state.fixed,
-            tails: &mut state.tails,
-        };
-        F::span(self.out, parts, span);
+        if !self.is_known(span) {
+            self.enter(span);
+        }
+        // Read where it stands: a copy would have to wait for what was just written.
+        if let Some(common) = &self.tree {
+            let state = &mut *self.state;
+            let parts = Parts {
+                trace: &common.trace,
+                scope: common.scope,
+                scope_tags: common.scope_tags,
+                cache: &mut state.cache,
+                fixed: &state.fixed,
+                tails: &mut state.tails,
+            };
+            F::span(self.out, parts, span);
+        }
         self.spans += 1;
         true
     }

@@ -34,12 +34,12 @@ const SAMPLED: u8 = 1;
 pub(super) fn write_span(out: &mut Vec<u8>, parts: Parts<'_, Proto>, span: Span<'_>) {
     let mut writer = Writer::new(out);
     let length = writer.open(SPAN, USUAL_SPAN_BYTES);
-    writer.put((parts.trace, [0x12, 8], span.id().to_bytes()));
+    writer.put((*parts.trace, [0x12, 8], span.id().to_bytes()));
     let name = span.name();
     writer.put((!name.is_empty()).then_some((NAME, Prefixed(name))));
     let parent = span.parent_id().filter(|parent| *parent != SpanId::INVALID);
     if let Some(parent) = parent {
-        writer.put(([REFERENCE, 28], parts.trace, [0x12, 8], parent.to_bytes()));
+        writer.put(([REFERENCE, 28], *parts.trace, [0x12, 8], parent.to_bytes()));
     }
     for each in span.links() {
         writer = reference(writer, &each);

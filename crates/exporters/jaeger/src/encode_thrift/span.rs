@@ -57,7 +57,7 @@ const SAMPLED: u8 = 1;
 pub(super) fn write_span<P: Protocol>(out: &mut Vec<u8>, parts: Parts<'_, P>, span: Span<'_>) {
     let mut writer = Writer::new(out);
     let parent = span.parent_id().unwrap_or(SpanId::INVALID);
-    writer = P::head(writer, parts.trace, span.id(), parent, span.name());
+    writer = P::head(writer, *parts.trace, span.id(), parent, span.name());
     let links = span.links();
     let mut last = 5;
     if links.len() > 0 {
