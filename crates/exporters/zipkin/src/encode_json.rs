@@ -74,7 +74,7 @@ impl Form for JsonV2 {
         writer = times(writer, span);
         writer.put(&pen.constants.local[..]);
         writer = tags::<Self>(writer, pen, span, &mut found);
-        if let Some(remote) = found.remote.endpoint() {
+        if let Some(remote) = found.remote() {
             writer.put(b",\"remoteEndpoint\":");
             endpoint(&mut writer, &remote, pen.scratch, is_sniffed);
         }

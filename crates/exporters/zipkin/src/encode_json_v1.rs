@@ -180,7 +180,7 @@ fn rest<'w, 'a>(
     }
     writer = annotations(writer, pen, span);
     writer = tags::<JsonV1>(writer, pen, span, found);
-    let remote = found.remote.endpoint().filter(|_| pen.mapping.v1_addresses);
+    let remote = found.remote().filter(|_| pen.mapping.v1_addresses);
     let has_kind = !marks(span).is_empty();
     if remote.is_some() || (!found.any && !has_kind) {
         writer = addresses(writer, pen, span, remote, found.any);

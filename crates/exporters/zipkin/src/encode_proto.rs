@@ -88,7 +88,7 @@ impl Form for Proto {
         writer = identity(writer, span);
         writer.put(&pen.constants.local[..]);
         writer = tags::<Self>(writer, pen, span, &mut found);
-        if let Some(remote) = found.remote.endpoint() {
+        if let Some(remote) = found.remote() {
             endpoint(&mut writer, REMOTE_ENDPOINT, &remote);
         }
         if span.events().len() > 0 {

@@ -130,6 +130,14 @@ impl<'e, F: Form> List<'_, 'e, F> {
     }
 }
 
+/// A function of its own, so that the writer's state stays in registers.
+#[inline(never)]
+fn write<F: Form>(out: &mut Vec<u8>, before: &[u8], pen: &mut Pen<'_>, span: Span<'_>) {
+    let mut writer = Writer::new(out);
+    writer.put(before);
+    F::span(writer, pen, span);
+}
+
 impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
     #[inline]
     fn push(&mut self, span: Span<'a>) -> bool {
@@ -140,12 +148,11 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
         let place = self.constants(span);
         self.before = self.out.len();
         let [begin, between, _] = F::LIST;
-        let mut writer = Writer::new(self.out);
-        writer.put(if self.before == self.start {
+        let before = if self.before == self.start {
             begin
         } else {
             between
-        });
+        };
         let state = &mut *self.state;
         let mut pen = Pen {
             mapping: &state.mapping,
@@ -153,7 +160,7 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
             sites: &mut state.sites,
             scratch: &mut state.scratch,
         };
-        F::span(writer, &mut pen, span);
+        write::<F>(self.out, before, &mut pen, span);
         true
     }
 

@@ -76,9 +76,23 @@ pub(crate) fn text(writer: &mut Writer<'_>, text: &str, is_sniffed: fn(&str) -> 
         let last = last.as_bytes().first().copied().unwrap_or_default();
         let digits = [HEX[usize::from(last >> 4)], HEX[usize::from(last & 15)]];
         writer.put((JsonStr(start), b"\\u00", digits));
-    } else {
+    } else if needs_escape(text) {
         writer.put(JsonStr(text));
+    } else {
+        writer.put(text.as_bytes());
     }
+}
+
+/// Without an early exit, so that many bytes are compared at a time.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch a byte is what it avoids"
+)]
+fn needs_escape(text: &str) -> bool {
+    let bytes = text.bytes();
+    bytes.fold(false, |found, byte| {
+        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    })
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -10,7 +10,8 @@ use hiq_core::span::{Kind, Number, NumberKind, Span, Status, Visitor};
 use hiq_core::value::ValueRef;
 use hiq_core::wire::{Text, Writer};
 
-use crate::endpoint::Remote;
+use crate::constants::Constants;
+use crate::endpoint::{Endpoint, Remote};
 use crate::form::{Form, Pen};
 use crate::keys::{Fate, KeyFilter, fate, has_rare_tags, tag};
 use crate::value::{Scratch, cut, link};
@@ -18,11 +19,19 @@ use crate::value::{Scratch, cut, link};
 /// What was met among the attributes that is no tag, or not only one.
 #[derive(Debug, Default)]
 pub(crate) struct Found<'a> {
-    pub(crate) remote: Remote<'a>,
+    pub(crate) remote: Option<Remote<'a>>,
     pub(crate) shared: bool,
     pub(crate) debug: bool,
     /// True when any tag was written.
     pub(crate) any: bool,
+}
+
+impl<'a> Found<'a> {
+    /// The far side.
+    #[inline]
+    pub(crate) fn remote(&self) -> Option<Endpoint<'a>> {
+        self.remote.as_ref().and_then(Remote::endpoint)
+    }
 }
 
 /// Writes the tags of `span`; nothing where it has none.
@@ -53,23 +62,42 @@ pub(crate) fn tags<'w, 'a, F: Form>(
         merged = filter.union(&site.filter);
         filter = &merged;
     }
-    let own = Tags::<F>::new(writer, separator, filter, pen, span, found);
+    let mut rest = Rest {
+        span,
+        found,
+        constants: pen.constants,
+        max_chars: pen.mapping.max_tag_value_length,
+        scratch: pen.scratch,
+        clash: is_odd,
+        is_careful: false,
+    };
+    let own = Tags::<F> {
+        writer,
+        separator: separator.into(),
+        filter,
+        max_bytes: rest.max_chars.unwrap_or(usize::MAX),
+        local: &pen.constants.local,
+        rest: &mut rest,
+        form: std::marker::PhantomData,
+    };
     let mut all = span.own_attributes().visit(own);
-    if all.rest.clash | is_odd {
+    if all.rest.clash {
         all = one_by_one(all, start);
     }
     if !span.tree().columns().is_empty() {
         all = measurements(all);
     }
     if span.kind() == Kind::Internal {
-        all.writer = F::internal(all.writer, all.local, all.separator);
-        all.separator = b',';
+        let separator = byte(all.separator);
+        all.writer = F::internal(all.writer, all.local, separator);
+        all.separator = COMMA;
     }
     if has_rare_tags(span) {
         all = rare(all);
     }
-    all.found.any = all.separator == b',';
-    if all.found.any {
+    let any = all.separator == COMMA;
+    all.rest.found.any = any;
+    if any {
         all.writer.put(F::TAGS_END);
     } else {
         all.writer.rewind(before);
@@ -77,80 +105,55 @@ pub(crate) fn tags<'w, 'a, F: Form>(
     all.writer
 }
 
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it is a byte")]
+fn byte(separator: usize) -> u8 {
+    separator as u8
+}
+
+const COMMA: usize = b',' as usize;
+
 /// Only these have a far side.
 fn talks_to_somebody(span: Span<'_>) -> bool {
     matches!(span.kind(), Kind::Client | Kind::Producer)
 }
 
-/// Writes tags, and looks twice at keys that do not pass the filter.
-struct Tags<'w, 'a, 'p, F> {
+/// Writes tags, and looks twice at keys that do not pass the filter. Small, so that it stays in registers.
+struct Tags<'w, 'a, 'r, 'p, F> {
     writer: Writer<'w>,
-    separator: u8,
-    filter: &'p KeyFilter,
+    /// A byte. As wide as its neighbours: the padding behind a narrow one would be copied too, at each attribute, and slowly.
+    separator: usize,
+    filter: &'r KeyFilter,
     /// Bytes of a text that is short enough, whatever is in it.
     max_bytes: usize,
     local: &'p [u8],
-    found: &'p mut Found<'a>,
-    rest: Rest<'a, 'p>,
+    rest: &'r mut Rest<'a, 'p>,
     form: std::marker::PhantomData<F>,
 }
 
 /// What is seldom needed.
 struct Rest<'a, 'p> {
     span: Span<'a>,
-    pen: Reborrowed<'p>,
+    found: &'p mut Found<'a>,
+    constants: &'p Constants,
+    max_chars: Option<usize>,
+    scratch: &'p mut Scratch,
     /// A key was met that a constant has too.
     clash: bool,
     /// The constants have been left out where the span has their keys.
     is_careful: bool,
 }
 
-struct Reborrowed<'p> {
-    constants: &'p crate::constants::Constants,
-    max_chars: Option<usize>,
-    scratch: &'p mut Scratch,
-}
-
-impl<'w, 'a, 'p, F: Form> Tags<'w, 'a, 'p, F> {
-    #[inline(always)]
-    fn new(
-        writer: Writer<'w>,
-        separator: u8,
-        filter: &'p KeyFilter,
-        pen: &'p mut Pen<'_>,
-        span: Span<'a>,
-        found: &'p mut Found<'a>,
-    ) -> Self {
-        let max_chars = pen.mapping.max_tag_value_length;
-        Self {
-            writer,
-            separator,
-            filter,
-            max_bytes: max_chars.unwrap_or(usize::MAX),
-            local: &pen.constants.local,
-            found,
-            rest: Rest {
-                span,
-                pen: Reborrowed {
-                    constants: pen.constants,
-                    max_chars,
-                    scratch: pen.scratch,
-                },
-                clash: false,
-                is_careful: false,
-            },
-            form: std::marker::PhantomData,
-        }
-    }
-
+impl<'a, F: Form> Tags<'_, 'a, '_, '_, F> {
     /// Any attribute, after a second look at its key.
     #[cold]
     #[inline(never)]
     fn second_look(mut self, key: &str, value: ValueRef<'a>) -> Self {
         if talks_to_somebody(self.rest.span) {
-            self.found.remote.note(key, &value);
+            let remote = &mut self.rest.found.remote;
+            remote.get_or_insert_default().note(key, &value);
         }
-        if !self.rest.is_careful && self.rest.pen.constants.has(key) {
+        if !self.rest.is_careful && self.rest.constants.has(key) {
             self.rest.clash = true;
         }
         if !self.rest.is_careful && self.is_of_site(key) {
@@ -158,13 +161,14 @@ impl<'w, 'a, 'p, F: Form> Tags<'w, 'a, 'p, F> {
         }
         match fate(self.rest.span, key, &value) {
             Fate::Nothing => {}
-            Fate::Shared => self.found.shared = true,
-            Fate::Debug => self.found.debug = true,
+            Fate::Shared => self.rest.found.shared = true,
+            Fate::Debug => self.rest.found.debug = true,
             Fate::Tag => {
-                let pen = &mut self.rest.pen;
-                let text = cut(value.text(&mut pen.scratch.text), pen.max_chars);
-                self.writer = F::plain(self.writer, self.local, self.separator, key, text);
-                self.separator = b',';
+                let rest = &mut *self.rest;
+                let text = cut(value.text(&mut rest.scratch.text), rest.max_chars);
+                let separator = byte(self.separator);
+                self.writer = F::plain(self.writer, self.local, separator, key, text);
+                self.separator = COMMA;
             }
         }
         self
@@ -176,20 +180,22 @@ impl<'w, 'a, 'p, F: Form> Tags<'w, 'a, 'p, F> {
     }
 
     fn plain(mut self, key: &str, value: &str) -> Self {
-        self.writer = F::plain(self.writer, self.local, self.separator, key, value);
-        self.separator = b',';
+        let separator = byte(self.separator);
+        self.writer = F::plain(self.writer, self.local, separator, key, value);
+        self.separator = COMMA;
         self
     }
 }
 
-impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, F> {
+impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, '_, F> {
     #[inline(always)]
     fn text(mut self, key: Text<'a>, value: Text<'a>) -> Self {
         if self.filter.may_have(key) | (value.len() > self.max_bytes) {
             return self.second_look(key.as_str(), ValueRef::Text(value));
         }
-        self.writer = F::text(self.writer, self.local, self.separator, key, value);
-        self.separator = b',';
+        let separator = byte(self.separator);
+        self.writer = F::text(self.writer, self.local, separator, key, value);
+        self.separator = COMMA;
         self
     }
 
@@ -198,8 +204,9 @@ impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, F> {
         if self.filter.may_have(key) {
             return self.second_look(key.as_str(), value_of(value));
         }
-        self.writer = F::number(self.writer, self.local, self.separator, key, value);
-        self.separator = b',';
+        let separator = byte(self.separator);
+        self.writer = F::number(self.writer, self.local, separator, key, value);
+        self.separator = COMMA;
         self
     }
 
@@ -220,23 +227,24 @@ fn value_of(number: Number) -> ValueRef<'static> {
 /// Writes all anew from `start`, each key once.
 #[cold]
 #[inline(never)]
-fn one_by_one<'w, 'a, 'p, F: Form>(
-    mut all: Tags<'w, 'a, 'p, F>,
+fn one_by_one<'w, 'a, 'r, 'p, F: Form>(
+    mut all: Tags<'w, 'a, 'r, 'p, F>,
     start: usize,
-) -> Tags<'w, 'a, 'p, F> {
+) -> Tags<'w, 'a, 'r, 'p, F> {
     all.writer.rewind(start);
-    all.separator = F::FIRST;
+    all.separator = F::FIRST.into();
     all.rest.is_careful = true;
     let span = all.rest.span;
     let is_own = |key: &str| span.own_attributes().any(|(own, _)| own.as_str() == key);
-    let constants = all.rest.pen.constants;
+    let constants = all.rest.constants;
     for (key, value) in constants.attributes() {
         if !all.is_of_site(key) && !is_own(key) {
-            let pen = &mut all.rest.pen;
+            let rest = &mut *all.rest;
             // The text is copied at once: its buffer is needed for the next one.
-            let text = cut(value.text(&mut pen.scratch.text), pen.max_chars);
-            all.writer = F::plain(all.writer, all.local, all.separator, key, text);
-            all.separator = b',';
+            let text = cut(value.text(&mut rest.scratch.text), rest.max_chars);
+            let separator = byte(all.separator);
+            all.writer = F::plain(all.writer, all.local, separator, key, text);
+            all.separator = COMMA;
         }
     }
     let site: SiteId = span.site();
@@ -254,18 +262,21 @@ fn one_by_one<'w, 'a, 'p, F: Form>(
 /// What extra metrics say.
 #[cold]
 #[inline(never)]
-fn measurements<'w, 'a, 'p, F: Form>(mut all: Tags<'w, 'a, 'p, F>) -> Tags<'w, 'a, 'p, F> {
+fn measurements<'w, 'a, 'r, 'p, F: Form>(
+    mut all: Tags<'w, 'a, 'r, 'p, F>,
+) -> Tags<'w, 'a, 'r, 'p, F> {
     let span = all.rest.span;
     for each in span.measurements() {
-        let Scratch { text, key, .. } = &mut *all.rest.pen.scratch;
+        let Scratch { text, key, .. } = &mut *all.rest.scratch;
         key.clear();
         for part in each.key {
             key.extend_from_slice(part.as_bytes());
         }
         let key = std::str::from_utf8(key).unwrap_or_default();
         let value = ValueRef::F64(each.value).text(text);
-        all.writer = F::plain(all.writer, all.local, all.separator, key, value);
-        all.separator = b',';
+        let separator = byte(all.separator);
+        all.writer = F::plain(all.writer, all.local, separator, key, value);
+        all.separator = COMMA;
     }
     all
 }
@@ -273,7 +284,7 @@ fn measurements<'w, 'a, 'p, F: Form>(mut all: Tags<'w, 'a, 'p, F>) -> Tags<'w, '
 /// Status, trace state, dropped counts and links.
 #[cold]
 #[inline(never)]
-fn rare<'w, 'a, 'p, F: Form>(mut all: Tags<'w, 'a, 'p, F>) -> Tags<'w, 'a, 'p, F> {
+fn rare<'w, 'a, 'r, 'p, F: Form>(mut all: Tags<'w, 'a, 'r, 'p, F>) -> Tags<'w, 'a, 'r, 'p, F> {
     let span = all.rest.span;
     match span.status() {
         Status::Unset => {}
@@ -304,16 +315,17 @@ fn rare<'w, 'a, 'p, F: Form>(mut all: Tags<'w, 'a, 'p, F>) -> Tags<'w, 'a, 'p, F
         }
     }
     for (number, each) in span.links().enumerate() {
-        let scratch = &mut *all.rest.pen.scratch;
+        let scratch = &mut *all.rest.scratch;
         let mut key = std::mem::take(&mut scratch.key);
         key.clear();
         // A vector takes everything.
         let _ = write!(key, "{}{number}", tag::LINK);
         let value = link(&each, scratch);
         let name = std::str::from_utf8(&key).unwrap_or_default();
-        all.writer = F::plain(all.writer, all.local, all.separator, name, value);
-        all.separator = b',';
-        all.rest.pen.scratch.key = key;
+        let separator = byte(all.separator);
+        all.writer = F::plain(all.writer, all.local, separator, name, value);
+        all.separator = COMMA;
+        all.rest.scratch.key = key;
     }
     all
 }
