@@ -1,0 +1,143 @@
+"""Trace files through Perfetto's own trace processor, VizTracer's reports through `hiq convert`.
+
+What is expected comes from the traced programs' own journals.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiq_servers import run_program
+from hiq_servers.forest import Node
+from hiq_servers.perfetto import query
+from hiq_servers.tracing import under_hiq
+from test_shop import LIMIT_SECONDS, SHOP, assert_same_trees, call_forest, run_shop
+
+FILES = ("shop.json", "shop.json.gz", "shop.pftrace", "shop.pftrace.gz")
+
+SLICES = """
+select s.name, s.ts, s.dur, ids.display_value as id, parents.display_value as parent
+from slice s
+join args ids on ids.arg_set_id = s.arg_set_id
+    and ids.key in ('args.hiq.span_id', 'debug.hiq_span_id')
+left join args parents on parents.arg_set_id = s.arg_set_id
+    and parents.key in ('args.hiq.parent_span_id', 'debug.hiq_parent_span_id')
+where s.category != 'event'
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("name", FILES)
+def test_perfetto_shows_every_call_of_the_shop(
+    name: str, tmp_path: Path, compared: Callable[[str, str, int], None]
+) -> None:
+    trace, journal = tmp_path / name, tmp_path / "journal.jsonl"
+    environment = {"OTEL_TRACES_EXPORTER": "chrome", "HIQ_CHROME_FILE": str(trace)}
+    run_shop(under_hiq(SHOP / "shop.yaml"), journal, environment).require_success()
+
+    slices = query(trace, SLICES)
+
+    calls = call_forest(journal)
+    compared("Perfetto" if "pftrace" in name else "Chrome JSON", "perfetto", len(slices))
+    assert_same_trees(calls, forest(slices))
+    assert all(int(each["dur"]) > 0 for each in slices)
+
+
+def forest(slices: list[dict[str, str]]) -> list[Node[dict[str, str]]]:
+    nodes = {
+        each["id"]: Node(each, each["name"], int(each["ts"]), int(each["ts"]) + int(each["dur"]))
+        for each in slices
+    }
+    roots = []
+    for node in sorted(nodes.values(), key=lambda node: node.start_unix_nanos):
+        parent = nodes.get(node.item["parent"])
+        (roots if parent is None else parent.children).append(node)
+    return roots
+
+
+PROGRAM = """
+import json, sys, threading
+
+journal = []
+
+def note(function):
+    journal.append([threading.current_thread().name, function])
+
+def leaf(n):
+    note("leaf")
+
+def branch(n):
+    note("branch")
+    for i in range(n):
+        leaf(i)
+
+if __name__ == "__main__":
+    thread = threading.Thread(target=branch, args=(7,), name="a thread")
+    thread.start()
+    thread.join()
+    for n in range(20):
+        branch(n)
+    with open(sys.argv[1], "w") as file:
+        json.dump(journal, file)
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("report", ["report.json", "report.json.gz", "report.html"])
+def test_a_report_of_viztracer_is_read_as_the_calls_that_the_program_made(
+    report: str, tmp_path: Path, compared: Callable[[str, str, int], None]
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    journal, spans = tmp_path / "journal.json", tmp_path / "spans.jsonl"
+    run(tmp_path, "viztracer", "--quiet", "-o", report, "program.py", str(journal))
+    run(tmp_path, "hiq", "convert", report, str(spans))
+
+    found = collections.Counter((thread, function) for thread, function, _ in functions(spans))
+    expected = collections.Counter(map(tuple, json.loads(journal.read_text())))
+    compared("VizTracer report", "hiq convert", sum(found.values()))
+    assert {key: count for key, count in found.items() if key[1] in ("leaf", "branch")} == expected
+    # Each leaf was called by a branch.
+    assert {parent for _, function, parent in functions(spans) if function == "leaf"} == {"branch"}
+
+
+def run(folder: Path, *command: str) -> None:
+    run_program(
+        [sys.executable, "-m", *command], folder=folder, timeout_seconds=LIMIT_SECONDS
+    ).require_success()
+
+
+def functions(path: Path) -> list[tuple[str, str, str]]:
+    """Thread, function and calling function of every span in a file of OTLP JSON lines."""
+    spans: dict[str, Any] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        for group in json.loads(line)["resourceSpans"]:
+            for scope in group["scopeSpans"]:
+                spans.update({span["spanId"]: span for span in scope["spans"]})
+    found = []
+    for span in spans.values():
+        root = span
+        while root.get("parentSpanId") in spans:
+            root = spans[root["parentSpanId"]]
+        caller = spans.get(span.get("parentSpanId"), {})
+        found.append(
+            (
+                value(root, "thread.name"),
+                value(span, "code.function.name"),
+                value(caller, "code.function.name"),
+            )
+        )
+    return found
+
+
+def value(span: dict[str, Any], key: str) -> str:
+    found = [
+        each["value"]["stringValue"] for each in span.get("attributes", []) if each["key"] == key
+    ]
+    return found[0] if found else ""
