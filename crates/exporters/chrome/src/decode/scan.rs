@@ -94,14 +94,27 @@ fn end_of_brackets(bytes: &[u8], mut at: usize) -> Scan<usize> {
 fn end_of_word(bytes: &[u8], start: usize) -> Scan<usize> {
     let mut at = start;
     while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'0'..=b'9' | b'.' | b'-' | b'+' | b'a'..=b'z' | b'A'..=b'Z' => at += 1,
-            _ if at == start => return Err(Stop::Bad(at, "a value is missing")),
-            _ => return Ok(at),
+        if !IN_WORD[usize::from(*byte)] {
+            if at == start {
+                return Err(Stop::Bad(at, "a value is missing"));
+            }
+            return Ok(at);
         }
+        at += 1;
     }
     Err(Stop::Short)
 }
+
+/// The bytes of numbers and names.
+static IN_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+        byte += 1;
+    }
+    table
+};
 
 /// One event: the bytes of its fields, texts without their quotes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,7 +155,12 @@ pub(crate) fn event(bytes: &[u8]) -> Scan<(EventBytes<'_>, usize)> {
             return Err(Stop::Bad(at, "a colon is missing"));
         }
         at = skip_blanks(bytes, at + 1)?;
-        let end = end_of_value(bytes, at)?;
+        // Most values are texts and numbers.
+        let end = match bytes[at] {
+            b'"' => end_of_text(bytes, at + 1)? + 1,
+            b'{' | b'[' => end_of_brackets(bytes, at)?,
+            _ => end_of_word(bytes, at)?,
+        };
         event.set(key, &bytes[at..end]);
         at = skip_blanks(bytes, end)?;
         match bytes[at] {
