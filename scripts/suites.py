@@ -54,8 +54,9 @@ def test_rust() -> None:
         "building the Rust tests (minutes the first time)", ["cargo", "test", "--no-run"], env=env
     )
     run_openly("running the Rust tests", ["cargo", "test", "--quiet"], env=env)
-    outside = ["--manifest-path", REPOSITORY / "examples" / "logfmt_exporter" / "Cargo.toml"]
-    run_openly("an exporter outside the workspace", ["cargo", "test", "-q", *outside], env=env)
+    outside = str(REPOSITORY / "examples" / "logfmt_exporter" / "Cargo.toml")
+    command = ["cargo", "test", "--quiet", "--manifest-path", outside]
+    run_openly("running the tests of an exporter outside the workspace", command, env=env)
 
 
 def ready_environments(interpreters: list[Interpreter]) -> dict[Interpreter, Path]:

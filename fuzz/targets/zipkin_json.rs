@@ -6,5 +6,8 @@ use hiq_zipkin::{ZipkinDecoder, ZipkinJsonEncoder};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    encode(ZipkinJsonEncoder::new(), decoded(ZipkinDecoder::json(), input));
+    encode(
+        ZipkinJsonEncoder::new(),
+        decoded(ZipkinDecoder::json(), input),
+    );
 });

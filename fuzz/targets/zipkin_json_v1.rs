@@ -6,5 +6,8 @@ use hiq_zipkin::{ZipkinDecoder, ZipkinJsonV1Encoder};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    encode(ZipkinJsonV1Encoder::new(), decoded(ZipkinDecoder::json_v1(), input));
+    encode(
+        ZipkinJsonV1Encoder::new(),
+        decoded(ZipkinDecoder::json_v1(), input),
+    );
 });

@@ -6,5 +6,8 @@ use hiq_zipkin::{ZipkinDecoder, ZipkinProtoEncoder};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    encode(ZipkinProtoEncoder::new(), decoded(ZipkinDecoder::proto(), input));
+    encode(
+        ZipkinProtoEncoder::new(),
+        decoded(ZipkinDecoder::proto(), input),
+    );
 });
