@@ -25,6 +25,7 @@ mod module;
 mod object;
 mod otel;
 mod runtime;
+mod span;
 mod state;
 mod status;
 mod step;
@@ -44,6 +45,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     loaded::add_to_module(module)?;
     otel::add_to_module(module)?;
     trace::add_to_module(module)?;
+    span::add_to_module(module)?;
     status::add_to_module(module)?;
     module::add_to_module(module)?;
     exporting::add_to_module(module)?;

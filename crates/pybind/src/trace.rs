@@ -1,4 +1,4 @@
-//! Spans by hand: `hiq.trace`, `hiq.record`, `hiq.current_span()` and the `Span` they give.
+//! Spans by hand: `hiq.trace` and `hiq.record`.
 #![allow(
     unsafe_code,
     reason = "vectorcall keywords are read where they lie; each block is argued"
@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hiq_core::context::Context;
 use hiq_core::id::{SpanId, TraceId};
-use hiq_core::intern::{SiteId, Symbol, symbol};
-use hiq_core::span::{Kind, Status};
+use hiq_core::intern::{SiteId, Symbol};
+use hiq_core::span::Kind;
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
 use hiq_core::value::Value;
@@ -18,15 +18,19 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::attributes;
 use crate::block::{Block, Turn};
-use crate::context::{self, PyContext};
+
 use crate::exception;
 use crate::otel;
+use crate::span::Span;
 use crate::state::{Begun, Root, ThreadState, state};
-use crate::wrap::{self, Returns};
+
+mod decorate;
+
+use decorate::decorate;
 
 /// One use of `hiq.trace(...)`: a context manager, sync and async, and a decorator. The same object may be entered again
 /// before it is left, and by several threads and tasks.
@@ -312,98 +316,6 @@ impl Ready {
     }
 }
 
-/// Wraps a function for the pipeline, as a decorator does; its spans carry `code.*` attributes.
-fn decorate(
-    py: Python<'_>,
-    func: &Bound<'_, PyAny>,
-    name: Option<Symbol>,
-    kind: Kind,
-    more: Vec<(String, Value)>,
-) -> PyResult<Py<PyAny>> {
-    if let Ok(descriptor) = func.getattr("__func__")
-        && !func.is_callable()
-    {
-        // `@trace` above `@staticmethod` or `@classmethod`: wrap what is inside and put the descriptor around it again.
-        let inner = decorate(py, &descriptor, name, kind, more)?;
-        return Ok(func.get_type().call1((inner,))?.unbind());
-    }
-    let qualified = func
-        .getattr("__qualname__")
-        .and_then(|name| name.extract::<String>())
-        .unwrap_or_else(|_| "call".to_owned());
-    let name = name.or_else(|| symbol(&qualified)).unwrap_or(Symbol::EMPTY);
-    let mut site_attributes = code_attributes(func, &qualified);
-    site_attributes.extend(more);
-    let pairs: Vec<(&str, Value)> = site_attributes
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.clone()))
-        .collect();
-    let site = hiq_core::intern::site(pairs);
-    let traced = wrap::new(
-        py,
-        func,
-        Role {
-            kind,
-            ..Role::new(name, site)
-        },
-        returns_of(func),
-    )?;
-    crate::module::subscribe_pipeline(py, &traced);
-    Ok(traced)
-}
-
-/// `code.*` by OpenTelemetry's semantic conventions.
-fn code_attributes(func: &Bound<'_, PyAny>, qualified: &str) -> Vec<(String, Value)> {
-    let module: Option<String> = func
-        .getattr("__module__")
-        .and_then(|module| module.extract())
-        .ok();
-    let full = module.map_or_else(
-        || qualified.to_owned(),
-        |module| format!("{module}.{qualified}"),
-    );
-    let mut attributes = vec![("code.function.name".to_owned(), Value::from(full))];
-    if let Ok(code) = func.getattr("__code__") {
-        if let Ok(file) = code
-            .getattr("co_filename")
-            .and_then(|file| file.extract::<String>())
-        {
-            attributes.push(("code.file.path".to_owned(), file.into()));
-        }
-        if let Ok(line) = code
-            .getattr("co_firstlineno")
-            .and_then(|line| line.extract::<i64>())
-        {
-            attributes.push(("code.line.number".to_owned(), line.into()));
-        }
-    }
-    attributes
-}
-
-/// What calls of a function return, by the flags of its code.
-fn returns_of(func: &Bound<'_, PyAny>) -> Returns {
-    const GENERATOR: u32 = 0x20;
-    const COROUTINE: u32 = 0x80;
-    const ASYNC_GENERATOR: u32 = 0x200;
-    let code = func.getattr("__code__").or_else(|_| {
-        func.getattr("__func__")
-            .and_then(|inner| inner.getattr("__code__"))
-    });
-    let flags = code
-        .and_then(|code| code.getattr("co_flags"))
-        .and_then(|flags| flags.extract::<u32>())
-        .unwrap_or(0);
-    if flags & COROUTINE != 0 {
-        Returns::Coroutine
-    } else if flags & ASYNC_GENERATOR != 0 {
-        Returns::AsyncGenerator
-    } else if flags & GENERATOR != 0 {
-        Returns::Generator
-    } else {
-        Returns::Value
-    }
-}
-
 pub(crate) fn kind_of(name: &str) -> PyResult<Kind> {
     match name {
         "internal" => Ok(Kind::Internal),
@@ -603,226 +515,6 @@ unsafe fn describe(
     }
 }
 
-/// An open span, or nothing: every method is harmless then.
-#[pyclass(frozen, module = "hiq._hiq")]
-#[derive(Debug)]
-pub(crate) struct Span {
-    trace_id: TraceId,
-    id: SpanId,
-}
-
-impl Span {
-    fn new(trace_id: TraceId, id: SpanId) -> Self {
-        Self { trace_id, id }
-    }
-
-    fn none() -> Self {
-        Self::new(TraceId::INVALID, SpanId::INVALID)
-    }
-
-    /// Calls `then` with the span's builder and index while it is open and reachable from this thread.
-    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
-        if !self.id.is_valid() {
-            return None;
-        }
-        // SAFETY: the calling thread's state, with the GIL held.
-        if let Some(tree) = unsafe { (*state()).open() }
-            && let Some(index) = tree.index_of_open(self.id)
-        {
-            return Some(then(tree.builder(), index));
-        }
-        crate::block::with_tree_of(self.id, |tree| {
-            let index = tree.index_of_open(self.id)?;
-            Some(then(tree.builder(), index))
-        })?
-    }
-}
-
-#[pymethods]
-impl Span {
-    #[getter]
-    fn is_recording(&self) -> bool {
-        self.write(|_, _| ()).is_some()
-    }
-
-    #[getter]
-    fn name(&self) -> String {
-        self.write(|builder, index| builder.name(index).to_owned())
-            .unwrap_or_default()
-    }
-
-    #[getter]
-    fn trace_id(&self) -> String {
-        self.trace_id.to_string()
-    }
-
-    #[getter]
-    fn span_id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn set_attribute<'py>(
-        this: Bound<'py, Self>,
-        key: &Bound<'py, PyString>,
-        value: &Bound<'py, PyAny>,
-    ) -> Bound<'py, Self> {
-        // Made before the builder is borrowed: `repr` of a stranger may run anything.
-        let value = attributes::to_value(value);
-        this.get().write(|builder, index| {
-            let key = attributes::key_symbol(builder, key.as_ptr());
-            builder.set_attribute(index, key, value.as_ref());
-        });
-        this
-    }
-
-    fn set_attributes<'py>(
-        this: Bound<'py, Self>,
-        attributes: &Bound<'py, PyDict>,
-    ) -> Bound<'py, Self> {
-        let all = attributes::owned(attributes);
-        this.get().write(|builder, index| {
-            for (key, value) in &all {
-                builder.set_attribute(index, *key, value.as_ref());
-            }
-        });
-        this
-    }
-
-    #[pyo3(signature = (name, attributes=None))]
-    fn add_event<'py>(
-        this: Bound<'py, Self>,
-        name: &str,
-        attributes: Option<&Bound<'py, PyDict>>,
-    ) -> Bound<'py, Self> {
-        let all = attributes.map(attributes::owned).unwrap_or_default();
-        this.get().write(|builder, index| {
-            let name = builder.symbol(name);
-            builder.add_event(
-                index,
-                name,
-                Clock::ticks(),
-                all.iter().map(|(key, value)| (*key, value.as_ref())),
-            );
-        });
-        this
-    }
-
-    #[pyo3(signature = (exception, attributes=None))]
-    fn record_exception<'py>(
-        this: Bound<'py, Self>,
-        exception: &Bound<'py, PyAny>,
-        attributes: Option<&Bound<'py, PyDict>>,
-    ) -> Bound<'py, Self> {
-        let text = exception::read(this.py(), exception, false);
-        let more = attributes.map(attributes::owned).unwrap_or_default();
-        this.get().write(|builder, index| {
-            exception::record_given(builder, index, Clock::ticks(), &text, more);
-        });
-        this
-    }
-
-    #[pyo3(signature = (status, message=""))]
-    fn set_status<'py>(
-        this: Bound<'py, Self>,
-        status: &str,
-        message: &str,
-    ) -> PyResult<Bound<'py, Self>> {
-        let status = match status.to_ascii_lowercase().as_str() {
-            "unset" => Status::Unset,
-            "ok" => Status::Ok,
-            "error" => Status::Error,
-            _ => {
-                return Err(PyValueError::new_err(format!(
-                    "status `{status}` is none of unset, ok, error"
-                )));
-            }
-        };
-        this.get()
-            .write(|builder, index| builder.set_status(index, status, message));
-        Ok(this)
-    }
-
-    fn update_name<'py>(this: Bound<'py, Self>, name: &str) -> Bound<'py, Self> {
-        this.get().write(|builder, index| {
-            let name = builder.symbol(name);
-            builder.set_name(index, name);
-        });
-        this
-    }
-
-    #[pyo3(signature = (context, attributes=None))]
-    fn add_link<'py>(
-        this: Bound<'py, Self>,
-        context: &PyContext,
-        attributes: Option<&Bound<'py, PyDict>>,
-    ) -> Bound<'py, Self> {
-        const IS_REMOTE_KNOWN: u32 = 0x100;
-        const IS_REMOTE: u32 = 0x200;
-        let all = attributes.map(attributes::owned).unwrap_or_default();
-        let place = &context.0;
-        let remote = if place.is_remote { IS_REMOTE } else { 0 };
-        let flags = u32::from(place.trace_flags) | IS_REMOTE_KNOWN | remote;
-        this.get().write(|builder, index| {
-            let pairs = all.iter().map(|(key, value)| (*key, value.as_ref()));
-            builder.add_link(
-                index,
-                (place.trace_id, place.span_id),
-                &place.trace_state,
-                flags,
-                pairs,
-            );
-        });
-        this
-    }
-
-    fn __repr__(&self) -> String {
-        format!("Span({}, {})", self.trace_id, self.id)
-    }
-}
-
-/// The innermost open span of this thread or task.
-#[pyfunction]
-fn current_span() -> Span {
-    // SAFETY: the calling thread's state, with the GIL held.
-    let state = unsafe { &mut *state() };
-    if !state.is_of_another_task()
-        && let Some(tree) = state.open()
-    {
-        return Span::new(tree.peek().trace_id(), tree.current_id());
-    }
-    match context::attached() {
-        Some(context) if !context.is_remote => Span::new(context.trace_id, context.span_id),
-        _ => Span::none(),
-    }
-}
-
-/// Records nothing inside its block.
-#[pyclass(frozen, module = "hiq._hiq")]
-#[derive(Debug)]
-pub(crate) struct Suppress;
-
-#[pymethods]
-impl Suppress {
-    #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
-    fn __enter__(&self) {
-        // SAFETY: the calling thread's state, with the GIL held.
-        unsafe { (*state()).quiet += 1 };
-    }
-
-    #[pyo3(signature = (*_args))]
-    #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> bool {
-        // SAFETY: the calling thread's state, with the GIL held.
-        unsafe { (*state()).quiet = (*state()).quiet.saturating_sub(1) };
-        false
-    }
-}
-
-#[pyfunction]
-fn suppress() -> Suppress {
-    Suppress
-}
-
 struct Methods([ffi::PyMethodDef; 2]);
 
 // SAFETY: only read, by the interpreter.
@@ -835,10 +527,6 @@ static METHODS: Methods = Methods([
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Trace>()?;
-    module.add_class::<Span>()?;
-    module.add_class::<Suppress>()?;
-    module.add_function(wrap_pyfunction!(current_span, module)?)?;
-    module.add_function(wrap_pyfunction!(suppress, module)?)?;
     for (name, definition) in ["trace", "record"].iter().zip(&METHODS.0) {
         // SAFETY: the definitions live for ever and are not written to.
         let function = unsafe {
