@@ -55,7 +55,7 @@ def forest(slices: list[dict[str, str]]) -> list[Node[dict[str, str]]]:
         each["id"]: Node(each, each["name"], int(each["ts"]), int(each["ts"]) + int(each["dur"]))
         for each in slices
     }
-    roots = []
+    roots: list[Node[dict[str, str]]] = []
     for node in sorted(nodes.values(), key=lambda node: node.start_unix_nanos):
         parent = nodes.get(node.item["parent"])
         (roots if parent is None else parent.children).append(node)

@@ -172,7 +172,7 @@ def dotted(row: dict[str, str]) -> str:
     return ".".join(filter(None, (row["module"], row["class"], row["function"])))
 
 
-def assert_same_trees(calls: list[Node[Any]], spans: list[Node[Span]]) -> None:
+def assert_same_trees(calls: list[Node[Any]], spans: list[Node[Any]]) -> None:
     # First the short answer: which calls are missing or have the wrong parent.
     assert_same_edges(edges(calls), edges(spans))
     call_shapes = collections.Counter(call.shape for call in calls)

@@ -16,7 +16,7 @@ def query(trace: Path, sql: str) -> list[dict[str, str]]:
     """The rows of the answer. Fails when the processor had anything to complain about."""
     environment = {**os.environ, "TP_WAIT_MS": "500"}
     # On one line, as the question is printed before the answer.
-    command = [node(), CHECK, processor(), trace, " ".join(sql.split())]
+    command: list[str | Path] = [node(), CHECK, processor(), trace, " ".join(sql.split())]
     # Into a file: at its exit Node lets go of what a pipe has not taken yet.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         code = subprocess.run(
