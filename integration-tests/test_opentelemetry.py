@@ -42,7 +42,7 @@ def test_spans_of_the_sdk_arrive_as_from_its_own_exporter(
 
 
 def whole(sent: Span, span: ReadableSpan) -> Span:
-    """What the SDK's own exporter sends, and what it leaves out: trace flags, trace state of links."""
+    """With what the SDK's own exporter leaves out: trace flags, trace state of links."""
     links = [
         dataclasses.replace(
             link,
