@@ -38,8 +38,8 @@ SHOP = REPOSITORY / "examples" / "shop"
 LIMIT_SECONDS = 60.0
 # hiq's clock is the processor's, put in step with the system's once a second.
 CLOCK_NANOS = 1_000_000
-# A coroutine's tree begins with what the wall's clock is known to be then, which is looked up once a
-# second: between its parent's tree and its own, the clock may have been moved by this much.
+# The wall's clock is looked up once a second, when a tree begins: between a coroutine's tree and that
+# of its caller it may have been moved by this much.
 STEP_NANOS = 50_000
 TYPICAL_GAP_NANOS = 500_000
 
