@@ -38,7 +38,7 @@ SHOP = REPOSITORY / "examples" / "shop"
 LIMIT_SECONDS = 60.0
 # hiq's clock is the processor's, put in step with the system's once a second.
 CLOCK_NANOS = 1_000_000
-# The wall's clock is looked up once a second, when a tree begins: between a coroutine's tree and that
+# The wall clock is looked up once a second, when a tree begins: between a coroutine's tree and that
 # of its caller it may have been moved by this much.
 STEP_NANOS = 50_000
 TYPICAL_GAP_NANOS = 500_000
