@@ -21,6 +21,7 @@ pub mod fork;
 pub mod id;
 pub mod intern;
 pub mod ledger;
+pub mod metric;
 mod os;
 pub mod pipeline;
 pub mod pool;
