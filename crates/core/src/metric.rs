@@ -22,7 +22,9 @@
 //! let family = Family::new(Arc::new(orders), vec![point]);
 //! let batch = MetricBatch::new(Arc::default(), Arc::new(Scope::new("shop", "1")), vec![family]);
 //! assert_eq!(batch.items(), 1);
-//! assert!(batch.cursor().next_point().is_some());
+//! let mut cursor = batch.cursor();
+//! assert!(cursor.next_point().is_some() && cursor.is_done());
+//! assert_eq!(cursor.batch().scope().name().unwrap().as_str(), "shop");
 //! ```
 
 use std::ops::Range;
@@ -111,7 +113,7 @@ impl Encodable for MetricBatch {
     }
 
     fn cursor_over(&self, range: Range<MetricPosition>) -> MetricCursor<'_> {
-        MetricCursor::new(&self.families, range)
+        MetricCursor::new(self, range)
     }
 
     fn position(cursor: &MetricCursor<'_>) -> MetricPosition {

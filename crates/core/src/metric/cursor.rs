@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::MetricBatch;
 use super::family::{Family, Point};
 
 /// A place in a snapshot: before point `point` of family `family`.
@@ -23,7 +24,7 @@ impl MetricPosition {
 /// Walks a snapshot, point by point. What lies behind it has been encoded or left out; it never goes back.
 #[derive(Clone, Debug)]
 pub struct MetricCursor<'a> {
-    families: &'a [Family],
+    batch: &'a MetricBatch,
     at: MetricPosition,
     end: MetricPosition,
 }
@@ -51,12 +52,17 @@ impl<'a> FamilyRun<'a> {
 }
 
 impl<'a> MetricCursor<'a> {
-    pub(super) fn new(families: &'a [Family], range: Range<MetricPosition>) -> Self {
+    pub(super) fn new(batch: &'a MetricBatch, range: Range<MetricPosition>) -> Self {
         Self {
-            families,
+            batch,
             at: range.start,
             end: range.end,
         }
+    }
+
+    /// What it walks.
+    pub fn batch(&self) -> &'a MetricBatch {
+        self.batch
     }
 
     /// Where it stands.
@@ -90,7 +96,7 @@ impl<'a> MetricCursor<'a> {
         if self.at >= self.end {
             return None;
         }
-        let family = self.families.get(self.at.family)?;
+        let family = self.batch.families().get(self.at.family)?;
         let end = if self.at.family == self.end.family {
             self.end.point
         } else {
@@ -107,7 +113,7 @@ impl<'a> MetricCursor<'a> {
     pub fn advance_to(&mut self, point: usize) {
         // A snapshot has no family without points.
         self.at.point = point;
-        let family = self.families.get(self.at.family);
+        let family = self.batch.families().get(self.at.family);
         if family.is_some_and(|family| point >= family.points().len()) {
             self.at = MetricPosition::before_family(self.at.family + 1);
         }
