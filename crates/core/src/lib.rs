@@ -20,6 +20,7 @@ pub mod export;
 pub mod fork;
 pub mod id;
 pub mod intern;
+pub mod judge;
 pub mod ledger;
 pub mod metric;
 mod os;

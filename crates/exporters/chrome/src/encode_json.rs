@@ -11,7 +11,7 @@ use hiq_core::tree::SpanTree;
 use hiq_core::wire::Writer;
 
 use crate::frame::{CHROME_TAIL, chrome_head, default_base};
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::stage::Stage;
 
 mod event;
@@ -77,7 +77,7 @@ impl Encoder<TreeBatch> for ChromeEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 

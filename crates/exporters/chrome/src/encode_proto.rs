@@ -11,7 +11,7 @@ use hiq_core::transport::Reply;
 use hiq_core::tree::SpanTree;
 use hiq_core::wire::Writer;
 
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::stage::Stage;
 
 mod annotation;
@@ -70,7 +70,7 @@ impl Encoder<TreeBatch> for PerfettoEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 

@@ -4,7 +4,7 @@ use hiq_core::batch::{BatchCursor, TreeBatch};
 use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::transport::Reply;
 
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::payload::State;
 use crate::process::Names;
 
@@ -59,6 +59,6 @@ impl Encoder<TreeBatch> for JaegerProtoEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }

@@ -4,7 +4,7 @@ use hiq_core::batch::{BatchCursor, TreeBatch};
 use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::transport::Reply;
 
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::payload::State;
 use crate::process::Names;
 
@@ -90,7 +90,7 @@ impl Encoder<TreeBatch> for JaegerCompactEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 
@@ -114,6 +114,6 @@ impl Encoder<TreeBatch> for JaegerBinaryEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use hiq_core::encode::{Encoding, Verdict};
+use hiq_core::judge::usual_advice;
 use hiq_core::transport::{GrpcReply, HttpReply, Reply, one_line};
 
 mod response;
@@ -82,27 +83,22 @@ fn not_otlp(reply: &HttpReply) -> String {
 fn http_message(reply: &HttpReply, encoding: Encoding) -> String {
     let words = response::words(reply, encoding).unwrap_or_default();
     let mut message = reply.said(&words);
-    if let Some(advice) = advice(reply, encoding, &words) {
+    if let Some(advice) = advice(reply, encoding) {
         let _ = write!(message, "; {advice}");
     }
     message
 }
 
 /// What the user can do about it.
-fn advice(reply: &HttpReply, encoding: Encoding, words: &str) -> Option<String> {
+fn advice(reply: &HttpReply, encoding: Encoding) -> Option<String> {
     Some(match reply.status {
-        300..=399 => "redirects are not followed: set the endpoint to the final address".to_owned(),
-        400 if words.to_ascii_lowercase().contains("https") => {
-            "the port seems to speak TLS: write the endpoint with https://".to_owned()
-        }
         401 | 403 => "check the credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
         404 | 405 => advice_on_path(&reply.url),
-        407 => "put user and password into HTTPS_PROXY".to_owned(),
         415 => format!(
             "it does not take {}: try the other of http/protobuf and http/json",
             encoding.content_type
         ),
-        _ => return None,
+        _ => usual_advice(reply)?.to_owned(),
     })
 }
 

@@ -10,7 +10,7 @@ use hiq_core::wire::{Decimal, JsonText, SignedDecimal, Text, Writer};
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
 use crate::json::{endpoint, ids, text, times};
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
 use crate::value::{Scratch, annotation};
@@ -52,7 +52,7 @@ impl Encoder<TreeBatch> for ZipkinJsonEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 

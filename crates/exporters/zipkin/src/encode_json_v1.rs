@@ -11,7 +11,7 @@ use hiq_core::wire::{Decimal, Text, Writer};
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
 use crate::json::{endpoint, ids, text, times};
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
 use crate::value::{Scratch, annotation};
@@ -54,7 +54,7 @@ impl Encoder<TreeBatch> for ZipkinJsonV1Encoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 

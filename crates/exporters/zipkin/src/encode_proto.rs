@@ -12,7 +12,7 @@ use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, Writer, varint_len}
 
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
 use crate::value::{Scratch, annotation};
@@ -54,7 +54,7 @@ impl Encoder<TreeBatch> for ZipkinProtoEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 
