@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hiq_core::config::{
     ClientIdentity, ConfigError, Endpoint, OtlpSettings, ProxySettings, Secret,
 };
+use hiq_net::peer::Peer;
 use hiq_net::{headers, tls};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri, header};
@@ -98,8 +98,7 @@ impl GrpcOptions {
 /// Checked options, in the forms that calls are made of.
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
-    /// The address for messages: without user, password and path.
-    pub(crate) shown: Arc<str>,
+    pub(crate) peer: Peer,
     pub(crate) uri: Uri,
     /// Metadata, and what every call has.
     pub(crate) headers: HeaderMap,
@@ -131,15 +130,20 @@ impl Target {
             || proxy
                 .as_ref()
                 .is_some_and(|proxy| proxy.endpoint.is_https());
-        let tls_files = speaks_tls.then(|| tls::Files {
-            authorities: options.certificate.clone(),
-            identity: options.client_identity.clone(),
-        });
-        if let Some(files) = &tls_files {
-            files.check()?;
-        }
+        let (certificate, identity) = (
+            options.certificate.as_ref(),
+            options.client_identity.as_ref(),
+        );
+        let tls_files = tls::Files::checked(speaks_tls, certificate, identity)?;
+        let before = proxy.as_ref().map(|proxy| &proxy.endpoint);
         Ok(Self {
-            shown: shown(&uri).into(),
+            peer: Peer::new(
+                shown(&uri),
+                &endpoint,
+                before,
+                tls_files.as_ref(),
+                "begin to speak HTTP/2",
+            ),
             uri,
             headers: constant(options)?,
             proxy,

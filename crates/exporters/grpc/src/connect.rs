@@ -11,6 +11,7 @@ use std::vec::IntoIter;
 
 use bytes::Bytes;
 use hiq_core::config::Endpoint;
+use hiq_net::outgoing::Body;
 use hiq_net::progress::Progress;
 use hiq_net::resolve::addresses;
 use http::{Method, Request, header};
@@ -29,7 +30,6 @@ use tower_service::Service;
 use crate::config::{Proxy, Target};
 use crate::error::Trouble;
 use crate::greeting::Overheard;
-use crate::outgoing::Body;
 
 /// The system probes a silent peer after this long: middle boxes forget idle connections.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -40,21 +40,17 @@ pub(crate) type Sender = http2::SendRequest<Body>;
 /// Connects to `target`, through its proxy where it has one.
 pub(crate) async fn connect(
     target: &Target,
-    tls: Option<&ClientConfig>,
+    tls: &ClientConfig,
     progress: &Progress,
 ) -> Result<Sender, Trouble> {
     let stream = reach(target, tls, progress).await?;
-    let stream: Box<dyn Stream> = match tls.filter(|_| target.endpoint.is_https()) {
-        Some(config) => {
-            let mut config = config.clone();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            Box::new(
-                agree_on_tls(stream, &target.endpoint, config)
-                    .await
-                    .map_err(Trouble::Tls)?,
-            )
-        }
-        None => stream,
+    let stream: Box<dyn Stream> = if target.endpoint.is_https() {
+        let mut config = tls.clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let agreed = agree_on_tls(stream, &target.endpoint, config).await;
+        Box::new(agreed.map_err(Trouble::Tls)?)
+    } else {
+        stream
     };
     greet(stream).await
 }
@@ -67,20 +63,18 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A stream to the target itself.
 async fn reach(
     target: &Target,
-    tls: Option<&ClientConfig>,
+    tls: &ClientConfig,
     progress: &Progress,
 ) -> Result<Box<dyn Stream>, Trouble> {
     let Some(proxy) = &target.proxy else {
         return open(&target.uri, progress).await;
     };
     let stream = open(&proxy.uri, progress).await?;
-    let stream: Box<dyn Stream> = match tls.filter(|_| proxy.endpoint.is_https()) {
-        Some(config) => Box::new(
-            agree_on_tls(stream, &proxy.endpoint, config.clone())
-                .await
-                .map_err(Trouble::ProxyTls)?,
-        ),
-        None => stream,
+    let stream: Box<dyn Stream> = if proxy.endpoint.is_https() {
+        let agreed = agree_on_tls(stream, &proxy.endpoint, tls.clone()).await;
+        Box::new(agreed.map_err(Trouble::ProxyTls)?)
+    } else {
+        stream
     };
     tunnel(stream, proxy, &target.endpoint).await
 }

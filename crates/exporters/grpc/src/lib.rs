@@ -38,7 +38,6 @@ mod connect;
 mod details;
 mod error;
 mod greeting;
-mod outgoing;
 mod reply;
 mod transport;
 mod wire;

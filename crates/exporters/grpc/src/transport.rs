@@ -4,19 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hiq_core::export::Deadline;
-use hiq_core::fork;
 use hiq_core::transport::{
-    GrpcReply, Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportErrorKind,
-    TransportLimits,
+    GrpcReply, Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportLimits,
 };
-use hiq_net::progress::{Progress, Stage};
+use hiq_net::attempt::Attempt;
+use hiq_net::line::Line;
 use hiq_net::secrets::Secrets;
 use http::{HeaderMap, HeaderValue};
-use rustls::ClientConfig;
 
 use crate::config::Target;
-use crate::error::{self, Attempt};
-use crate::outgoing::Outgoing;
 use crate::wire::Wire;
 
 /// The largest number that `grpc-timeout` can hold: eight digits.
@@ -29,27 +25,16 @@ const MAX_TIMEOUT: u128 = 99_999_999;
 #[derive(Debug)]
 pub struct GrpcTransport {
     target: Target,
-    /// Opened by the first payload, and again after an attempt that failed and in a forked child.
-    wire: Option<Wire>,
-    /// What the certificate files held; read again after a TLS error.
-    tls: Option<ClientConfig>,
-    outgoing: Outgoing,
-    progress: Progress,
+    line: Line<Wire>,
     settled: Vec<Outcome>,
-    /// The process that all this belongs to.
-    generation: u32,
 }
 
 impl GrpcTransport {
     pub(crate) fn new(target: Target) -> Self {
         Self {
             target,
-            wire: None,
-            tls: None,
-            outgoing: Outgoing::default(),
-            progress: Progress::default(),
+            line: Line::default(),
             settled: Vec::new(),
-            generation: fork::generation(),
         }
     }
 }
@@ -60,10 +45,10 @@ impl Transport for GrpcTransport {
     }
 
     fn submit(&mut self, id: PayloadId, payload: &Payload<'_>, deadline: &Deadline) {
-        self.leave_parents_wire();
+        self.line.leave_parents();
         let result = self.attempt(payload, deadline);
         if let Err(error) = &result {
-            self.start_over(error.kind);
+            self.line.start_over(error.kind);
         }
         self.settled.push(Outcome::new(id, result.map(Reply::Grpc)));
     }
@@ -73,15 +58,7 @@ impl Transport for GrpcTransport {
     }
 
     fn shutdown(&mut self, _deadline: &Deadline) {
-        if let Some(wire) = self.wire.take() {
-            wire.close_properly();
-        }
-    }
-}
-
-impl Drop for GrpcTransport {
-    fn drop(&mut self) {
-        self.close_wire();
+        self.line.close_properly();
     }
 }
 
@@ -92,23 +69,23 @@ impl GrpcTransport {
         deadline: &Deadline,
     ) -> Result<GrpcReply, TransportError> {
         let began = Instant::now();
-        self.progress.is_at(Stage::Connecting);
         let headers = self.headers(payload, deadline)?;
-        self.open_wire()?;
-        let Some(wire) = &mut self.wire else {
-            return Err(error::invalid(&self.target, "the wire is not open"));
-        };
-        let is_gzip = payload.content_encoding.is_some();
-        let body = self.outgoing.load(payload.body, is_gzip, &self.progress);
-        let exchanged = wire.exchange(&self.target, headers, body, deadline);
-        match exchanged {
+        let target = &self.target;
+        let line = self
+            .line
+            .ready(&target.peer, target.tls_files.as_ref(), |tls, progress| {
+                Wire::open(target, tls, progress)
+            })?;
+        let head = frame_head(payload);
+        let body = line.outgoing.load(&[&head, payload.body], line.progress);
+        match line.wire.exchange(target, headers, body, deadline) {
             Ok(raw) => {
-                let secrets = Secrets::of(&self.target.headers);
-                Ok(raw.into_reply(Arc::clone(&self.target.shown), &secrets))
+                let secrets = Secrets::of(&target.headers);
+                Ok(raw.into_reply(Arc::clone(&target.peer.shown), &secrets))
             }
             Err(trouble) => {
-                let stage = self.progress.stage();
-                Err(Attempt::new(&self.target, deadline, began, stage).error(&trouble))
+                let attempt = Attempt::new(&target.peer, deadline, began, line.progress.stage());
+                Err(trouble.error(&attempt, target))
             }
         }
     }
@@ -121,7 +98,9 @@ impl GrpcTransport {
         let mut all = self.target.headers.clone();
         if let Some(encoding) = payload.content_encoding {
             let encoding = HeaderValue::from_str(encoding).map_err(|_| {
-                error::invalid(&self.target, "the payload's encoding is no header value")
+                self.target
+                    .peer
+                    .invalid("the payload's encoding is no header value")
             })?;
             all.insert("grpc-encoding", encoding);
         }
@@ -130,50 +109,14 @@ impl GrpcTransport {
         }
         Ok(all)
     }
+}
 
-    fn open_wire(&mut self) -> Result<(), TransportError> {
-        if self.wire.is_none() {
-            let config = self.tls_config()?;
-            self.wire = Some(Wire::open(&self.target, config, &self.progress)?);
-        }
-        Ok(())
-    }
-
-    fn tls_config(&mut self) -> Result<Option<ClientConfig>, TransportError> {
-        if self.tls.is_none()
-            && let Some(files) = &self.target.tls_files
-        {
-            let loaded = files.load();
-            self.tls = Some(loaded.map_err(|wrong| error::tls_files(&self.target, &wrong))?);
-        }
-        Ok(self.tls.clone())
-    }
-
-    /// A connection that failed is of no more use, and what led to it may have changed: names, certificates, proxies.
-    fn start_over(&mut self, kind: TransportErrorKind) {
-        self.close_wire();
-        if kind == TransportErrorKind::Tls {
-            self.tls = None;
-        }
-    }
-
-    /// In a forked child everything under way is the parent's business.
-    fn leave_parents_wire(&mut self) {
-        let generation = fork::generation();
-        if self.generation != generation {
-            self.generation = generation;
-            self.close_wire();
-            self.tls = None;
-            self.outgoing = Outgoing::default();
-            self.progress = Progress::default();
-        }
-    }
-
-    fn close_wire(&mut self) {
-        if let Some(wire) = self.wire.take() {
-            wire.close();
-        }
-    }
+/// What goes before the message: whether it is compressed, and its length.
+fn frame_head(payload: &Payload<'_>) -> [u8; 5] {
+    // Our limits are far below what this field can say.
+    let length = u32::try_from(payload.body.len()).unwrap_or(u32::MAX);
+    let [a, b, c, d] = length.to_be_bytes();
+    [u8::from(payload.content_encoding.is_some()), a, b, c, d]
 }
 
 /// How long the server need not bother any more: at most eight digits and a unit, rounded up.

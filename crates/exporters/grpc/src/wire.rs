@@ -7,6 +7,8 @@ use hiq_core::export::Deadline;
 use hiq_core::fork;
 use hiq_core::transport::TransportError;
 use hiq_net::end::{End, before};
+use hiq_net::line;
+use hiq_net::outgoing::Body;
 use hiq_net::progress::{Progress, Stage};
 use http::{HeaderMap, Method, Request, Version};
 use rustls::ClientConfig;
@@ -14,8 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Target;
 use crate::connect::{Sender, connect};
-use crate::error::{self, Trouble};
-use crate::outgoing::Body;
+use crate::error::Trouble;
 use crate::reply::RawReply;
 
 /// So many turns of the runtime let a connection notice what came while we were idle: the socket, TLS, HTTP/2 and the
@@ -25,7 +26,7 @@ const TURNS: usize = 8;
 /// One kept connection, driven only while a call is under way.
 pub(crate) struct Wire {
     runtime: Runtime,
-    tls: Option<ClientConfig>,
+    tls: ClientConfig,
     progress: Progress,
     sender: Option<Sender>,
     generation: u32,
@@ -35,7 +36,7 @@ impl Wire {
     /// A wire that connects with its first call.
     pub(crate) fn open(
         target: &Target,
-        tls: Option<ClientConfig>,
+        tls: ClientConfig,
         progress: &Progress,
     ) -> Result<Self, TransportError> {
         let runtime = Builder::new_current_thread()
@@ -43,7 +44,7 @@ impl Wire {
             .thread_name("hiq-grpc-names")
             .max_blocking_threads(1)
             .build()
-            .map_err(|error| error::no_runtime(target, &error))?;
+            .map_err(|error| target.peer.no_runtime(&error))?;
         Ok(Self {
             runtime,
             tls,
@@ -62,7 +63,7 @@ impl Wire {
         deadline: &Deadline,
     ) -> Result<RawReply, Trouble> {
         let request = request(target, headers, body);
-        let (sender, tls, progress) = (&mut self.sender, self.tls.as_ref(), &self.progress);
+        let (sender, tls, progress) = (&mut self.sender, &self.tls, &self.progress);
         let exchange = async {
             let request = match sender {
                 Some(kept) => match call_on_kept(kept, request).await {
@@ -83,9 +84,11 @@ impl Wire {
                 .unwrap_or(Err(Trouble::OutOfTime))
         })
     }
+}
 
+impl line::Wire for Wire {
     /// Closes an idle connection as its protocols want it: HTTP/2 and TLS say goodbye first.
-    pub(crate) fn close_properly(mut self) {
+    fn close_properly(mut self) {
         if self.generation == fork::generation() {
             self.sender = None;
             self.runtime.block_on(turns());
@@ -94,7 +97,7 @@ impl Wire {
     }
 
     /// Closes the connection at once. Does not wait for a name that is still looked up, as dropping would.
-    pub(crate) fn close(self) {
+    fn close(self) {
         if self.generation == fork::generation() {
             drop(self.sender);
             self.runtime.shutdown_background();

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hiq_core::config::{
     ClientIdentity, ConfigError, Endpoint, OtlpSettings, ProxySettings, Secret,
 };
-use hiq_net::{headers::user_agent, tls};
+use hiq_net::headers::user_agent;
+use hiq_net::peer::Peer;
+use hiq_net::tls;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
@@ -98,8 +99,7 @@ impl Method {
 /// Checked options, in the forms that requests are made of.
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
-    /// The address for messages: without user, password and query.
-    pub(crate) shown: Arc<str>,
+    pub(crate) peer: Peer,
     pub(crate) url: Url,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
@@ -119,15 +119,19 @@ impl Target {
             proxy::client_side(proxy)?;
         }
         let speaks_tls = endpoint.is_https() || proxy.as_ref().is_some_and(Endpoint::is_https);
-        let tls_files = speaks_tls.then(|| tls::Files {
-            authorities: options.certificate.clone(),
-            identity: options.client_identity.clone(),
-        });
-        if let Some(files) = &tls_files {
-            files.check()?;
-        }
+        let (certificate, identity) = (
+            options.certificate.as_ref(),
+            options.client_identity.as_ref(),
+        );
+        let tls_files = tls::Files::checked(speaks_tls, certificate, identity)?;
         Ok(Self {
-            shown: endpoint.to_string().into(),
+            peer: Peer::new(
+                endpoint.to_string(),
+                &endpoint,
+                proxy.as_ref(),
+                tls_files.as_ref(),
+                "accept a connection",
+            ),
             url,
             method: options.method,
             headers: headers::constant(&options.headers, credentials)?,

@@ -33,7 +33,6 @@ mod authorize;
 mod config;
 mod error;
 mod headers;
-mod outgoing;
 mod proxy;
 mod reply;
 mod resolve;

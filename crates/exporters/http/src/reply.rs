@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use flate2::read::MultiGzDecoder;
 use hiq_core::time::Clock;
 use hiq_core::transport::{HttpReply, TransportError, TransportErrorKind};
+use hiq_net::peer::Peer;
 use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Response, StatusCode};
 
-use crate::error::{self, Trouble};
+use crate::error::Trouble;
 
 /// Bytes of a reply's body that are read, and that it may have when decompressed: 4 MiB.
 pub const MAX_REPLY_BYTES: usize = 4 << 20;
@@ -38,8 +39,8 @@ impl RawReply {
         })
     }
 
-    /// The reply to a request to `url`.
-    pub(crate) fn into_reply(self, url: Arc<str>) -> Result<HttpReply, TransportError> {
+    /// The reply of `peer`.
+    pub(crate) fn into_reply(self, peer: &Peer) -> Result<HttpReply, TransportError> {
         let mut reply = HttpReply::new(self.status.as_u16());
         reply.content_type = content_type(&self.headers);
         reply.retry_after = retry_after(&self.headers);
@@ -47,11 +48,11 @@ impl RawReply {
             "" => self.body,
             name if name.eq_ignore_ascii_case("identity") => self.body,
             name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
-                unzip(&self.body, &url)?
+                unzip(&self.body, peer)?
             }
             name => {
                 return Err(unreadable(
-                    &url,
+                    peer,
                     &format!(
                         "is encoded as `{}`, which was not asked for",
                         name.escape_debug()
@@ -59,7 +60,7 @@ impl RawReply {
                 ));
             }
         };
-        reply.url = url;
+        reply.url = Arc::clone(&peer.shown);
         Ok(reply)
     }
 
@@ -98,7 +99,7 @@ fn wall_time() -> SystemTime {
 }
 
 /// Stops as soon as there is too much, however little came over the wire.
-fn unzip(zipped: &[u8], url: &str) -> Result<Vec<u8>, TransportError> {
+fn unzip(zipped: &[u8], peer: &Peer) -> Result<Vec<u8>, TransportError> {
     if zipped.is_empty() {
         return Ok(Vec::new());
     }
@@ -108,19 +109,17 @@ fn unzip(zipped: &[u8], url: &str) -> Result<Vec<u8>, TransportError> {
         .take(limit)
         .read_to_end(&mut body);
     match read {
-        Ok(_) if body.len() > MAX_REPLY_BYTES => Err(error::reply_too_large(url)),
+        Ok(_) if body.len() > MAX_REPLY_BYTES => Err(peer.reply_too_large(MAX_REPLY_BYTES)),
         Ok(_) => Ok(body),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(unreadable(
-            url,
+            peer,
             "says that it is gzip, and ends in its middle",
         )),
-        Err(_) => Err(unreadable(url, "says that it is gzip, and is not")),
+        Err(_) => Err(unreadable(peer, "says that it is gzip, and is not")),
     }
 }
 
-fn unreadable(url: &str, what: &str) -> TransportError {
-    TransportError::new(
-        TransportErrorKind::Protocol,
-        format!("{url}: the body of the reply {what}"),
-    )
+fn unreadable(peer: &Peer, what: &str) -> TransportError {
+    let what = format_args!("the body of the reply {what}");
+    peer.says(TransportErrorKind::Protocol, what)
 }

@@ -1,26 +1,21 @@
 //! The transport: one payload, one request, one outcome.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use hiq_core::export::Deadline;
-use hiq_core::fork;
 use hiq_core::transport::{
-    HttpReply, Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportErrorKind,
-    TransportLimits,
+    HttpReply, Outcome, Payload, PayloadId, Reply, Transport, TransportError, TransportLimits,
 };
-use hiq_net::progress::{Progress, Stage};
+use hiq_net::attempt::Attempt;
+use hiq_net::headers;
+use hiq_net::line::Line;
 use hiq_net::secrets::Secrets;
-use hiq_net::{headers, tls};
 use reqwest::Request;
 use reqwest::header::{self, HeaderMap, HeaderValue};
-use rustls::ClientConfig;
 
 use crate::config::Target;
-use crate::error::Attempt;
-use crate::outgoing::Outgoing;
 use crate::wire::Wire;
-use crate::{Authorizer, Draft, Method, error};
+use crate::{Authorizer, Draft, Method};
 
 /// Sends each payload as one HTTP/1.1 request and hands back the raw reply. Made by [`HttpOptions`](crate::HttpOptions).
 ///
@@ -30,15 +25,8 @@ use crate::{Authorizer, Draft, Method, error};
 pub struct HttpTransport {
     target: Target,
     authorizer: Option<Box<dyn Authorizer>>,
-    /// Opened by the first payload, and again after an attempt that failed and in a forked child.
-    wire: Option<Wire>,
-    /// What the certificate files held; read again after a TLS error.
-    tls: Option<ClientConfig>,
-    outgoing: Outgoing,
-    progress: Progress,
+    line: Line<Wire>,
     settled: Vec<Outcome>,
-    /// The process that all this belongs to.
-    generation: u32,
 }
 
 impl HttpTransport {
@@ -46,12 +34,8 @@ impl HttpTransport {
         Self {
             target,
             authorizer: None,
-            wire: None,
-            tls: None,
-            outgoing: Outgoing::default(),
-            progress: Progress::default(),
+            line: Line::default(),
             settled: Vec::new(),
-            generation: fork::generation(),
         }
     }
 
@@ -69,10 +53,10 @@ impl Transport for HttpTransport {
     }
 
     fn submit(&mut self, id: PayloadId, payload: &Payload<'_>, deadline: &Deadline) {
-        self.leave_parents_wire();
+        self.line.leave_parents();
         let result = self.attempt(payload, deadline);
         if let Err(error) = &result {
-            self.start_over(error.kind);
+            self.line.start_over(error.kind);
         }
         self.settled.push(Outcome::new(id, result.map(Reply::Http)));
     }
@@ -88,15 +72,7 @@ impl Transport for HttpTransport {
     }
 
     fn shutdown(&mut self, _deadline: &Deadline) {
-        if let Some(wire) = self.wire.take() {
-            wire.close_properly();
-        }
-    }
-}
-
-impl Drop for HttpTransport {
-    fn drop(&mut self) {
-        self.close_wire();
+        self.line.close_properly();
     }
 }
 
@@ -107,26 +83,28 @@ impl HttpTransport {
         deadline: &Deadline,
     ) -> Result<HttpReply, TransportError> {
         let began = Instant::now();
-        self.progress.is_at(Stage::Connecting);
         let headers = self.headers(payload)?;
-        self.open_wire()?;
-        let Some(wire) = &mut self.wire else {
-            return Err(error::invalid(&self.target, "the wire is not open"));
-        };
-        let body = self.outgoing.load(payload.body, &self.progress);
-        let secrets = Secrets::of(&headers).and_query_of(&self.target.url);
-        let mut request = Request::new(self.target.method.into(), self.target.url.clone());
+        let target = &self.target;
+        let line = self
+            .line
+            .ready(&target.peer, target.tls_files.as_ref(), |tls, progress| {
+                Wire::open(target, tls, progress)
+            })?;
+        let body = line.outgoing.load(&[payload.body], line.progress);
+        let secrets = Secrets::of(&headers).and_query_of(&target.url);
+        let mut request = Request::new(target.method.into(), target.url.clone());
         *request.headers_mut() = headers;
-        *request.body_mut() = Some(body);
-        let exchanged = wire.exchange(request, deadline);
-        let attempt = Attempt::new(&self.target, deadline, began, self.progress.stage());
-        match exchanged {
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        match line.wire.exchange(request, deadline) {
             Ok(raw) => {
-                let mut reply = raw.into_reply(Arc::clone(&self.target.shown))?;
+                let mut reply = raw.into_reply(&target.peer)?;
                 secrets.mask(&mut reply.body);
                 Ok(reply)
             }
-            Err(trouble) => Err(attempt.error(&trouble)),
+            Err(trouble) => {
+                let attempt = Attempt::new(&target.peer, deadline, began, line.progress.stage());
+                Err(trouble.error(&attempt, target))
+            }
         }
     }
 
@@ -147,62 +125,19 @@ impl HttpTransport {
         };
         for (name, value) in authorizer.headers(&draft)? {
             let (name, value) = headers::parse(&name, &value)
-                .map_err(|wrong| error::invalid(&self.target, &wrong.problem))?;
+                .map_err(|wrong| self.target.peer.invalid(&wrong.problem))?;
             all.insert(name, value);
         }
         Ok(all)
     }
 
     fn value(&self, text: &str) -> Result<HeaderValue, TransportError> {
-        let wrong = |_| error::invalid(&self.target, "the payload's type is no header value");
-        HeaderValue::from_str(text).map_err(wrong)
-    }
-
-    fn open_wire(&mut self) -> Result<(), TransportError> {
-        if self.wire.is_none() {
-            let config = self.tls_config()?;
-            self.wire = Some(Wire::open(&self.target, config, &self.progress)?);
-        }
-        Ok(())
-    }
-
-    fn tls_config(&mut self) -> Result<ClientConfig, TransportError> {
-        if let Some(config) = &self.tls {
-            return Ok(config.clone());
-        }
-        let config = match &self.target.tls_files {
-            Some(files) => files.load(),
-            None => tls::none(),
+        let wrong = |_| {
+            self.target
+                .peer
+                .invalid("the payload's type is no header value")
         };
-        let config = config.map_err(|wrong| error::tls_files(&self.target, &wrong))?;
-        self.tls = Some(config.clone());
-        Ok(config)
-    }
-
-    /// A connection that failed is of no more use, and what led to it may have changed: names, certificates, proxies.
-    fn start_over(&mut self, kind: TransportErrorKind) {
-        self.close_wire();
-        if kind == TransportErrorKind::Tls {
-            self.tls = None;
-        }
-    }
-
-    /// In a forked child everything under way is the parent's business.
-    fn leave_parents_wire(&mut self) {
-        let generation = fork::generation();
-        if self.generation != generation {
-            self.generation = generation;
-            self.close_wire();
-            self.tls = None;
-            self.outgoing = Outgoing::default();
-            self.progress = Progress::default();
-        }
-    }
-
-    fn close_wire(&mut self) {
-        if let Some(wire) = self.wire.take() {
-            wire.close();
-        }
+        HeaderValue::from_str(text).map_err(wrong)
     }
 }
 

@@ -6,6 +6,7 @@ use hiq_core::export::Deadline;
 use hiq_core::fork;
 use hiq_core::transport::TransportError;
 use hiq_net::end::{End, before};
+use hiq_net::line;
 use hiq_net::progress::Progress;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request};
@@ -13,7 +14,7 @@ use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Target;
-use crate::error::{self, Trouble};
+use crate::error::Trouble;
 use crate::proxy;
 use crate::reply::RawReply;
 use crate::resolve::SystemResolver;
@@ -38,7 +39,7 @@ impl Wire {
             .thread_name("hiq-http-names")
             .max_blocking_threads(1)
             .build()
-            .map_err(|error| error::no_runtime(target, &error))?;
+            .map_err(|error| target.peer.no_runtime(&error))?;
         Ok(Self {
             client: client(target, tls, progress)?,
             runtime,
@@ -64,9 +65,11 @@ impl Wire {
                 .unwrap_or(Err(Trouble::OutOfTime))
         })
     }
+}
 
+impl line::Wire for Wire {
     /// Closes an idle connection as its protocol wants it: TLS says goodbye first.
-    pub(crate) fn close_properly(self) {
+    fn close_properly(self) {
         if self.generation != fork::generation() {
             return self.close();
         }
@@ -76,7 +79,7 @@ impl Wire {
     }
 
     /// Closes all connections at once. Does not wait for a name that is still looked up, as dropping would.
-    pub(crate) fn close(self) {
+    fn close(self) {
         if self.generation == fork::generation() {
             drop(self.client);
             self.runtime.shutdown_background();
@@ -116,14 +119,16 @@ fn client(
     let builder = match &target.proxy {
         Some(proxy) => {
             let proxy = proxy::client_side(proxy);
-            builder.proxy(proxy.map_err(|wrong| error::invalid(target, &wrong.problem))?)
+            builder.proxy(proxy.map_err(|wrong| target.peer.invalid(&wrong.problem))?)
         }
         None => builder.no_proxy(),
     };
     // Its text could hold the proxy's address, password included.
-    builder
-        .build()
-        .map_err(|_| error::invalid(target, "the client cannot be made of these settings"))
+    builder.build().map_err(|_| {
+        target
+            .peer
+            .invalid("the client cannot be made of these settings")
+    })
 }
 
 impl fmt::Debug for Wire {

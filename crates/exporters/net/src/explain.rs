@@ -71,6 +71,14 @@ fn certificate(peer: &str, problem: &CertificateError) -> String {
     }
 }
 
+/// The far side closed the connection: what it does to TLS on a plain-text port.
+pub fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+    )
+}
+
 /// The first of the causes that is of this type.
 pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(<dyn Error>::downcast_ref)

@@ -3,9 +3,13 @@
 //!
 //! For `hiq-http` and `hiq-grpc` only: its signatures hold types of rustls and http, and may change with any version.
 
+pub mod attempt;
 pub mod end;
 pub mod explain;
 pub mod headers;
+pub mod line;
+pub mod outgoing;
+pub mod peer;
 pub mod progress;
 pub mod resolve;
 pub mod secrets;

@@ -24,6 +24,23 @@ pub struct Files {
 }
 
 impl Files {
+    /// What transports that speak TLS were told, checked. `None` where there is no TLS.
+    pub fn checked(
+        speaks_tls: bool,
+        authorities: Option<&PathBuf>,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Option<Self>, ConfigError> {
+        if !speaks_tls {
+            return Ok(None);
+        }
+        let files = Self {
+            authorities: authorities.cloned(),
+            identity: identity.cloned(),
+        };
+        files.check()?;
+        Ok(Some(files))
+    }
+
     /// Reads them once, so that mistakes are told early. The system's authorities are left for later: they take milliseconds.
     pub fn check(&self) -> Result<(), ConfigError> {
         let roots = match &self.authorities {

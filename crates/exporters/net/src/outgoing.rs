@@ -1,4 +1,4 @@
-//! The message on its way out: gRPC's frame and our bytes.
+//! A body on its way out.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -6,30 +6,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hiq_net::progress::{Progress, Stage};
 use http_body::{Frame, SizeHint};
 
-/// Frames messages. The client wants to own what it sends, so payloads are copied, into memory that is used again: fresh
-/// memory would cost more than the copy.
+use crate::progress::{Progress, Stage};
+
+/// Makes bodies. Clients want to own what they send, so payloads are copied, into memory that is used again: fresh memory
+/// would cost more than the copy.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     buffer: Arc<Vec<u8>>,
 }
 
 impl Outgoing {
-    /// One message, which tells `progress` when it leaves.
-    pub(crate) fn load(&mut self, message: &[u8], compressed: bool, progress: &Progress) -> Body {
-        // A call that was cut short may still hold the last one.
+    /// A body of `parts`, one after the other, which tells `progress` when it leaves.
+    pub fn load(&mut self, parts: &[&[u8]], progress: &Progress) -> Body {
+        // A request that was cut short may still hold the last one.
         if Arc::get_mut(&mut self.buffer).is_none() {
             self.buffer = Arc::default();
         }
         if let Some(buffer) = Arc::get_mut(&mut self.buffer) {
             buffer.clear();
-            buffer.push(u8::from(compressed));
-            // Our limits are far below what this field can say.
-            let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-            buffer.extend_from_slice(&length.to_be_bytes());
-            buffer.extend_from_slice(message);
+            for part in parts {
+                buffer.extend_from_slice(part);
+            }
         }
         Body {
             rest: Some(Bytes::from_owner(Held(Arc::clone(&self.buffer)))),
@@ -46,9 +45,9 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// The body of a call.
+/// What [`Outgoing::load`] makes: one piece of known length.
 #[derive(Debug)]
-pub(crate) struct Body {
+pub struct Body {
     rest: Option<Bytes>,
     progress: Progress,
 }
