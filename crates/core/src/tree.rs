@@ -16,14 +16,19 @@ use crate::value::{Value, ValueRef};
 use crate::wire::{Text, TextAt, TextBuf};
 
 mod build;
+mod describe;
+mod explicit;
 mod finish;
 mod grouped;
 mod split;
+mod start;
+mod store;
 
 pub(crate) use build::Closed;
-pub use build::{Role, SpanLimits, TreeBuilder, TreeStart};
+pub use build::TreeBuilder;
 pub(crate) use grouped::Grouped;
 pub use split::Split;
+pub use start::{Role, SpanLimits, TreeStart};
 
 const NONE: u32 = u32::MAX;
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::build::put;
+use super::explicit::put;
 use super::{Column, Entry, NONE, Node, Owned, Range, SpanTree, Tag, TreeBuilder};
 use crate::id::SpanId;
 use crate::pool;

@@ -1,0 +1,174 @@
+//! Saying what a span is and carries.
+
+use std::sync::Arc;
+
+use super::{Column, ColumnSpec, Entry, EventNode, LinkNode, Owned, Tag, TreeBuilder};
+use crate::id::{SpanId, TraceId};
+use crate::intern::Symbol;
+use crate::span::{Kind, Status};
+use crate::value::ValueRef;
+
+impl TreeBuilder {
+    /// Replaces the name.
+    pub fn set_name(&mut self, span: u32, name: Symbol) {
+        if let Some(node) = self.tree.nodes.get_mut(span as usize) {
+            node.name = name;
+        }
+    }
+
+    /// Sets the kind.
+    #[inline]
+    pub fn set_kind(&mut self, span: u32, kind: Kind) {
+        if let Some(node) = self.tree.nodes.get_mut(span as usize) {
+            node.kind = kind;
+        }
+    }
+
+    /// Sets which drivers asked for the span.
+    #[inline]
+    pub fn set_drivers(&mut self, span: u32, drivers: u16) {
+        if let Some(node) = self.tree.nodes.get_mut(span as usize) {
+            node.drivers = drivers;
+        }
+    }
+
+    /// Sets the status. As OpenTelemetry has it: [`Status::Ok`] is final, and only an error keeps its message.
+    pub fn set_status(&mut self, span: u32, status: Status, message: &str) {
+        let Some(node) = self.tree.nodes.get_mut(span as usize) else {
+            return;
+        };
+        if node.status == Status::Ok || status == Status::Unset {
+            return;
+        }
+        node.status = status;
+        self.tree.messages.retain(|entry| entry.owner() != span);
+        if status == Status::Error && !message.is_empty() {
+            let (tag, value) = self.store(ValueRef::Str(message));
+            self.tree
+                .messages
+                .push(Entry::new(span, Symbol::EMPTY, tag, value));
+        }
+    }
+
+    /// Sets an attribute; the last value of a key counts.
+    #[inline(always)]
+    pub fn set_attribute(&mut self, span: u32, key: Symbol, value: ValueRef<'_>) {
+        if (span as usize) < self.tree.nodes.len() {
+            let (tag, value) = self.store(value);
+            self.tree
+                .attributes
+                .items
+                .push(Entry::new(span, key, tag, value));
+        }
+    }
+
+    /// Sets several attributes. `symbol` finds that of a key.
+    #[inline(always)]
+    pub(crate) fn set_attributes<'v, K>(
+        &mut self,
+        span: u32,
+        attributes: impl IntoIterator<Item = (K, ValueRef<'v>)>,
+        symbol: impl Fn(K, &mut Self) -> Symbol,
+    ) {
+        if (span as usize) < self.tree.nodes.len() {
+            // Out of the tree meanwhile, so that the room is looked at once for all of them.
+            let mut items = std::mem::take(&mut self.tree.attributes.items);
+            items.extend(attributes.into_iter().map(|(key, value)| {
+                let key = symbol(key, self);
+                let (tag, value) = self.store(value);
+                Entry::new(span, key, tag, value)
+            }));
+            self.tree.attributes.items = items;
+        }
+    }
+
+    /// Adds an event that happened at `tick`.
+    pub fn add_event<'v>(
+        &mut self,
+        span: u32,
+        name: Symbol,
+        tick: u64,
+        attributes: impl IntoIterator<Item = (Symbol, ValueRef<'v>)>,
+    ) {
+        if (span as usize) < self.tree.nodes.len() {
+            let (attributes, dropped_attributes) =
+                self.store_part(attributes, self.limits.attributes_per_event);
+            self.tree.events.items.push(EventNode {
+                tick,
+                owner: span,
+                name,
+                attributes,
+                dropped_attributes,
+            });
+        }
+    }
+
+    /// Adds a link. `flags` as in [`crate::span::Link::flags`].
+    pub fn add_link<'v>(
+        &mut self,
+        span: u32,
+        (trace_id, span_id): (TraceId, SpanId),
+        trace_state: &str,
+        flags: u32,
+        attributes: impl IntoIterator<Item = (Symbol, ValueRef<'v>)>,
+    ) {
+        if (span as usize) < self.tree.nodes.len() {
+            let trace_state = self.symbol(trace_state);
+            let (attributes, dropped_attributes) =
+                self.store_part(attributes, self.limits.attributes_per_link);
+            let owner = span;
+            let link = LinkNode {
+                trace_id,
+                span_id,
+                owner,
+                trace_state,
+                flags,
+                attributes,
+                dropped_attributes,
+            };
+            self.tree.links.items.push(link);
+        }
+    }
+
+    /// Says how many attributes the last event lost before it came here (known from a decoder).
+    pub fn set_dropped_of_last_event(&mut self, attributes: u32) {
+        if let Some(event) = self.tree.events.items.last_mut() {
+            event.dropped_attributes = attributes;
+        }
+    }
+
+    /// Says how many attributes the last link lost before it came here (known from a decoder).
+    pub fn set_dropped_of_last_link(&mut self, attributes: u32) {
+        if let Some(link) = self.tree.links.items.last_mut() {
+            link.dropped_attributes = attributes;
+        }
+    }
+
+    /// Sets the value of an extra metric at the start and end of a span.
+    pub fn set_metric(&mut self, span: u32, metric: &Arc<ColumnSpec>, start: f64, end: f64) {
+        let known = self
+            .tree
+            .columns
+            .iter_mut()
+            // Two drivers may call different readings by the same name.
+            .position(|column| Arc::ptr_eq(&column.metric, metric));
+        let at = known.unwrap_or_else(|| {
+            self.tree.columns.push(Column::new(Arc::clone(metric)));
+            self.tree.columns.len() - 1
+        });
+        let values = &mut self.tree.columns[at].values;
+        if values.len() <= span as usize {
+            values.resize(span as usize + 1, (f64::NAN, f64::NAN));
+        }
+        values[span as usize] = (start, end);
+    }
+
+    /// Stores a text of the process-wide table by its symbol: for values that repeat.
+    #[inline]
+    pub fn set_symbol_attribute(&mut self, span: u32, key: Symbol, value: Symbol) {
+        if (span as usize) < self.tree.nodes.len() {
+            let entry = Entry::new(span, key, Tag::Symbol, u64::from(value.0));
+            self.tree.attributes.items.push(entry);
+        }
+    }
+}
