@@ -39,6 +39,7 @@ fn code(set: impl FnOnce(&mut OtlpOptions)) -> OtlpOptions {
 
 const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const METRICS: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
 const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
@@ -159,6 +160,65 @@ fn each_setting_follows_code_then_traces_then_general_then_default() {
     assert_eq!(settings.timeout, Some(Duration::from_secs(3)));
     assert_eq!(settings.certificate.as_deref(), Some(Path::new("/3")));
     assert_eq!(settings.client_identity.unwrap().key, Path::new("/3k"));
+}
+
+#[test]
+fn metrics_have_variables_of_their_own_which_beat_the_general_ones() {
+    let settings = |pairs: &[(&str, &str)]| {
+        let (env, mut warnings) = (Env::from_pairs(pairs.iter().copied()), Vec::new());
+        let options = OtlpOptions::default();
+        let settings = OtlpSettings::for_metrics(&options, &env, &mut warnings);
+        (settings.unwrap(), warnings)
+    };
+    let address = |pairs: &[(&str, &str)]| settings(pairs).0.endpoint.expose().to_owned();
+    assert_eq!(address(&[]), "http://localhost:4318/v1/metrics");
+    assert_eq!(
+        address(&[(BASE, "http://c:1/base")]),
+        "http://c:1/base/v1/metrics"
+    );
+    assert_eq!(
+        address(&[(BASE, "http://c:1"), (METRICS, "http://m:2/x")]),
+        "http://m:2/x"
+    );
+    assert_eq!(
+        address(&[(TRACES, "http://t:1/v1/traces")]),
+        "http://localhost:4318/v1/metrics"
+    );
+    let own = [
+        (PROTOCOL, "grpc"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
+        (HEADERS, "a=1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "b=2"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "2"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "m.pem"),
+    ];
+    let (found, warnings) = settings(&own);
+    assert_eq!(found.protocol, Protocol::HttpJson);
+    assert_eq!(found.headers[0].0, "b");
+    assert_eq!(found.compression, Compression::Gzip);
+    assert_eq!(found.timeout, Some(Duration::from_millis(2)));
+    assert_eq!(found.certificate.as_deref(), Some(Path::new("m.pem")));
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn a_wish_for_delta_temporality_is_warned_of() {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    for (wish, expected) in [
+        ("cumulative", 0),
+        ("delta", 1),
+        ("LowMemory", 1),
+        ("often", 1),
+    ] {
+        let (env, mut warnings) = (Env::from_pairs([(NAME, wish)]), Vec::new());
+        let settings = OtlpSettings::for_metrics(&OtlpOptions::default(), &env, &mut warnings);
+        assert!(settings.is_ok());
+        assert_eq!(warnings.len(), expected, "{wish}: {warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.place == NAME));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 pub mod allocations;
 pub mod delivery;
 pub mod lines;
+pub mod metrics;
 pub mod script;
 pub mod spans;
 pub mod trees;

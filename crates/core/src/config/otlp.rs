@@ -23,7 +23,7 @@ use super::{ConfigError, Endpoint, Env, Secret, Warning, headers};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct OtlpOptions {
-    /// The address. Over HTTP `v1/traces` is added when it has no path; else it is used as it is.
+    /// The address. Over HTTP `v1/traces` or `v1/metrics` is added when it has no path; else it is used as it is.
     pub endpoint: Option<String>,
     /// The protocol.
     pub protocol: Option<Protocol>,
@@ -117,6 +117,11 @@ impl Protocol {
     pub fn of_traces(env: &Env) -> Option<Self> {
         Signal::TRACES.protocol(&mut Reader::new(env))
     }
+
+    /// What the environment says for metrics; `None` when it says nothing that is understood.
+    pub fn of_metrics(env: &Env) -> Option<Self> {
+        Signal::METRICS.protocol(&mut Reader::new(env))
+    }
 }
 
 impl Compression {
@@ -164,10 +169,20 @@ impl OtlpSettings {
         env: &Env,
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, ConfigError> {
+        Signal::TRACES.settings(options, env, warnings)
+    }
+
+    /// Settings for metrics: `options`, then `OTEL_EXPORTER_OTLP_METRICS_*`, then `OTEL_EXPORTER_OTLP_*`, then defaults.
+    /// Adds to `warnings` what was not understood.
+    pub fn for_metrics(
+        options: &OtlpOptions,
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
-        let settings = Signal::TRACES.resolve(options, &mut reader);
+        warn_of_temporality(&mut reader);
         warnings.extend(reader.into_warnings());
-        settings
+        Signal::METRICS.settings(options, env, warnings)
     }
 }
 
@@ -184,6 +199,24 @@ impl Signal {
         path: "v1/traces",
         obsolete_insecure: "OTEL_EXPORTER_OTLP_SPAN_INSECURE",
     };
+
+    const METRICS: Self = Self {
+        name: "METRICS",
+        path: "v1/metrics",
+        obsolete_insecure: "OTEL_EXPORTER_OTLP_METRIC_INSECURE",
+    };
+
+    fn settings(
+        &self,
+        options: &OtlpOptions,
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<OtlpSettings, ConfigError> {
+        let mut reader = Reader::new(env);
+        let settings = self.resolve(options, &mut reader);
+        warnings.extend(reader.into_warnings());
+        settings
+    }
 
     fn own(&self, what: &str) -> String {
         format!("OTEL_EXPORTER_OTLP_{}_{what}", self.name)
@@ -321,6 +354,15 @@ impl Signal {
             (Some(_), None) => Err(half("CLIENT_KEY")),
             (None, Some(_)) => Err(half("CLIENT_CERTIFICATE")),
         }
+    }
+}
+
+/// Cumulative points can be lost without harm, and are what Prometheus takes; others are not made.
+fn warn_of_temporality(reader: &mut Reader<'_>) {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    let preferences = [("cumulative", true), ("delta", false), ("lowmemory", false)];
+    if reader.choice(&[NAME], &preferences) == Some(false) {
+        reader.warn(NAME, "metrics are sent cumulative only");
     }
 }
 

@@ -182,6 +182,11 @@ pub const VARIABLES: &[Variable] = &[
         "address for traces, used as it is",
     ),
     variable(
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "",
+        "address for metrics, used as it is",
+    ),
+    variable(
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         "http/protobuf",
         "grpc, http/protobuf or http/json",
@@ -190,6 +195,11 @@ pub const VARIABLES: &[Variable] = &[
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
         "",
         "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+        "",
+        "the same for metrics",
     ),
     variable(
         "OTEL_EXPORTER_OTLP_INSECURE",
@@ -202,9 +212,24 @@ pub const VARIABLES: &[Variable] = &[
         "the same for traces",
     ),
     variable(
+        "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
+        "",
+        "the same for metrics",
+    ),
+    variable(
         "OTEL_EXPORTER_OTLP_SPAN_INSECURE",
         "",
         "obsolete name of OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRIC_INSECURE",
+        "",
+        "obsolete name of OTEL_EXPORTER_OTLP_METRICS_INSECURE",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "cumulative",
+        "metrics are sent cumulative only: delta and lowmemory are warned of",
     ),
     secret(
         "OTEL_EXPORTER_OTLP_HEADERS",
@@ -216,11 +241,21 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "the same for traces, instead of the general ones",
     ),
+    secret(
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+        "",
+        "the same for metrics, instead of the general ones",
+    ),
     variable("OTEL_EXPORTER_OTLP_COMPRESSION", "none", "gzip or none"),
     variable(
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
         "",
         "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+        "",
+        "the same for metrics",
     ),
     variable(
         "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -233,6 +268,11 @@ pub const VARIABLES: &[Variable] = &[
         "the same for traces",
     ),
     variable(
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "",
+        "the same for metrics",
+    ),
+    variable(
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
         "",
         "PEM file of the authorities to trust",
@@ -241,6 +281,11 @@ pub const VARIABLES: &[Variable] = &[
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
         "",
         "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+        "",
+        "the same for metrics",
     ),
     variable(
         "OTEL_EXPORTER_OTLP_CLIENT_KEY",
@@ -253,6 +298,11 @@ pub const VARIABLES: &[Variable] = &[
         "the same for traces",
     ),
     variable(
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+        "",
+        "the same for metrics",
+    ),
+    variable(
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
         "",
         "PEM file of the client's certificate",
@@ -261,6 +311,11 @@ pub const VARIABLES: &[Variable] = &[
         "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
         "",
         "the same for traces",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        "",
+        "the same for metrics",
     ),
     secret(
         "HTTPS_PROXY",
@@ -326,6 +381,7 @@ mod tests {
                 ..OtlpOptions::default()
             };
             OtlpSettings::for_traces(&options, &env, &mut warnings).unwrap();
+            OtlpSettings::for_metrics(&options, &env, &mut warnings).unwrap();
         }
         let asked = env.asked.lock().unwrap();
         asked.clone()

@@ -10,13 +10,17 @@ use hiq_core::tree::SpanTree;
 use hiq_core::wire::Writer;
 
 use crate::judge::judge;
+use crate::signal::TRACES;
 use hiq_core::encode::cache::{Cache, give_back_excess};
 
 mod attribute;
 mod group;
 mod span;
 
+pub(crate) use attribute::double_value;
 use group::Json;
+pub(crate) use group::JsonMetrics;
+pub(crate) use span::hex;
 use span::write_span;
 
 /// OTLP in JSON, for servers that do not take protobuf, and for files that people read.
@@ -53,7 +57,7 @@ impl Encoder<TreeBatch> for OtlpJsonEncoder {
     }
 
     fn judge(&self, reply: &Reply, items: usize) -> Verdict {
-        judge(reply, items, self.encoding())
+        judge(reply, items, self.encoding(), &TRACES)
     }
 }
 

@@ -10,13 +10,15 @@ use hiq_core::tree::SpanTree;
 use hiq_core::wire::{MAX_VARINT_BYTES, OpenLength, Writer, varint_len};
 
 use crate::judge::judge;
+use crate::signal::TRACES;
 use hiq_core::encode::cache::{Cache, Group, give_back_excess};
 
 mod attribute;
 mod group;
 mod span;
 
-use group::Proto;
+pub(crate) use attribute::str_attribute;
+pub(crate) use group::Proto;
 use span::write_span;
 
 /// OTLP in protobuf: the encoding to prefer.
@@ -53,7 +55,7 @@ impl Encoder<TreeBatch> for OtlpProtoEncoder {
     }
 
     fn judge(&self, reply: &Reply, items: usize) -> Verdict {
-        judge(reply, items, self.encoding())
+        judge(reply, items, self.encoding(), &TRACES)
     }
 }
 

@@ -8,22 +8,23 @@ use hiq_core::transport::{GrpcReply, HttpReply, Reply, one_line};
 
 mod response;
 
+use crate::signal::Signal;
 use response::{Form, Response};
 
-/// Judges `reply` to a payload of `items` spans in `encoding`.
-pub(crate) fn judge(reply: &Reply, items: usize, encoding: Encoding) -> Verdict {
+/// Judges `reply` to a payload of `items` items of `signal` in `encoding`.
+pub(crate) fn judge(reply: &Reply, items: usize, encoding: Encoding, signal: &Signal) -> Verdict {
     match reply {
-        Reply::Http(reply) => judge_http(reply, items, encoding),
-        Reply::Grpc(reply) => judge_grpc(reply, items),
+        Reply::Http(reply) => judge_http(reply, items, encoding, signal),
+        Reply::Grpc(reply) => judge_grpc(reply, items, signal),
         Reply::Acknowledged => delivered(Response::default(), items),
         _ => Verdict::SentUnconfirmed,
     }
 }
 
-fn judge_http(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict {
-    let message = || http_message(reply, encoding);
+fn judge_http(reply: &HttpReply, items: usize, encoding: Encoding, signal: &Signal) -> Verdict {
+    let message = || http_message(reply, encoding, signal);
     match reply.status {
-        200..=299 => judge_success(reply, items, encoding),
+        200..=299 => judge_success(reply, items, encoding, signal),
         429 | 502 | 503 | 504 => Verdict::Retry {
             after: reply.retry_after,
             message: message(),
@@ -34,8 +35,8 @@ fn judge_http(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict {
     }
 }
 
-/// A login page or a proxy's greeting is no success, whatever its status: it would hide that every span is lost.
-fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict {
+/// A login page or a proxy's greeting is no success, whatever its status: it would hide that everything is lost.
+fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding, signal: &Signal) -> Verdict {
     if reply.body.is_empty() {
         return delivered(Response::default(), items);
     }
@@ -49,9 +50,10 @@ fn judge_success(reply: &HttpReply, items: usize, encoding: Encoding) -> Verdict
         Err(problem) => Verdict::Delivered {
             rejected: 0,
             message: Some(format!(
-                "{} answered {}, but its body is no OTLP response ({problem}); the spans count as delivered",
+                "{} answered {}, but its body is no OTLP response ({problem}); the {} count as delivered",
                 reply.asked(),
-                reply.status
+                reply.status,
+                signal.items
             )),
         },
     }
@@ -80,20 +82,20 @@ fn not_otlp(reply: &HttpReply) -> String {
     )
 }
 
-fn http_message(reply: &HttpReply, encoding: Encoding) -> String {
+fn http_message(reply: &HttpReply, encoding: Encoding, signal: &Signal) -> String {
     let words = response::words(reply, encoding).unwrap_or_default();
     let mut message = reply.said(&words);
-    if let Some(advice) = advice(reply, encoding) {
+    if let Some(advice) = advice(reply, encoding, signal) {
         let _ = write!(message, "; {advice}");
     }
     message
 }
 
 /// What the user can do about it.
-fn advice(reply: &HttpReply, encoding: Encoding) -> Option<String> {
+fn advice(reply: &HttpReply, encoding: Encoding, signal: &Signal) -> Option<String> {
     Some(match reply.status {
         401 | 403 => "check the credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
-        404 | 405 => advice_on_path(&reply.url),
+        404 | 405 => advice_on_path(&reply.url, signal),
         415 => format!(
             "it does not take {}: try the other of http/protobuf and http/json",
             encoding.content_type
@@ -102,19 +104,21 @@ fn advice(reply: &HttpReply, encoding: Encoding) -> Option<String> {
     })
 }
 
-fn advice_on_path(url: &str) -> String {
-    if url.ends_with("/v1/traces") {
+fn advice_on_path(url: &str, signal: &Signal) -> String {
+    if url.ends_with(signal.path) {
         return "is this an OTLP server with its HTTP receiver on (usually port 4318)?".to_owned();
     }
-    "OTLP is usually served at /v1/traces: set OTEL_EXPORTER_OTLP_ENDPOINT to the server's base address, to which that is added, \
-     or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT to the whole one"
-        .to_owned()
+    format!(
+        "OTLP is usually served at {}: set OTEL_EXPORTER_OTLP_ENDPOINT to the server's base address, to which that is added, \
+         or {} to the whole one",
+        signal.path, signal.endpoint_variable
+    )
 }
 
-fn judge_grpc(reply: &GrpcReply, items: usize) -> Verdict {
+fn judge_grpc(reply: &GrpcReply, items: usize, signal: &Signal) -> Verdict {
     let message = || grpc_message(reply);
     match reply.code {
-        0 => judge_grpc_success(reply, items),
+        0 => judge_grpc_success(reply, items, signal),
         _ if reply.says_too_large() => Verdict::TooLarge { message: message() },
         // CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS
         1 | 4 | 10 | 11 | 14 | 15 => Verdict::Retry {
@@ -131,14 +135,15 @@ fn judge_grpc(reply: &GrpcReply, items: usize) -> Verdict {
     }
 }
 
-fn judge_grpc_success(reply: &GrpcReply, items: usize) -> Verdict {
+fn judge_grpc_success(reply: &GrpcReply, items: usize, signal: &Signal) -> Verdict {
     match Response::parse(&reply.body, Form::Proto) {
         Ok(response) => delivered(response, items),
         Err(problem) => Verdict::Delivered {
             rejected: 0,
             message: Some(format!(
-                "{} answered OK, but not with an OTLP response ({problem}); the spans count as delivered",
-                reply.asked()
+                "{} answered OK, but not with an OTLP response ({problem}); the {} count as delivered",
+                reply.asked(),
+                signal.items
             )),
         },
     }

@@ -1,4 +1,4 @@
-//! OTLP: spans in protobuf and JSON, sent over HTTP and gRPC or kept in a file, and read back.
+//! OTLP: spans and metrics in protobuf and JSON, sent over HTTP and gRPC; spans also kept in a file, and read back.
 //!
 //! ```
 //! use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
@@ -18,6 +18,7 @@
 //! TreeBatch ─► OtlpProtoEncoder | OtlpJsonEncoder ─► HttpTransport | GrpcTransport | FileTransport
 //!                                └─ judge ◄────────── reply
 //! bytes ─► OtlpDecoder ─► SpanTree
+//! MetricBatch ─► OtlpMetricsProtoEncoder | OtlpMetricsJsonEncoder ─► HttpTransport | GrpcTransport
 //! ```
 //!
 //! | ours | protobuf (JSON) | rule |
@@ -35,23 +36,36 @@
 //! | no value | empty `AnyValue` (`value` absent) | strict JSON readers refuse `{}` |
 //! | dropped counts, schema URLs, trace state | fields of these names | absent when zero or empty |
 //!
+//! | metrics | protobuf (JSON) | rule |
+//! |---|---|---|
+//! | counter, up-down counter, gauge | `Sum` (monotonic or not), `Gauge` | cumulative; a gauge has no start |
+//! | histograms | `Histogram`, `ExponentialHistogram` | cumulative |
+//! | summary | `ExponentialHistogram` where its sketch comes with it, else `Summary` | one of the two for a whole family |
+//! | labels, exemplars | attributes, exemplars with trace and span id | |
+//!
 //! gRPC comes with the feature `grpc`, which is on unless turned off.
 //!
 //! The wire's own words are in the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/), versions 1.x.
 
 mod decode;
 mod encode_json;
+mod encode_metrics_json;
+mod encode_metrics_proto;
 mod encode_proto;
 mod exporter;
 mod file;
 mod flags;
 mod json;
 mod judge;
+mod metric_form;
+mod signal;
 
 pub use decode::OtlpDecoder;
 pub use encode_json::OtlpJsonEncoder;
+pub use encode_metrics_json::OtlpMetricsJsonEncoder;
+pub use encode_metrics_proto::OtlpMetricsProtoEncoder;
 pub use encode_proto::OtlpProtoEncoder;
-pub use exporter::{OtlpExporter, OtlpFileExporter};
+pub use exporter::{OtlpExporter, OtlpFileExporter, OtlpMetricsExporter};
 pub use file::FileTransport;
 
 /// The README's Rust example is compiled with the documentation's tests.

@@ -221,7 +221,7 @@ fn bool_value(writer: &mut Writer<'_>, value: bool) {
 }
 
 /// The shortest digits that read back as the same double.
-fn double_value(writer: &mut Writer<'_>, value: f64) {
+pub(crate) fn double_value(writer: &mut Writer<'_>, value: f64) {
     if value.is_finite() {
         writer.put(zmij::Buffer::new().format_finite(value).as_bytes());
     } else if value.is_nan() {

@@ -12,27 +12,29 @@ use hiq_core::encode::cache::{Form, Group};
 #[derive(Debug)]
 pub(super) struct Json;
 
-impl Form for Json {
+/// The same around metrics.
+#[derive(Debug)]
+pub(crate) struct JsonMetrics;
+
+impl Form for JsonMetrics {
     fn resource(resource: &Resource, group: &mut Group) {
-        let mut writer = Writer::new(&mut group.head);
-        writer.put(b"{\"resource\":");
-        let fields = Fields::new(writer)
-            .attributes(resource.attributes())
-            .dropped(resource.dropped_attributes());
-        fields.end().put(b",\"scopeSpans\":[");
-        end(resource.schema_url(), &mut group.tail);
+        write_resource(resource, b",\"scopeMetrics\":[", group);
     }
 
     fn scope(scope: &Scope, group: &mut Group) {
-        let mut writer = Writer::new(&mut group.head);
-        writer.put(b"{\"scope\":");
-        let fields = Fields::new(writer)
-            .text(b"\"name\":\"", scope.name())
-            .text(b"\"version\":\"", scope.version())
-            .attributes(scope.attributes())
-            .dropped(scope.dropped_attributes());
-        fields.end().put(b",\"spans\":[");
-        end(scope.schema_url(), &mut group.tail);
+        write_scope(scope, b",\"metrics\":[", group);
+    }
+
+    fn site(_: SiteId, _: &mut Vec<u8>) {}
+}
+
+impl Form for Json {
+    fn resource(resource: &Resource, group: &mut Group) {
+        write_resource(resource, b",\"scopeSpans\":[", group);
+    }
+
+    fn scope(scope: &Scope, group: &mut Group) {
+        write_scope(scope, b",\"spans\":[", group);
     }
 
     fn site(site: SiteId, out: &mut Vec<u8>) {
@@ -43,6 +45,30 @@ impl Form for Json {
             separator = b',';
         }
     }
+}
+
+/// `list` begins what the resource groups.
+fn write_resource(resource: &Resource, list: &[u8], group: &mut Group) {
+    let mut writer = Writer::new(&mut group.head);
+    writer.put(b"{\"resource\":");
+    let fields = Fields::new(writer)
+        .attributes(resource.attributes())
+        .dropped(resource.dropped_attributes());
+    fields.end().put(list);
+    end(resource.schema_url(), &mut group.tail);
+}
+
+/// `list` begins what the scope groups.
+fn write_scope(scope: &Scope, list: &[u8], group: &mut Group) {
+    let mut writer = Writer::new(&mut group.head);
+    writer.put(b"{\"scope\":");
+    let fields = Fields::new(writer)
+        .text(b"\"name\":\"", scope.name())
+        .text(b"\"version\":\"", scope.version())
+        .attributes(scope.attributes())
+        .dropped(scope.dropped_attributes());
+    fields.end().put(list);
+    end(scope.schema_url(), &mut group.tail);
 }
 
 fn end(schema_url: Option<&str>, out: &mut Vec<u8>) {

@@ -53,7 +53,7 @@ fn identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
 }
 
 #[inline(always)]
-fn hex(id: TraceId) -> (Hex, Hex) {
+pub(crate) fn hex(id: TraceId) -> (Hex, Hex) {
     let id = u128::from_be_bytes(id.0);
     #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
     (Hex((id >> 64) as u64), Hex(id as u64))

@@ -84,6 +84,22 @@ fn text_attribute<'w>(writer: Writer<'w>, tag: u8, key: Text<'_>, value: Text<'_
     key_value(writer, tag, key, value_bytes, (STRING, Prefixed(value)))
 }
 
+/// Writes one `KeyValue` of plain texts in field `tag`.
+pub(crate) fn str_attribute(writer: &mut Writer<'_>, tag: u8, key: &str, value: &str) {
+    let value_bytes = 1 + varint_len(value.len() as u64) + value.len();
+    let key_bytes = match key.len() {
+        0 => 0,
+        length => 1 + varint_len(length as u64) + length,
+    };
+    let length = key_bytes + 1 + varint_len(value_bytes as u64) + value_bytes;
+    writer.put((tag, Varint(length as u64)));
+    if !key.is_empty() {
+        bytes_field(writer, KEY, key.as_bytes());
+    }
+    writer.put((VALUE, Varint(value_bytes as u64)));
+    bytes_field(writer, STRING, value.as_bytes());
+}
+
 /// Writes a `KeyValue` whose `AnyValue` is `value`, of `value_bytes` bytes.
 #[inline(always)]
 #[expect(

@@ -10,7 +10,7 @@ use hiq_core::encode::cache::{Form, Group};
 
 /// Protobuf, for the cache.
 #[derive(Debug)]
-pub(super) struct Proto;
+pub(crate) struct Proto;
 
 impl Form for Proto {
     fn resource(resource: &Resource, group: &mut Group) {

@@ -1,4 +1,4 @@
-//! The bodies of replies: `ExportTraceServiceResponse`, and `Status` with a server's words.
+//! The bodies of replies: `ExportTraceServiceResponse` and its like for metrics, and `Status` with a server's words.
 
 use std::borrow::Cow;
 
@@ -35,7 +35,7 @@ fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// What an `ExportTraceServiceResponse` says.
+/// What an `ExportTraceServiceResponse` or `ExportMetricsServiceResponse` says: they differ in a name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Response {
     pub(super) rejected: i64,
@@ -92,6 +92,7 @@ struct JsonResponse {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonPartialSuccess {
+    #[serde(alias = "rejectedDataPoints")]
     rejected_spans: Option<crate::json::Int64>,
     error_message: Option<String>,
 }

@@ -1,11 +1,15 @@
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message as _;
 
 use super::*;
+use crate::signal::{METRICS, TRACES};
 
 const PROTO: Encoding = Encoding::new("otlp_proto", "application/x-protobuf");
 const JSON: Encoding = Encoding::new("otlp_json", "application/json");
@@ -20,7 +24,7 @@ fn reply(status: u16, content_type: &str, body: &[u8]) -> HttpReply {
 }
 
 fn verdict(reply: HttpReply, encoding: Encoding) -> Verdict {
-    judge(&Reply::Http(reply), ITEMS, encoding)
+    judge(&Reply::Http(reply), ITEMS, encoding, &TRACES)
 }
 
 fn message(verdict: Verdict) -> String {
@@ -275,9 +279,9 @@ fn other_wires_have_their_own_answers() {
         rejected: 0,
         message: None,
     };
-    assert_eq!(judge(&Reply::Acknowledged, ITEMS, JSON), delivered);
+    assert_eq!(judge(&Reply::Acknowledged, ITEMS, JSON, &TRACES), delivered);
     assert_eq!(
-        judge(&Reply::Unconfirmed, ITEMS, JSON),
+        judge(&Reply::Unconfirmed, ITEMS, JSON, &TRACES),
         Verdict::SentUnconfirmed
     );
 }
@@ -287,7 +291,7 @@ fn grpc_codes_are_judged_by_the_specification() {
     for code in 0..=17 {
         let mut reply = GrpcReply::default();
         reply.code = code;
-        let verdict = judge(&Reply::Grpc(reply), ITEMS, PROTO);
+        let verdict = judge(&Reply::Grpc(reply), ITEMS, PROTO, &TRACES);
         let as_expected = match code {
             0 => matches!(verdict, Verdict::Delivered { .. }),
             1 | 4 | 10 | 11 | 14 | 15 => matches!(verdict, Verdict::Retry { .. }),
@@ -299,7 +303,7 @@ fn grpc_codes_are_judged_by_the_specification() {
     let mut exhausted = GrpcReply::default();
     exhausted.code = 8;
     exhausted.retry_delay = Some(Duration::from_secs(2));
-    let wait = judge(&Reply::Grpc(exhausted.clone()), ITEMS, PROTO);
+    let wait = judge(&Reply::Grpc(exhausted.clone()), ITEMS, PROTO, &TRACES);
     assert!(
         matches!(wait, Verdict::Retry { after: Some(_), .. }),
         "{wait:?}"
@@ -311,7 +315,7 @@ fn grpc_codes_are_judged_by_the_specification() {
 fn is_too_large(mut reply: GrpcReply, message: &str) -> bool {
     reply.message = message.to_owned();
     matches!(
-        judge(&Reply::Grpc(reply), ITEMS, PROTO),
+        judge(&Reply::Grpc(reply), ITEMS, PROTO, &TRACES),
         Verdict::TooLarge { .. }
     )
 }
@@ -365,7 +369,7 @@ fn messages_of_grpc_name_server_code_words_and_fix() {
         let mut reply = GrpcReply::new(code);
         reply.message = words.to_owned();
         reply.url = "http://collector:4317".into();
-        let message = message(judge(&Reply::Grpc(reply), ITEMS, PROTO));
+        let message = message(judge(&Reply::Grpc(reply), ITEMS, PROTO, &TRACES));
         let begins = format!("http://collector:4317 answered {name}: ");
         assert!(message.starts_with(&begins), "{message}");
         assert!(message.contains(fix), "{message}");
@@ -380,9 +384,46 @@ fn an_ok_of_grpc_whose_message_is_none_of_otlp_counts_and_warns() {
     let Verdict::Delivered {
         rejected: 0,
         message: Some(words),
-    } = judge(&Reply::Grpc(reply), ITEMS, PROTO)
+    } = judge(&Reply::Grpc(reply), ITEMS, PROTO, &TRACES)
     else {
         panic!("not delivered with a warning");
     };
     assert!(words.contains("not with an OTLP response"), "{words}");
+}
+
+#[test]
+fn points_that_are_refused_are_counted_and_named() {
+    let response = ExportMetricsServiceResponse {
+        partial_success: Some(ExportMetricsPartialSuccess {
+            rejected_data_points: 3,
+            error_message: "out of order".to_owned(),
+        }),
+    };
+    let expected = Verdict::Delivered {
+        rejected: 3,
+        message: Some("out of order".to_owned()),
+    };
+    let proto = reply(200, "application/x-protobuf", &response.encode_to_vec());
+    assert_eq!(judge(&Reply::Http(proto), ITEMS, PROTO, &METRICS), expected);
+    let text = br#"{"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"out of order"}}"#;
+    let json = reply(200, "application/json", text);
+    assert_eq!(judge(&Reply::Http(json), ITEMS, JSON, &METRICS), expected);
+    let mut grpc = GrpcReply::new(0);
+    grpc.body = response.encode_to_vec();
+    assert_eq!(judge(&Reply::Grpc(grpc), ITEMS, PROTO, &METRICS), expected);
+}
+
+#[test]
+fn metrics_on_a_wrong_path_are_told_the_path_of_metrics() {
+    let verdict = judge(
+        &Reply::Http(reply(404, "text/plain", b"404 page not found")),
+        ITEMS,
+        PROTO,
+        &METRICS,
+    );
+    let message = message(verdict);
+    assert!(
+        message.contains("/v1/metrics") && message.contains("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
+        "{message}"
+    );
 }

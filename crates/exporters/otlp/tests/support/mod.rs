@@ -5,6 +5,7 @@
     reason = "each test file uses its part of this module"
 )]
 
+pub(crate) mod metrics;
 pub(crate) mod read_json;
 pub(crate) mod read_proto;
 pub(crate) mod read_trees;

@@ -143,33 +143,33 @@ fn any_value(value: Value) -> Plain {
 }
 
 /// An object whose fields are taken one by one.
-struct Object(Map<String, Value>);
+pub(crate) struct Object(Map<String, Value>);
 
 impl Object {
-    fn of(value: Value) -> Self {
+    pub(crate) fn of(value: Value) -> Self {
         match value {
             Value::Object(fields) => Self(fields),
             other => panic!("{other} is no object"),
         }
     }
 
-    fn take(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.0.remove(key)
     }
 
     /// Takes the last fields and makes sure that there are no others.
-    fn done<T>(mut self, last: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn done<T>(mut self, last: impl FnOnce(&mut Self) -> T) -> T {
         let taken = last(&mut self);
         assert!(self.0.is_empty(), "unknown fields: {:?}", self.0);
         taken
     }
 
-    fn only(&mut self) -> Option<(String, Value)> {
+    pub(crate) fn only(&mut self) -> Option<(String, Value)> {
         assert!(self.0.len() <= 1, "several values: {:?}", self.0);
         std::mem::take(&mut self.0).into_iter().next()
     }
 
-    fn text(&mut self, key: &str) -> String {
+    pub(crate) fn text(&mut self, key: &str) -> String {
         match self.take(key) {
             None => String::new(),
             Some(Value::String(text)) => text,
@@ -177,7 +177,7 @@ impl Object {
         }
     }
 
-    fn hex(&mut self, key: &str) -> Vec<u8> {
+    pub(crate) fn hex(&mut self, key: &str) -> Vec<u8> {
         let text = self.text(key);
         assert!(
             !text.bytes().any(|b| b.is_ascii_uppercase()),
@@ -188,7 +188,7 @@ impl Object {
         digits.map(byte).collect()
     }
 
-    fn integer(&mut self, key: &str) -> i32 {
+    pub(crate) fn integer(&mut self, key: &str) -> i32 {
         match self.take(key) {
             None => 0,
             Some(Value::Number(number)) => {
@@ -198,7 +198,7 @@ impl Object {
         }
     }
 
-    fn u32(&mut self, key: &str) -> u32 {
+    pub(crate) fn u32(&mut self, key: &str) -> u32 {
         match self.take(key) {
             None => 0,
             Some(Value::Number(number)) => {
@@ -208,13 +208,13 @@ impl Object {
         }
     }
 
-    fn u64(&mut self, key: &str) -> u64 {
+    pub(crate) fn u64(&mut self, key: &str) -> u64 {
         self.text(key)
             .parse()
             .unwrap_or_else(|_| panic!("{key} is no integer"))
     }
 
-    fn list(&mut self, key: &str) -> Vec<Value> {
+    pub(crate) fn list(&mut self, key: &str) -> Vec<Value> {
         match self.take(key) {
             None => Vec::new(),
             Some(Value::Array(items)) => items,
@@ -222,7 +222,11 @@ impl Object {
         }
     }
 
-    fn attributes(&mut self) -> Attributes {
-        self.list("attributes").into_iter().map(key_value).collect()
+    pub(crate) fn attributes(&mut self) -> Attributes {
+        self.attributes_at("attributes")
+    }
+
+    pub(crate) fn attributes_at(&mut self, key: &str) -> Attributes {
+        self.list(key).into_iter().map(key_value).collect()
     }
 }

@@ -1,0 +1,568 @@
+//! What a snapshot is in OTLP: built from it by hand with the OpenTelemetry project's own messages, and read from JSON into
+//! them by the rules of its specification.
+
+use hiq_core::metric as ours;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any,
+};
+use opentelemetry_proto::tonic::metrics::v1::*;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use serde_json::Value;
+
+use super::Plain;
+use super::read_json::{self, Object};
+
+/// The request that holds the whole of `batch`; without groups when it holds no point.
+pub(crate) fn expected(batch: &ours::MetricBatch) -> ExportMetricsServiceRequest {
+    let metrics: Vec<Metric> = batch.families().iter().map(metric).collect();
+    if metrics.is_empty() {
+        return ExportMetricsServiceRequest::default();
+    }
+    let text = |text: Option<hiq_core::wire::Text<'_>>| {
+        text.map_or(String::new(), |text| text.as_str().to_owned())
+    };
+    let attributes = batch.resource().attributes();
+    let resource = Resource {
+        attributes: attributes
+            .map(|(key, value)| key_value(key.as_str(), value.to_value()))
+            .collect(),
+        ..Resource::default()
+    };
+    let scope = InstrumentationScope {
+        name: text(batch.scope().name()),
+        version: text(batch.scope().version()),
+        ..InstrumentationScope::default()
+    };
+    request(resource, scope, metrics)
+}
+
+fn request(
+    resource: Resource,
+    scope: InstrumentationScope,
+    metrics: Vec<Metric>,
+) -> ExportMetricsServiceRequest {
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource),
+            scope_metrics: vec![ScopeMetrics {
+                scope: Some(scope),
+                metrics,
+                schema_url: String::new(),
+            }],
+            schema_url: String::new(),
+        }],
+    }
+}
+
+/// All metrics of several requests: those of one name next to each other are one, as if it had not been divided.
+pub(crate) fn joined(requests: Vec<ExportMetricsServiceRequest>) -> Vec<Metric> {
+    let mut metrics: Vec<Metric> = Vec::new();
+    let groups = requests
+        .into_iter()
+        .flat_map(|request| request.resource_metrics);
+    for metric in groups
+        .flat_map(|group| group.scope_metrics)
+        .flat_map(|group| group.metrics)
+    {
+        let last = metrics
+            .last_mut()
+            .filter(|last| is_continued_by(last, &metric));
+        match last {
+            Some(last) => append(last, metric),
+            None => metrics.push(metric),
+        }
+    }
+    metrics
+}
+
+fn is_continued_by(last: &Metric, next: &Metric) -> bool {
+    let words =
+        |metric: &Metric| [&metric.name, &metric.description, &metric.unit].map(String::clone);
+    let same_data = match (&last.data, &next.data) {
+        (Some(metric::Data::Sum(a)), Some(metric::Data::Sum(b))) => {
+            a.is_monotonic == b.is_monotonic
+        }
+        (Some(a), Some(b)) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        _ => false,
+    };
+    words(last) == words(next) && same_data
+}
+
+fn append(last: &mut Metric, next: Metric) {
+    use metric::Data;
+    match (last.data.as_mut(), next.data) {
+        (Some(Data::Gauge(a)), Some(Data::Gauge(b))) => a.data_points.extend(b.data_points),
+        (Some(Data::Sum(a)), Some(Data::Sum(b))) => a.data_points.extend(b.data_points),
+        (Some(Data::Histogram(a)), Some(Data::Histogram(b))) => a.data_points.extend(b.data_points),
+        (Some(Data::ExponentialHistogram(a)), Some(Data::ExponentialHistogram(b))) => {
+            a.data_points.extend(b.data_points);
+        }
+        (Some(Data::Summary(a)), Some(Data::Summary(b))) => a.data_points.extend(b.data_points),
+        other => panic!("{other:?} do not go together"),
+    }
+}
+
+/// Points of a request.
+pub(crate) fn points(request: &ExportMetricsServiceRequest) -> usize {
+    let groups = request.resource_metrics.iter();
+    let metrics = groups
+        .flat_map(|group| &group.scope_metrics)
+        .flat_map(|group| &group.metrics);
+    metrics
+        .map(|metric| match metric.data.as_ref().expect("data") {
+            metric::Data::Gauge(data) => data.data_points.len(),
+            metric::Data::Sum(data) => data.data_points.len(),
+            metric::Data::Histogram(data) => data.data_points.len(),
+            metric::Data::ExponentialHistogram(data) => data.data_points.len(),
+            metric::Data::Summary(data) => data.data_points.len(),
+        })
+        .sum()
+}
+
+fn key_value(key: &str, value: hiq_core::value::Value) -> KeyValue {
+    use hiq_core::value::Value as Ours;
+    let value = match value {
+        Ours::Str(text) => Any::StringValue(text),
+        Ours::Int(int) => Any::IntValue(int),
+        Ours::Bool(bool) => Any::BoolValue(bool),
+        other => panic!("{other:?} is not in these tests"),
+    };
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}
+
+fn labels(labels: &ours::LabelSet) -> Vec<KeyValue> {
+    let pairs = labels.iter();
+    pairs
+        .map(|(key, value)| key_value(key, value.into()))
+        .collect()
+}
+
+fn metric(family: &ours::Family) -> Metric {
+    let descriptor = family.descriptor();
+    Metric {
+        name: descriptor.name().to_owned(),
+        description: descriptor.description().to_owned(),
+        unit: descriptor.unit().to_owned(),
+        metadata: Vec::new(),
+        data: Some(data(family)),
+    }
+}
+
+fn data(family: &ours::Family) -> metric::Data {
+    let points = family.points();
+    let cumulative = AggregationTemporality::Cumulative.into();
+    match family.descriptor().kind() {
+        ours::Kind::Gauge => metric::Data::Gauge(Gauge {
+            data_points: points.iter().map(|point| number(point, 0)).collect(),
+        }),
+        ours::Kind::Sum { monotonic } => metric::Data::Sum(Sum {
+            data_points: points
+                .iter()
+                .map(|point| number(point, point.start().0))
+                .collect(),
+            aggregation_temporality: cumulative,
+            is_monotonic: monotonic,
+        }),
+        ours::Kind::Histogram => metric::Data::Histogram(Histogram {
+            data_points: points.iter().map(histogram).collect(),
+            aggregation_temporality: cumulative,
+        }),
+        ours::Kind::ExponentialHistogram => exponentials(points, |point| match point.value() {
+            ours::PointValue::ExponentialHistogram(value) => value.clone(),
+            other => panic!("{other:?}"),
+        }),
+        ours::Kind::Summary if points.iter().all(|point| sketch(point).is_some()) => {
+            exponentials(points, |point| sketch(point).expect("a sketch"))
+        }
+        ours::Kind::Summary => metric::Data::Summary(Summary {
+            data_points: points.iter().map(summary).collect(),
+        }),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sketch(point: &ours::Point) -> Option<ours::ExponentialHistogram> {
+    match point.value() {
+        ours::PointValue::Summary(summary) => summary.sketch.as_deref().cloned(),
+        _ => None,
+    }
+}
+
+fn exponentials(
+    points: &[ours::Point],
+    value: impl Fn(&ours::Point) -> ours::ExponentialHistogram,
+) -> metric::Data {
+    metric::Data::ExponentialHistogram(ExponentialHistogram {
+        data_points: points
+            .iter()
+            .map(|point| exponential(point, value(point)))
+            .collect(),
+        aggregation_temporality: AggregationTemporality::Cumulative.into(),
+    })
+}
+
+fn number(point: &ours::Point, start: u64) -> NumberDataPoint {
+    let ours::PointValue::Number(value) = point.value() else {
+        panic!("{point:?}")
+    };
+    NumberDataPoint {
+        attributes: labels(point.labels()),
+        start_time_unix_nano: start,
+        time_unix_nano: point.time().0,
+        exemplars: exemplars(point),
+        flags: 0,
+        value: Some(match *value {
+            ours::Number::Int(int) => number_data_point::Value::AsInt(int),
+            ours::Number::F64(double) => number_data_point::Value::AsDouble(double),
+        }),
+    }
+}
+
+fn histogram(point: &ours::Point) -> HistogramDataPoint {
+    let ours::PointValue::Histogram(value) = point.value() else {
+        panic!("{point:?}")
+    };
+    HistogramDataPoint {
+        attributes: labels(point.labels()),
+        start_time_unix_nano: point.start().0,
+        time_unix_nano: point.time().0,
+        count: value.count,
+        sum: value.sum,
+        bucket_counts: value.counts.clone(),
+        explicit_bounds: value.bounds.to_vec(),
+        exemplars: exemplars(point),
+        flags: 0,
+        min: value.min,
+        max: value.max,
+    }
+}
+
+fn exponential(
+    point: &ours::Point,
+    value: ours::ExponentialHistogram,
+) -> ExponentialHistogramDataPoint {
+    use exponential_histogram_data_point::Buckets;
+    let buckets = |buckets: ours::Buckets| {
+        (!buckets.counts.is_empty()).then_some(Buckets {
+            offset: buckets.offset,
+            bucket_counts: buckets.counts,
+        })
+    };
+    ExponentialHistogramDataPoint {
+        attributes: labels(point.labels()),
+        start_time_unix_nano: point.start().0,
+        time_unix_nano: point.time().0,
+        count: value.count,
+        sum: value.sum,
+        scale: value.scale,
+        zero_count: value.zero_count,
+        positive: buckets(value.positive),
+        negative: buckets(value.negative),
+        flags: 0,
+        exemplars: exemplars(point),
+        min: value.min,
+        max: value.max,
+        zero_threshold: value.zero_threshold,
+    }
+}
+
+fn summary(point: &ours::Point) -> SummaryDataPoint {
+    let ours::PointValue::Summary(value) = point.value() else {
+        panic!("{point:?}")
+    };
+    let quantile = |each: &ours::QuantileValue| summary_data_point::ValueAtQuantile {
+        quantile: each.quantile,
+        value: each.value,
+    };
+    SummaryDataPoint {
+        attributes: labels(point.labels()),
+        start_time_unix_nano: point.start().0,
+        time_unix_nano: point.time().0,
+        count: value.count,
+        sum: value.sum,
+        quantile_values: value.quantiles.iter().map(quantile).collect(),
+        flags: 0,
+    }
+}
+
+fn exemplars(point: &ours::Point) -> Vec<Exemplar> {
+    let exemplar = |each: &ours::Exemplar| Exemplar {
+        filtered_attributes: each.labels.as_deref().map(labels).unwrap_or_default(),
+        time_unix_nano: each.time.0,
+        span_id: if each.span_id.is_valid() {
+            each.span_id.to_bytes().to_vec()
+        } else {
+            Vec::new()
+        },
+        trace_id: if each.trace_id.is_valid() {
+            each.trace_id.0.to_vec()
+        } else {
+            Vec::new()
+        },
+        value: Some(match each.value {
+            ours::Number::Int(int) => exemplar::Value::AsInt(int),
+            ours::Number::F64(double) => exemplar::Value::AsDouble(double),
+        }),
+    };
+    point.exemplars().iter().map(exemplar).collect()
+}
+
+/// Reads a request of OTLP/JSON. Strict: what a rule does not allow is a failure.
+pub(crate) fn read_json(payload: &[u8]) -> ExportMetricsServiceRequest {
+    let request = Object::of(read_json::value(payload));
+    let groups = request.done(|request| request.list("resourceMetrics"));
+    ExportMetricsServiceRequest {
+        resource_metrics: groups.into_iter().map(resource_metrics).collect(),
+    }
+}
+
+fn resource_metrics(group: Value) -> ResourceMetrics {
+    let mut group = Object::of(group);
+    let resource = Object::of(group.take("resource").expect("a resource"));
+    let resource = Resource {
+        attributes: resource.done(|it| attributes(it, "attributes")),
+        ..Resource::default()
+    };
+    let scopes = group.done(|group| group.list("scopeMetrics"));
+    ResourceMetrics {
+        resource: Some(resource),
+        scope_metrics: scopes.into_iter().map(scope_metrics).collect(),
+        schema_url: String::new(),
+    }
+}
+
+fn scope_metrics(group: Value) -> ScopeMetrics {
+    let mut group = Object::of(group);
+    let mut scope = Object::of(group.take("scope").expect("a scope"));
+    let scope = InstrumentationScope {
+        name: scope.text("name"),
+        version: scope.done(|scope| scope.text("version")),
+        ..InstrumentationScope::default()
+    };
+    let metrics = group.done(|group| group.list("metrics"));
+    ScopeMetrics {
+        scope: Some(scope),
+        metrics: metrics.into_iter().map(read_metric).collect(),
+        schema_url: String::new(),
+    }
+}
+
+fn read_metric(metric: Value) -> Metric {
+    let mut metric = Object::of(metric);
+    let (name, description, unit) = (
+        metric.text("name"),
+        metric.text("description"),
+        metric.text("unit"),
+    );
+    let (form, data) = metric.only().expect("data");
+    Metric {
+        name,
+        description,
+        unit,
+        metadata: Vec::new(),
+        data: Some(read_data(&form, Object::of(data))),
+    }
+}
+
+fn read_data(form: &str, mut data: Object) -> metric::Data {
+    let points = data.list("dataPoints").into_iter().map(Object::of);
+    match form {
+        "gauge" => data.done(|_| {
+            metric::Data::Gauge(Gauge {
+                data_points: points.map(read_number).collect(),
+            })
+        }),
+        "sum" => metric::Data::Sum(Sum {
+            data_points: points.map(read_number).collect(),
+            aggregation_temporality: data.integer("aggregationTemporality"),
+            is_monotonic: data.done(|data| match data.take("isMonotonic") {
+                None => false,
+                Some(Value::Bool(bool)) => bool,
+                Some(other) => panic!("{other}"),
+            }),
+        }),
+        "histogram" => metric::Data::Histogram(Histogram {
+            data_points: points.map(read_histogram).collect(),
+            aggregation_temporality: data.done(|data| data.integer("aggregationTemporality")),
+        }),
+        "exponentialHistogram" => metric::Data::ExponentialHistogram(ExponentialHistogram {
+            data_points: points.map(read_exponential).collect(),
+            aggregation_temporality: data.done(|data| data.integer("aggregationTemporality")),
+        }),
+        "summary" => data.done(|_| {
+            metric::Data::Summary(Summary {
+                data_points: points.map(read_summary).collect(),
+            })
+        }),
+        other => panic!("{other}"),
+    }
+}
+
+fn read_number(mut point: Object) -> NumberDataPoint {
+    let value = match (point.take("asInt"), double(point.take("asDouble"))) {
+        (Some(Value::String(int)), None) => {
+            number_data_point::Value::AsInt(int.parse().expect("an integer"))
+        }
+        (None, Some(double)) => number_data_point::Value::AsDouble(double),
+        other => panic!("{other:?}"),
+    };
+    NumberDataPoint {
+        attributes: attributes(&mut point, "attributes"),
+        start_time_unix_nano: nanos(&mut point, "startTimeUnixNano"),
+        time_unix_nano: nanos(&mut point, "timeUnixNano"),
+        exemplars: point.done(read_exemplars),
+        flags: 0,
+        value: Some(value),
+    }
+}
+
+fn read_histogram(mut point: Object) -> HistogramDataPoint {
+    HistogramDataPoint {
+        attributes: attributes(&mut point, "attributes"),
+        start_time_unix_nano: nanos(&mut point, "startTimeUnixNano"),
+        time_unix_nano: nanos(&mut point, "timeUnixNano"),
+        count: point.u64("count"),
+        sum: double(point.take("sum")),
+        bucket_counts: counts(&mut point),
+        explicit_bounds: point
+            .list("explicitBounds")
+            .into_iter()
+            .map(|bound| double(Some(bound)).expect("a bound"))
+            .collect(),
+        min: double(point.take("min")),
+        max: double(point.take("max")),
+        flags: 0,
+        exemplars: point.done(read_exemplars),
+    }
+}
+
+fn read_exponential(mut point: Object) -> ExponentialHistogramDataPoint {
+    use exponential_histogram_data_point::Buckets;
+    let buckets = |point: &mut Object, key| {
+        point.take(key).map(|value| {
+            let mut value = Object::of(value);
+            Buckets {
+                offset: value.integer("offset"),
+                bucket_counts: value.done(counts),
+            }
+        })
+    };
+    ExponentialHistogramDataPoint {
+        attributes: attributes(&mut point, "attributes"),
+        start_time_unix_nano: nanos(&mut point, "startTimeUnixNano"),
+        time_unix_nano: nanos(&mut point, "timeUnixNano"),
+        count: point.u64("count"),
+        sum: double(point.take("sum")),
+        scale: point.integer("scale"),
+        zero_count: point.u64("zeroCount"),
+        positive: buckets(&mut point, "positive"),
+        negative: buckets(&mut point, "negative"),
+        min: double(point.take("min")),
+        max: double(point.take("max")),
+        zero_threshold: double(point.take("zeroThreshold")).unwrap_or_default(),
+        flags: 0,
+        exemplars: point.done(read_exemplars),
+    }
+}
+
+fn read_summary(mut point: Object) -> SummaryDataPoint {
+    let quantile = |each: Value| {
+        let mut each = Object::of(each);
+        summary_data_point::ValueAtQuantile {
+            quantile: double(each.take("quantile")).expect("a quantile"),
+            value: each
+                .done(|each| double(each.take("value")))
+                .expect("a value"),
+        }
+    };
+    SummaryDataPoint {
+        attributes: attributes(&mut point, "attributes"),
+        start_time_unix_nano: nanos(&mut point, "startTimeUnixNano"),
+        time_unix_nano: nanos(&mut point, "timeUnixNano"),
+        count: point.u64("count"),
+        sum: double(point.take("sum")).expect("a sum"),
+        flags: 0,
+        quantile_values: point.done(|point| {
+            point
+                .list("quantileValues")
+                .into_iter()
+                .map(quantile)
+                .collect()
+        }),
+    }
+}
+
+fn read_exemplars(point: &mut Object) -> Vec<Exemplar> {
+    let exemplar = |each: Value| {
+        let mut each = Object::of(each);
+        let value = match (each.take("asInt"), double(each.take("asDouble"))) {
+            (Some(Value::String(int)), None) => {
+                exemplar::Value::AsInt(int.parse().expect("an integer"))
+            }
+            (None, Some(double)) => exemplar::Value::AsDouble(double),
+            other => panic!("{other:?}"),
+        };
+        Exemplar {
+            filtered_attributes: attributes(&mut each, "filteredAttributes"),
+            time_unix_nano: nanos(&mut each, "timeUnixNano"),
+            span_id: each.hex("spanId"),
+            trace_id: each.done(|each| each.hex("traceId")),
+            value: Some(value),
+        }
+    };
+    point.list("exemplars").into_iter().map(exemplar).collect()
+}
+
+fn counts(object: &mut Object) -> Vec<u64> {
+    let count = |count: Value| match count {
+        Value::String(text) => text.parse().expect("an integer"),
+        other => panic!("{other} is no text"),
+    };
+    object.list("bucketCounts").into_iter().map(count).collect()
+}
+
+fn nanos(object: &mut Object, key: &str) -> u64 {
+    match object.take(key) {
+        None => 0,
+        Some(Value::String(text)) => text.parse().expect("an integer"),
+        Some(other) => panic!("{key} is {other}"),
+    }
+}
+
+fn double(value: Option<Value>) -> Option<f64> {
+    Some(match value? {
+        Value::Number(number) => number.as_f64().expect("a double"),
+        Value::String(text) => match text.as_str() {
+            "NaN" => f64::NAN,
+            "Infinity" => f64::INFINITY,
+            "-Infinity" => f64::NEG_INFINITY,
+            other => panic!("{other} is no double"),
+        },
+        other => panic!("{other} is no double"),
+    })
+}
+
+fn attributes(object: &mut Object, key: &str) -> Vec<KeyValue> {
+    let attribute = |(key, value): (String, Plain)| KeyValue {
+        key,
+        value: Some(AnyValue {
+            value: Some(match value {
+                Plain::Str(text) => Any::StringValue(text),
+                Plain::Int(int) => Any::IntValue(int),
+                Plain::Bool(bool) => Any::BoolValue(bool),
+                other => panic!("{other:?} is not in these tests"),
+            }),
+        }),
+        ..KeyValue::default()
+    };
+    object
+        .attributes_at(key)
+        .into_iter()
+        .map(attribute)
+        .collect()
+}
