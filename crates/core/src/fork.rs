@@ -10,6 +10,10 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+mod lock;
+
+pub(crate) use lock::Lock;
+
 /// The process's number in the line of forks that led to it: differs between a parent and its child.
 ///
 /// One load; cheap enough for the start of every root span. Safe in a child of a process with many threads: takes no lock
@@ -165,7 +169,7 @@ mod tests {
     use super::*;
 
     /// What `child` answers in a forked process.
-    fn in_child(child: impl FnOnce() -> bool) -> bool {
+    pub(super) fn in_child(child: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child looks at a few words, allocates at most, and leaves by `_exit`.
         unsafe {
             match libc::fork() {

@@ -38,6 +38,7 @@ mod cursor;
 mod family;
 mod fill;
 mod labels;
+pub mod record;
 mod value;
 
 pub use cursor::{FamilyRun, MetricCursor, MetricPosition};

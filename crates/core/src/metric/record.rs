@@ -1,0 +1,359 @@
+//! Recording metrics: a [`Registry`] of instruments that any thread may use, read as a whole.
+//!
+//! ```
+//! use hiq_core::metric::record::{Registry, Spec};
+//!
+//! let registry = Registry::new();
+//! let latency = registry.summary(Spec::new("shop.latency").with_unit("s"))?;
+//! let checkout = latency.with([("route", "/checkout")]); // keep it: recording then costs a few ns
+//! checkout.observe(0.25);
+//! let snapshot = registry.collect(&Default::default());
+//! assert_eq!(snapshot.families()[0].points().len(), 1);
+//! # Ok::<(), hiq_core::config::ConfigError>(())
+//! ```
+//!
+//! A forked child begins at zero, whatever its parent had counted, with the handles that it inherited.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Exemplar, Family, Kind, MetricBatch, PointValue};
+use crate::config::ConfigError;
+use crate::fork::Lock;
+use crate::resource::{Resource, Scope};
+use crate::time::{Clock, UnixNanos};
+
+mod counts;
+mod histogram;
+mod index;
+mod life;
+mod list;
+mod number;
+mod series;
+mod sketch;
+mod table;
+mod window;
+
+pub use histogram::{ExponentialHistogram, Histogram, Summary};
+pub use number::{Counter, Gauge, UpDownCounter};
+pub use series::Instrument;
+
+use counts::Distribution;
+use life::Life;
+use list::List;
+use series::{Metric, Series};
+
+/// Series of a metric unless told otherwise.
+pub const DEFAULT_MAX_SERIES: usize = 10_000;
+/// Shares whose quantiles a summary shows unless told otherwise.
+pub const DEFAULT_QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+/// How long a measurement counts for a summary's quantiles unless told otherwise.
+pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(600);
+/// OpenTelemetry's bounds of a histogram, in seconds (`http.server.request.duration`).
+pub const DEFAULT_BOUNDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// Describes an instrument.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Spec {
+    name: String,
+    description: String,
+    unit: String,
+    bounds: Arc<[f64]>,
+    quantiles: Arc<[f64]>,
+    max_age: Duration,
+    max_series: usize,
+}
+
+impl Spec {
+    /// An instrument named `name`: any UTF-8 text.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: String::new(),
+            unit: String::new(),
+            bounds: DEFAULT_BOUNDS.into(),
+            quantiles: DEFAULT_QUANTILES.into(),
+            max_age: DEFAULT_MAX_AGE,
+            max_series: DEFAULT_MAX_SERIES,
+        }
+    }
+
+    /// Says what it means, for people. Default: nothing.
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = description.into();
+        self
+    }
+
+    /// Sets the unit by UCUM: `s`, `By`, `1`. Default: none.
+    pub fn with_unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = unit.into();
+        self
+    }
+
+    /// Sets the upper bounds of a histogram's buckets, inclusive and rising. Default: [`DEFAULT_BOUNDS`].
+    pub fn with_bounds(mut self, bounds: impl Into<Arc<[f64]>>) -> Self {
+        self.bounds = bounds.into();
+        self
+    }
+
+    /// Sets the shares whose quantiles a summary shows, rising. Default: [`DEFAULT_QUANTILES`].
+    pub fn with_quantiles(mut self, quantiles: impl Into<Arc<[f64]>>) -> Self {
+        self.quantiles = quantiles.into();
+        self
+    }
+
+    /// Sets how long a measurement counts for a summary's quantiles, to a fifth of it. Count and sum never forget.
+    /// Default: 10 minutes.
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    /// Sets how many sets of labels are told apart; further ones share a series. Default: [`DEFAULT_MAX_SERIES`].
+    pub fn with_max_series(mut self, max_series: usize) -> Self {
+        self.max_series = max_series;
+        self
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let place = || format!("metric `{}`", self.name);
+        if self.name.is_empty() {
+            return Err(ConfigError::new("metric", "it has no name", "name it"));
+        }
+        let rises = |numbers: &[f64]| numbers.is_sorted_by(|a, b| a < b);
+        if !rises(&self.bounds) || !self.bounds.iter().all(|bound| bound.is_finite()) {
+            let problem = format!("its bounds {:?} do not rise", self.bounds);
+            let fix = "give finite numbers, each above the one before";
+            return Err(ConfigError::new(place(), problem, fix));
+        }
+        let is_share = |share: &f64| (0.0..=1.0).contains(share);
+        if !rises(&self.quantiles) || !self.quantiles.iter().all(is_share) {
+            let problem = format!("its quantiles {:?} do not rise from 0 to 1", self.quantiles);
+            return Err(ConfigError::new(
+                place(),
+                problem,
+                "give 0.5 for the median",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl From<&str> for Spec {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+/// Instruments, and what has been measured with them. A cheap handle: clones are the same registry.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    resource: Arc<Resource>,
+    scope: Arc<Scope>,
+    metrics: List<Arc<dyn Metric>>,
+    sources: List<Source>,
+    adding: Lock<()>,
+}
+
+struct Source(Box<Ask>);
+
+type Ask = dyn Fn(&Reading) -> Vec<Family> + Send + Sync;
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl Registry {
+    /// Without instruments, for nobody in particular.
+    pub fn new() -> Self {
+        Self::of(Arc::default())
+    }
+
+    /// Without instruments, for `resource`.
+    pub fn of(resource: Arc<Resource>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                resource,
+                scope: Arc::new(Scope::new("hiq", env!("CARGO_PKG_VERSION"))),
+                ..Inner::default()
+            }),
+        }
+    }
+
+    /// Who counts.
+    pub fn resource(&self) -> &Arc<Resource> {
+        &self.inner.resource
+    }
+
+    /// The counter that `spec` describes. The same name means the same counter; of its first description.
+    pub fn counter(&self, spec: impl Into<Spec>) -> Result<Instrument<Counter>, ConfigError> {
+        self.instrument(spec.into())
+    }
+
+    /// The up-down counter that `spec` describes.
+    pub fn up_down_counter(
+        &self,
+        spec: impl Into<Spec>,
+    ) -> Result<Instrument<UpDownCounter>, ConfigError> {
+        self.instrument(spec.into())
+    }
+
+    /// The gauge that `spec` describes.
+    pub fn gauge(&self, spec: impl Into<Spec>) -> Result<Instrument<Gauge>, ConfigError> {
+        self.instrument(spec.into())
+    }
+
+    /// The histogram with [bounds](Spec::with_bounds) that `spec` describes.
+    pub fn histogram(&self, spec: impl Into<Spec>) -> Result<Instrument<Histogram>, ConfigError> {
+        self.instrument(spec.into())
+    }
+
+    /// The exponential histogram that `spec` describes.
+    pub fn exponential_histogram(
+        &self,
+        spec: impl Into<Spec>,
+    ) -> Result<Instrument<ExponentialHistogram>, ConfigError> {
+        self.instrument(spec.into())
+    }
+
+    /// The summary that `spec` describes.
+    pub fn summary(&self, spec: impl Into<Spec>) -> Result<Instrument<Summary>, ConfigError> {
+        self.instrument(spec.into())
+    }
+
+    fn instrument<T: Cell>(&self, spec: Spec) -> Result<Instrument<T>, ConfigError> {
+        spec.validate()?;
+        let _one_at_a_time = self.inner.adding.lock();
+        let mut metrics = self.inner.metrics.iter();
+        let Some(known) = metrics.find(|metric| metric.descriptor().name() == spec.name) else {
+            let series = Arc::new(Series::<T>::new(spec));
+            self.inner
+                .metrics
+                .push(Arc::clone(&series) as Arc<dyn Metric>);
+            return Ok(Instrument::new(series));
+        };
+        let kind = known.descriptor().kind();
+        match Arc::clone(known).into_any().downcast::<Series<T>>() {
+            Ok(series) => Ok(Instrument::new(series)),
+            Err(_) => Err(ConfigError::new(
+                format!("metric `{}`", spec.name),
+                format!("it is a {kind:?} already, and cannot be a {:?}", T::KIND),
+                "give one of the two another name",
+            )),
+        }
+    }
+
+    /// Has `source` asked for further families with every reading: for what somebody else counts.
+    pub fn add_source(&self, source: impl Fn(&Reading) -> Vec<Family> + Send + Sync + 'static) {
+        self.inner.sources.push(Source(Box::new(source)));
+    }
+
+    /// What has been measured up to now, in the order in which instruments and series were made.
+    pub fn collect(&self, options: &CollectOptions) -> MetricBatch {
+        let mut reading = Reading::new(options);
+        let mut families: Vec<_> = (self.inner.metrics.iter())
+            .map(|metric| metric.collect(&mut reading))
+            .collect();
+        families.reverse();
+        let sources: Vec<_> = self.inner.sources.iter().collect();
+        for source in sources.into_iter().rev() {
+            families.extend((source.0)(&reading));
+        }
+        let inner = &self.inner;
+        MetricBatch::new(
+            Arc::clone(&inner.resource),
+            Arc::clone(&inner.scope),
+            families,
+        )
+    }
+}
+
+/// What is read of a registry.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CollectOptions {
+    /// Summaries come with [all measurements as a histogram](super::Summary::sketch) as well. Default: no.
+    pub sketches: bool,
+    /// The moment that quantiles are seen from. Default: now.
+    pub now: Option<Instant>,
+}
+
+impl CollectOptions {
+    /// Summaries as histograms as well.
+    pub const fn with_sketches() -> Self {
+        Self {
+            sketches: true,
+            now: None,
+        }
+    }
+}
+
+/// One reading of a registry.
+#[derive(Debug)]
+pub struct Reading {
+    time: UnixNanos,
+    now: Instant,
+    sketches: bool,
+    scratch: Distribution,
+}
+
+impl Reading {
+    fn new(options: &CollectOptions) -> Self {
+        Self {
+            time: Clock::unix_nanos(),
+            now: options.now.unwrap_or_else(Instant::now),
+            sketches: options.sketches,
+            scratch: Distribution::default(),
+        }
+    }
+
+    /// When it is made: the time of its points.
+    pub fn time(&self) -> UnixNanos {
+        self.time
+    }
+}
+
+/// What one series counts with.
+pub trait Cell: fmt::Debug + Send + Sync + Sized + 'static {
+    /// What kind of metric it makes.
+    const KIND: Kind;
+
+    /// A series of `spec` that has measured nothing.
+    fn new(spec: &Spec) -> Self;
+
+    /// What it has come to; `None` where nothing was measured in this process.
+    fn read(&self, reading: &mut Reading) -> Option<Measured>;
+}
+
+/// What a series has come to.
+#[derive(Debug)]
+pub struct Measured {
+    start: UnixNanos,
+    value: PointValue,
+    exemplars: Vec<Exemplar>,
+}
+
+impl Measured {
+    fn of(
+        life: &Life,
+        value: PointValue,
+        exemplars: impl FnOnce() -> Vec<Exemplar>,
+    ) -> Option<Self> {
+        life.is_current().then(|| Self {
+            start: life.start(),
+            value,
+            exemplars: exemplars(),
+        })
+    }
+}

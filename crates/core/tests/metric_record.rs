@@ -1,0 +1,320 @@
+//! Instruments: what is read is what was measured, from any number of threads, and in a forked child from zero.
+#![allow(clippy::unwrap_used, reason = "what fails here, fails the test")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hiq_core::metric::record::{CollectOptions, Registry, Spec, Summary};
+use hiq_core::metric::{
+    self, ExponentialHistogram, Kind, MetricBatch, Number, Point, PointValue, QuantileValue,
+};
+use proptest::prelude::*;
+
+/// Half the width of a bucket at scale 6, relative to its middle.
+const ERROR: f64 = 0.005_42;
+
+fn point<'a>(batch: &'a MetricBatch, name: &str) -> &'a Point {
+    &points(batch, name)[0]
+}
+
+fn points<'a>(batch: &'a MetricBatch, name: &str) -> &'a [Point] {
+    let mut families = batch.families().iter();
+    let family = families.find(|family| family.descriptor().name() == name);
+    family.map_or(&[], |family| family.points())
+}
+
+fn summary_of(point: &Point) -> &metric::Summary {
+    match point.value() {
+        PointValue::Summary(summary) => summary,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn number_of(point: &Point) -> Number {
+    match point.value() {
+        PointValue::Number(number) => *number,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn exponential_of(point: &Point) -> &ExponentialHistogram {
+    match point.value() {
+        PointValue::ExponentialHistogram(histogram) => histogram,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn quantile(quantiles: &[QuantileValue], wanted: f64) -> f64 {
+    let mut known = quantiles
+        .iter()
+        .filter(|known| known.quantile.total_cmp(&wanted).is_eq());
+    known.next().unwrap().value
+}
+
+/// The nearest-rank quantile of all values: what a summary without error would show.
+fn exact(sorted: &[f64], share: f64) -> f64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a few thousand values"
+    )]
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+fn at(now: Instant) -> CollectOptions {
+    let mut options = CollectOptions::default();
+    options.now = Some(now);
+    options
+}
+
+fn registry_with_summary(spec: Spec) -> (Registry, Arc<Summary>) {
+    let registry = Registry::new();
+    let summary = registry.summary(spec).unwrap().plain();
+    (registry, summary)
+}
+
+proptest! {
+    #[test]
+    fn quantiles_are_the_exact_ones_within_half_a_bucket(
+        mut values in prop::collection::vec(prop_oneof![
+            1e-6..1e3_f64, -1e2..-1e-4_f64, Just(0.0), 0.2..0.3_f64,
+        ], 1..400),
+    ) {
+        let shares = [0.0, 0.01, 0.25, 0.5, 0.9, 0.99, 1.0];
+        let (registry, summary) = registry_with_summary(Spec::new("s").with_quantiles(shares));
+        for value in &values {
+            summary.observe(*value);
+        }
+        let batch = registry.collect(&CollectOptions::default());
+        let read = summary_of(point(&batch, "s"));
+        prop_assert_eq!(read.count, values.len() as u64);
+        let sum: f64 = values.iter().sum();
+        prop_assert!((read.sum - sum).abs() <= 1e-9 * sum.abs().max(1.0));
+        values.sort_by(f64::total_cmp);
+        for share in shares {
+            let (shown, exact) = (quantile(&read.quantiles, share), exact(&values, share));
+            prop_assert!((shown - exact).abs() <= exact.abs() * ERROR, "{share}: {shown} for {exact}");
+        }
+    }
+
+    /// Whatever the range, every measurement is in the bucket of its value, and a scale no finer than needed is used.
+    #[test]
+    fn a_range_of_any_width_is_kept_in_full(exponents in prop::collection::vec(-1021..1022_i32, 1..200)) {
+        let registry = Registry::new();
+        let histogram = registry.exponential_histogram("h").unwrap().plain();
+        let values: Vec<_> = exponents.iter().map(|exponent| 1.5 * 2_f64.powi(*exponent)).collect();
+        for value in &values {
+            histogram.observe(*value);
+        }
+        let batch = registry.collect(&CollectOptions::default());
+        let read = exponential_of(point(&batch, "h"));
+        prop_assert_eq!(read.count, values.len() as u64);
+        let span = exponents.iter().max().unwrap() - exponents.iter().min().unwrap();
+        prop_assert!(span >= 32 || read.scale == 6, "{span} octaves at scale {}", read.scale);
+        prop_assert!(read.positive.counts.len() <= 2_048);
+        let mut expected = vec![0_u64; read.positive.counts.len()];
+        for value in &values {
+            let index = (value.log2() * f64::from(read.scale).exp2()).ceil() - 1.0;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+            let place = (index - f64::from(read.positive.offset)) as usize;
+            expected[place] += 1;
+        }
+        prop_assert_eq!(&read.positive.counts, &expected);
+    }
+}
+
+#[test]
+fn quantiles_forget_what_is_older_than_the_window_but_count_and_sum_do_not() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let (registry, summary) = registry_with_summary(Spec::new("s").with_max_age(minutes(10)));
+    let start = Instant::now();
+    let median_at = |minute| {
+        let batch = registry.collect(&at(start + minutes(minute)));
+        let read = summary_of(point(&batch, "s")).clone();
+        (read.count, read.sum, quantile(&read.quantiles, 0.5))
+    };
+    let near = |value: f64, exact: f64| (value - exact).abs() <= exact * ERROR;
+    (0..100).for_each(|_| summary.observe(1.0));
+    let (count, sum, median) = median_at(1);
+    assert!(
+        (count, sum) == (100, 100.0) && near(median, 1.0),
+        "{median}"
+    );
+    assert_eq!(median_at(3).0, 100, "the first slice is complete");
+    (0..30).for_each(|_| summary.observe(8.0));
+    assert!(near(median_at(9).2, 1.0), "both are in the window");
+    let (count, sum, median) = median_at(11);
+    assert!(near(median, 8.0), "the first slice has slid out: {median}");
+    assert_eq!((count, sum), (130, 340.0));
+    let (count, sum, median) = median_at(30);
+    assert!(median.is_nan(), "nothing is recent: {median}");
+    assert_eq!((count, sum), (130, 340.0));
+    summary.observe(2.0);
+    assert!(near(median_at(31).2, 2.0));
+}
+
+#[test]
+fn the_same_counters_are_quantiles_and_a_histogram() {
+    let (registry, summary) = registry_with_summary(Spec::new("s"));
+    for value in [0.25, 0.25, 0.5, 0.0, -4.0] {
+        summary.observe(value);
+    }
+    let without = registry.collect(&CollectOptions::default());
+    assert_eq!(summary_of(point(&without, "s")).sketch, None);
+    let batch = registry.collect(&CollectOptions::with_sketches());
+    let read = summary_of(point(&batch, "s"));
+    let sketch = read.sketch.as_deref().unwrap();
+    // 2^-2 and 2^-1 are upper bounds: of buckets -129 and -65 at 64 buckets an octave; 2^2 is that of bucket 127.
+    assert_eq!((sketch.scale, sketch.positive.offset), (6, -129));
+    assert_eq!(sketch.positive.counts.len(), 65);
+    assert_eq!(
+        (sketch.positive.counts[0], sketch.positive.counts[64]),
+        (2, 1)
+    );
+    assert_eq!(
+        (sketch.negative.offset, &*sketch.negative.counts),
+        (127, &[1][..])
+    );
+    assert_eq!(
+        (sketch.count, sketch.zero_count, sketch.sum),
+        (5, 1, Some(-3.0))
+    );
+    assert_eq!((read.count, read.sum), (5, -3.0));
+}
+
+#[test]
+fn what_is_not_a_number_is_not_measured() {
+    let (registry, summary) = registry_with_summary(Spec::new("s"));
+    let counter = registry.counter("c").unwrap().plain();
+    let histogram = registry.histogram("h").unwrap().plain();
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        summary.observe(odd);
+        counter.add_f64(odd);
+        histogram.observe(odd);
+    }
+    counter.add_f64(-1.0);
+    summary.observe(f64::MIN_POSITIVE / 2.0);
+    let batch = registry.collect(&CollectOptions::default());
+    let read = summary_of(point(&batch, "s"));
+    assert_eq!((read.count, quantile(&read.quantiles, 0.5)), (1, 0.0));
+    assert_eq!(number_of(point(&batch, "c")), Number::Int(0));
+    assert!(matches!(point(&batch, "h").value(), PointValue::Histogram(h) if h.count == 0));
+}
+
+#[test]
+fn a_bound_belongs_to_the_bucket_below_it() {
+    let registry = Registry::new();
+    let spec = Spec::new("h").with_bounds([1.0, 2.0]);
+    let histogram = registry.histogram(spec).unwrap().plain();
+    for value in [0.5, 1.0, 1.5, 2.0, 2.0, 2.5] {
+        histogram.observe(value);
+    }
+    let batch = registry.collect(&CollectOptions::default());
+    let PointValue::Histogram(read) = point(&batch, "h").value() else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(read.counts, [2, 3, 1]);
+    assert_eq!((read.count, read.sum), (6, Some(9.5)));
+}
+
+#[test]
+fn every_measurement_of_many_threads_is_counted_also_while_the_range_grows() {
+    let registry = Registry::new();
+    let counter = registry.counter("c").unwrap();
+    let summary = registry.summary("s").unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_i32 {
+            let (counter, summary) = (counter.clone(), summary.clone());
+            scope.spawn(move || {
+                let (counter, summary) = (counter.with([("a", "1")]), summary.plain());
+                for round in 0..20_000 {
+                    counter.add(1);
+                    counter.add_f64(0.5);
+                    let exponent = (round / 100 + thread) % 120 - 60;
+                    summary.observe(2_f64.powi(exponent));
+                }
+            });
+        }
+        for _ in 0..50 {
+            registry.collect(&CollectOptions::with_sketches());
+        }
+    });
+    let batch = registry.collect(&CollectOptions::with_sketches());
+    assert_eq!(points(&batch, "c").len(), 1);
+    assert_eq!(number_of(point(&batch, "c")), Number::F64(120_000.0));
+    let read = summary_of(point(&batch, "s"));
+    assert_eq!(read.count, 80_000);
+    assert_eq!(read.sketch.as_ref().unwrap().count, 80_000);
+    assert_eq!(
+        read.sketch.as_ref().unwrap().scale,
+        4,
+        "120 octaves fit in 32 chunks by four"
+    );
+}
+
+#[test]
+fn beyond_the_limit_all_labels_share_the_overflow_series() {
+    let registry = Registry::new();
+    let counter = registry.counter(Spec::new("c").with_max_series(3)).unwrap();
+    for user in 0..100 {
+        counter.with([("user", user.to_string())]).add(1);
+    }
+    counter.with([("user", "1")]).add(10);
+    let batch = registry.collect(&CollectOptions::default());
+    let read: Vec<_> = points(&batch, "c")
+        .iter()
+        .map(|point| (format!("{:?}", point.labels()), number_of(point)))
+        .collect();
+    let expected = [
+        ("{\"user\": \"0\"}", 1),
+        ("{\"user\": \"1\"}", 11),
+        ("{\"user\": \"2\"}", 1),
+        ("{\"otel.metric.overflow\": \"true\"}", 97),
+    ];
+    assert_eq!(
+        read,
+        expected.map(|(labels, count)| (labels.to_owned(), Number::Int(count)))
+    );
+}
+
+#[test]
+fn a_name_is_one_instrument_and_of_one_kind() {
+    let registry = Registry::new();
+    registry.counter("größe.größer").unwrap().plain().add(1);
+    registry.counter("größe.größer").unwrap().plain().add(2);
+    let batch = registry.collect(&CollectOptions::default());
+    assert_eq!(number_of(point(&batch, "größe.größer")), Number::Int(3));
+    assert_eq!(batch.families()[0].descriptor().kind(), Kind::COUNTER);
+    let error = registry.gauge("größe.größer").unwrap_err().to_string();
+    assert!(
+        error.contains("`größe.größer`") && error.contains("monotonic"),
+        "{error}"
+    );
+    assert!(registry.counter("").is_err());
+    assert!(
+        registry
+            .histogram(Spec::new("h").with_bounds([2.0, 1.0]))
+            .is_err()
+    );
+    assert!(
+        registry
+            .summary(Spec::new("q").with_quantiles([0.5, 1.5]))
+            .is_err()
+    );
+}
+
+#[test]
+fn gauges_and_up_down_counters_fall() {
+    let registry = Registry::new();
+    let gauge = registry.gauge("g").unwrap().plain();
+    gauge.set(7.0);
+    gauge.add(-9.5);
+    let under_way = registry.up_down_counter("u").unwrap().plain();
+    under_way.add(3);
+    under_way.add(-5);
+    let batch = registry.collect(&CollectOptions::default());
+    assert_eq!(number_of(point(&batch, "g")), Number::F64(-2.5));
+    assert_eq!(number_of(point(&batch, "u")), Number::Int(-2));
+}
