@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hiq_servers import SERVERS, Collector, Server, Zipkin
+from hiq_servers import SERVERS, Collector, Prometheus, Pushgateway, Server, Zipkin
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -51,6 +51,20 @@ def zipkin_server(
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     """The Collector alone, for tests whose subject is the traced program."""
     with Collector(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """The newest Prometheus, for what is pushed to it. It scrapes nothing."""
+    with Prometheus(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushgateway]:
+    """A Pushgateway: groups of other tests may be in it."""
+    with Pushgateway(tmp_path_factory.mktemp("servers")) as running:
         yield running
 
 

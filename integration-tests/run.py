@@ -27,7 +27,7 @@ from servers.build import BuildError, cache_folder, recipe_names, server_binary
 
 HERE = Path(__file__).parent
 OLDEST_PYTHON = (3, 10)
-WITHOUT_HIQ = ["test_harness.py", "test_servers.py"]
+WITHOUT_HIQ = ["test_harness.py", "test_servers.py", "test_prometheus_servers.py"]
 INSTALL_TIMEOUT_SECONDS = 600
 TESTS_TIMEOUT_SECONDS = 1800
 

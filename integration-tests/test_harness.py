@@ -130,6 +130,7 @@ def test_a_program_over_its_time_is_killed_and_shows_what_it_printed(tmp_path: P
         run_program([sys.executable, "-c", script], folder=tmp_path, timeout_seconds=2)
 
 
+@pytest.mark.parametrize("recipe", ["collector", "prometheus-2.42"])
 @pytest.mark.parametrize(
     ("go", "complaint"),
     [
@@ -139,7 +140,7 @@ def test_a_program_over_its_time_is_killed_and_shows_what_it_printed(tmp_path: P
     ],
 )
 def test_a_missing_or_old_go_is_said_plainly(
-    go: str | None, complaint: str, tmp_path: Path
+    recipe: str, go: str | None, complaint: str, tmp_path: Path
 ) -> None:
     if go is not None:
         fake = tmp_path / "go"
@@ -148,7 +149,7 @@ def test_a_missing_or_old_go_is_said_plainly(
     environment = {**os.environ, "PATH": str(tmp_path), "HIQ_CACHE": str(tmp_path / "cache")}
 
     finished = subprocess.run(
-        [sys.executable, RECIPES / "build.py", "collector"],
+        [sys.executable, RECIPES / "build.py", recipe],
         env=environment,
         capture_output=True,
         text=True,
@@ -159,6 +160,26 @@ def test_a_missing_or_old_go_is_said_plainly(
     assert finished.returncode == 1
     assert complaint in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_a_module_with_another_hash_is_not_built(tmp_path: Path) -> None:
+    recipes = tmp_path / "servers"
+    shutil.copytree(RECIPES, recipes)
+    recipe = recipes / "prometheus-2.42" / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"h1:', '"h1:x'))
+    environment = {**os.environ, "HIQ_CACHE": str(tmp_path / "cache")}
+
+    finished = subprocess.run(
+        [sys.executable, recipes / "build.py", "prometheus-2.42"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert finished.returncode == 1
+    assert "has the hash h1:" in finished.stderr and "not h1:x" in finished.stderr
 
 
 def node(item: str, start: int, end: int, *children: Node[str]) -> Node[str]:

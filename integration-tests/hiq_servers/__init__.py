@@ -1,10 +1,13 @@
-"""Real tracing servers for the integration tests: start them, read back what they hold."""
+"""Real servers for the integration tests: start them, read back what they hold."""
 
 from hiq_servers.collector import Collector
 from hiq_servers.compare import differences
 from hiq_servers.jaeger import Jaeger
+from hiq_servers.process import ServerError, ServerProcess
 from hiq_servers.programs import BackgroundProgram, Finished, plain_environment, run_program
-from hiq_servers.server import Server, ServerError
+from hiq_servers.prometheus import Job, OldPrometheus, OldPrometheusForProtobuf, Prometheus, Sample
+from hiq_servers.pushgateway import Pushgateway
+from hiq_servers.server import Server
 from hiq_servers.spans import Event, Link, Span
 from hiq_servers.zipkin import Zipkin
 
@@ -17,9 +20,16 @@ __all__ = [
     "Event",
     "Finished",
     "Jaeger",
+    "Job",
     "Link",
+    "OldPrometheus",
+    "OldPrometheusForProtobuf",
+    "Prometheus",
+    "Pushgateway",
+    "Sample",
     "Server",
     "ServerError",
+    "ServerProcess",
     "Span",
     "Zipkin",
     "differences",

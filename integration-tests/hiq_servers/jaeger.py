@@ -9,7 +9,8 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from hiq_servers.server import JAEGER_PORTS, Server, ServerError, http_answer
+from hiq_servers.process import ServerError, http_answer
+from hiq_servers.server import JAEGER_PORTS, Server
 from hiq_servers.spans import Span, spans_in
 
 MAX_TRACES = 100_000

@@ -10,7 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from hiq_servers.server import Server, ServerError, http_answer
+from hiq_servers.process import ServerError, http_answer
+from hiq_servers.server import Server
 from hiq_servers.spans import Event, Span
 
 MAX_TRACES = 100_000

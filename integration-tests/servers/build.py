@@ -98,9 +98,40 @@ def _build(recipe: Path, binary: Path) -> None:
 
 
 def _build_with_go(recipe: Path, how: dict[str, str], output: Path) -> None:
+    """The recipe is a module that imports the program, so its `go.mod` and `go.sum` pin all."""
     _require_go_for(recipe)
+    _go_build(recipe, how, output)
+
+
+def _build_module_with_go(recipe: Path, how: dict[str, str], output: Path) -> None:
+    """A module's own tree is built, as its authors do; the files of the recipe's folder `changed`
+    stand in the place of the tree's own."""
+    _require_go_for(recipe)
+    tree = output.parent.parent / "tree"
+    shutil.copytree(_downloaded_module(how), tree, copy_function=shutil.copyfile)
+    # What `go` has downloaded is read-only.
+    for folder in (tree, *(path for path in tree.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    shutil.copytree(recipe / "changed", tree, dirs_exist_ok=True)
+    _go_build(tree, how, output)
+
+
+def _downloaded_module(how: dict[str, str]) -> Path:
+    module = f"{how['module']}@{how['version']}"
+    with tempfile.TemporaryDirectory() as nowhere:
+        finished = _run(["go", "mod", "download", "-json", module], Path(nowhere))
+    if finished.returncode != 0:
+        raise BuildError(f"`go mod download {module}` failed:\n{finished.stdout}{finished.stderr}")
+    downloaded = json.loads(finished.stdout)
+    if downloaded["Sum"] != how["sum"]:
+        raise BuildError(f"{module} has the hash {downloaded['Sum']}, not {how['sum']}")
+    return Path(downloaded["Dir"])
+
+
+def _go_build(folder: Path, how: dict[str, str], output: Path) -> None:
     command = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
-    _run_or_explain([*command, "-o", str(output), how["package"]], recipe)
+    tags = [f"-tags={how['tags']}"] if "tags" in how else []
+    _run_or_explain([*command, *tags, "-o", str(output), how["package"]], folder)
 
 
 def _require_go_for(recipe: Path) -> None:
@@ -123,6 +154,8 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 
 def _wanted_go(recipe: Path) -> str:
+    if not (recipe / "go.mod").exists():
+        return "1.21"  # Newer ones fetch what a module asks for.
     lines = (recipe / "go.mod").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith("go "))
 
@@ -168,6 +201,7 @@ def _fetch_with_maven(recipe: Path, how: dict[str, str], output: Path) -> None:
 
 TOOLCHAINS: dict[str, Callable[[Path, dict[str, str], Path], None]] = {
     "go": _build_with_go,
+    "go-module": _build_module_with_go,
     "maven": _fetch_with_maven,
 }
 

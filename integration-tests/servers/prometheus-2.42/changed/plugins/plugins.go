@@ -1,0 +1,2 @@
+// Package plugins without service discovery: the tests name their targets.
+package plugins
