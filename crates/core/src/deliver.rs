@@ -50,7 +50,8 @@ pub struct EncodedExporter<B: Encodable, E, T> {
     pieces: VecDeque<Piece<B>>,
     /// Encoded and not on the wire, oldest first.
     ready: VecDeque<Parcel<B>>,
-    on_wire: Vec<Parcel<B>>,
+    /// In the order of their attempts: answers come back in about that order.
+    on_wire: VecDeque<Parcel<B>>,
     outcomes: Vec<Outcome>,
     gate: Gate,
     stock: Option<Stock>,
@@ -74,7 +75,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             max_payload_bytes: wire.max_payload_bytes.min(options.max_payload_bytes),
             pieces: VecDeque::new(),
             ready: VecDeque::new(),
-            on_wire: Vec::new(),
+            on_wire: VecDeque::new(),
             outcomes: Vec::new(),
             gate: Gate::new(options.retry),
             stock: None,
@@ -280,7 +281,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         };
         let payload = parcel.payload(self.encoder.encoding().content_type);
         self.transport.submit(parcel.id, &payload, &deadline);
-        self.on_wire.push(parcel);
+        self.on_wire.push_back(parcel);
     }
 
     /// Settles what has come back, waiting for the first answer up to `patience`.
@@ -292,8 +293,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
                 .on_wire
                 .iter()
                 .position(|parcel| parcel.id == outcome.id);
-            if let Some(place) = place {
-                let parcel = self.on_wire.remove(place);
+            if let Some(parcel) = place.and_then(|place| self.on_wire.remove(place)) {
                 self.settle(parcel, outcome.result, deadline);
             }
         }

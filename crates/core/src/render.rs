@@ -39,6 +39,7 @@ mod project;
 mod python;
 mod queries;
 mod serial;
+mod text;
 mod tree;
 
 pub use build::{HiqSpan, HiqTreeBuilder};
@@ -50,6 +51,7 @@ pub use parse::ParseTreeError;
 pub use project::Projection;
 pub use python::{float_fixed, float_repr, str_repr};
 pub use queries::{DurationMissing, LeafOrder};
+pub use text::{HiqTextDecoder, HiqTextEncoder};
 pub use tree::{DEFAULT_ZIN_THRESHOLD, HiqTree, HiqTreeError, TreeSummary};
 
 #[cfg(test)]

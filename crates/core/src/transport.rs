@@ -215,6 +215,8 @@ pub enum TransportErrorKind {
     ReplyTooLarge,
     /// We were told to stop.
     Cancelled,
+    /// The payload is over a limit of the wire that was not known before: smaller ones may pass.
+    TooLarge,
     /// The request cannot be made at all: it will not get better.
     Invalid,
 }

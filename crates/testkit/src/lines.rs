@@ -5,7 +5,7 @@ use hiq_core::encode::{DropReason, Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::id::SpanId;
 use hiq_core::transport::{HttpReply, Reply};
 
-/// Writes `span_id name` a line. Leaves out spans without a name.
+/// Writes `span_id name` a line.
 #[derive(Clone, Debug, Default)]
 pub struct LineEncoder {
     bisects: bool,
@@ -76,9 +76,15 @@ impl Encoder<TreeBatch> for LineEncoder {
         if self.forgets {
             cursor.next_span();
         }
+        let mut first = None;
         while encoded.items < limits.items()
             && let Some(span) = cursor.peek()
         {
+            let first = *first.get_or_insert(span.tree());
+            if encoded.items > 0 && limits.cut.parts(first, span.tree()) {
+                break;
+            }
+            encoded.key = limits.cut.key(first);
             let line = format!("{} {}\n", span.id(), span.name().as_str());
             if self.ignores_limits || out.len() + line.len() <= limits.max_bytes {
                 out.extend_from_slice(line.as_bytes());

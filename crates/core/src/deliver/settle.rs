@@ -7,7 +7,7 @@ use super::parcel::{Parcel, Piece, Source};
 use crate::encode::{DropReason, Encodable, Encoder, Verdict};
 use crate::export::{Deadline, Health};
 use crate::ledger::Custody;
-use crate::transport::{Reply, Transport, TransportError};
+use crate::transport::{Reply, Transport, TransportError, TransportErrorKind};
 
 /// A server's limit is never taken to be lower than this: below, its 413 means the items themselves.
 const MIN_PAYLOAD_BYTES: usize = 1 << 10;
@@ -50,7 +50,9 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
 
     fn settle_unanswered(&mut self, mut parcel: Parcel<B>, error: TransportError) {
         parcel.attempts.may_have_arrived |= error.kind.may_have_arrived();
-        if error.kind.is_temporary() {
+        if error.kind == TransportErrorKind::TooLarge {
+            self.divide_by_size(parcel, error.message);
+        } else if error.kind.is_temporary() {
             self.retry_later(parcel, None, error.message);
         } else {
             self.lose(error.message);

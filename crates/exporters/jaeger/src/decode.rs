@@ -44,6 +44,7 @@ enum Form {
     Compact,
     Binary,
     Proto,
+    Message,
     Json,
 }
 
@@ -63,6 +64,13 @@ impl JaegerDecoder {
     /// Reads a `PostSpansRequest` in protobuf.
     pub fn proto() -> Self {
         Self { form: Form::Proto }
+    }
+
+    /// Reads a `Span` in protobuf with its process: a message of Kafka.
+    pub fn message() -> Self {
+        Self {
+            form: Form::Message,
+        }
     }
 
     /// Reads traces in JSON: an answer of the query API with its `data`, or a trace by itself, one after the other.
@@ -85,6 +93,7 @@ impl Decoder for JaegerDecoder {
                     batch.hand_out(sink);
                 }
             }
+            Form::Message => proto::read_message(payload)?.hand_out(sink),
             Form::Json => json::each_batch(payload, |batch| batch.hand_out(&mut *sink))?,
         }
         Ok(())

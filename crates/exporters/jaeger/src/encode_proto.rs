@@ -12,7 +12,8 @@ mod attribute;
 mod request;
 mod span;
 
-use request::Proto;
+pub(crate) use request::Proto;
+pub(crate) use span::write_fields;
 
 /// Jaeger's protobuf: what a collector's `PostSpans` takes over gRPC.
 ///

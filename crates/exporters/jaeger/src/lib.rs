@@ -17,6 +17,7 @@
 //! ```text
 //! TreeBatch ─► JaegerCompactEncoder | JaegerBinaryEncoder | JaegerProtoEncoder ─► UdpTransport | HttpTransport | GrpcTransport
 //!              └ judge ◄───────────────────────────────────────────────────────── reply, or none
+//!              JaegerMessageEncoder ─► a queue, a span a message
 //! bytes ─► JaegerDecoder ─► SpanTree
 //! ```
 //!
@@ -54,6 +55,7 @@
 
 mod config;
 mod decode;
+mod encode_message;
 mod encode_proto;
 mod encode_thrift;
 mod exporter;
@@ -67,6 +69,7 @@ mod udp;
 
 pub use config::{JaegerOptions, JaegerProtocol, JaegerSettings, JaegerTarget, VARIABLES};
 pub use decode::JaegerDecoder;
+pub use encode_message::JaegerMessageEncoder;
 pub use encode_proto::JaegerProtoEncoder;
 pub use encode_thrift::{JaegerBinaryEncoder, JaegerCompactEncoder};
 pub use exporter::JaegerExporter;

@@ -10,7 +10,10 @@ use hiq_core::decode::{DecodeError, Decoder};
 use hiq_core::encode::{Encoder, Limits};
 use hiq_core::span::{Kind, Status};
 use hiq_core::tree::SpanTree;
-use hiq_jaeger::{JaegerBinaryEncoder, JaegerCompactEncoder, JaegerDecoder, JaegerProtoEncoder};
+use hiq_jaeger::{
+    JaegerBinaryEncoder, JaegerCompactEncoder, JaegerDecoder, JaegerMessageEncoder,
+    JaegerProtoEncoder,
+};
 use hiq_testkit::spans::{Attributes, BatchIn, EventIn, Origin, SpanOut, arbitrary};
 use proptest::prelude::*;
 use support::Value;
@@ -131,6 +134,8 @@ proptest! {
             prop_assert_eq!(all_left(found, 1_000), expected(1_000));
         }
         let found = through(&mut JaegerProtoEncoder::new(), &mut JaegerDecoder::proto(), &input);
+        prop_assert_eq!(all_left(found, 1), expected(1));
+        let found = through(&mut JaegerMessageEncoder::new(), &mut JaegerDecoder::message(), &input);
         prop_assert_eq!(all_left(found, 1), expected(1));
     }
 

@@ -1,4 +1,4 @@
-//! `PostSpansRequest` of `jaeger.api_v2`.
+//! `PostSpansRequest` of `jaeger.api_v2`, and its `Span` by itself.
 
 use std::borrow::Cow;
 
@@ -14,6 +14,16 @@ type Read<T> = Result<T, ReadError>;
 /// The spans of the batch, and those apart that have a process of their own.
 pub(super) fn read(payload: &[u8]) -> Result<Vec<Batch<'_>>, DecodeError> {
     read_request(payload).map_err(|error| DecodeError::not_proto("Jaeger protobuf", error))
+}
+
+/// A span by itself.
+pub(super) fn read_message(payload: &[u8]) -> Result<Batch<'_>, DecodeError> {
+    let (span, process) = read_span(Fields::new(payload, 0))
+        .map_err(|error| DecodeError::not_proto("Jaeger protobuf", error))?;
+    Ok(Batch {
+        process: process.unwrap_or_default(),
+        spans: vec![span],
+    })
 }
 
 fn read_request(payload: &[u8]) -> Read<Vec<Batch<'_>>> {

@@ -15,7 +15,7 @@ use crate::tags;
 
 /// Protobuf, for the writers that are shared.
 #[derive(Debug, Default)]
-pub(super) struct Proto;
+pub(crate) struct Proto;
 
 impl cache::Form for Proto {
     /// Processes are kept by the payload: there is one in each.
@@ -32,7 +32,7 @@ impl cache::Form for Proto {
 
 /// A batch that is open.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
+pub(crate) struct Open {
     length: OpenLength,
     /// How long it is expected to be; once it is closed, how long it was.
     bytes: usize,

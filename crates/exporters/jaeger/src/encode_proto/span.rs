@@ -34,6 +34,17 @@ const SAMPLED: u8 = 1;
 pub(super) fn write_span(out: &mut Vec<u8>, parts: Parts<'_, Proto>, span: Span<'_>) {
     let mut writer = Writer::new(out);
     let length = writer.open(SPAN, USUAL_SPAN_BYTES);
+    writer = write_fields(writer, parts, span);
+    writer.close(length);
+}
+
+/// The fields of `span`, without the head of their message.
+#[inline(always)]
+pub(crate) fn write_fields<'w, F: Form<Trace = [u8; 18]>>(
+    mut writer: Writer<'w>,
+    parts: Parts<'_, F>,
+    span: Span<'_>,
+) -> Writer<'w> {
     writer.put((*parts.trace, [0x12, 8], span.id().to_bytes()));
     let name = span.name();
     writer.put((!name.is_empty()).then_some((NAME, Prefixed(name))));
@@ -54,7 +65,7 @@ pub(super) fn write_span(out: &mut Vec<u8>, parts: Parts<'_, Proto>, span: Span<
     for each in span.events() {
         writer = log(writer, &each);
     }
-    writer.close(length);
+    writer
 }
 
 #[cold]

@@ -103,9 +103,21 @@ pub(crate) fn request(payload: &[u8]) -> PostSpansRequest {
     PostSpansRequest::decode(payload).unwrap()
 }
 
-/// The parent is the first reference, where that is a child-of in the same trace.
+/// A span by itself with its process, as a batch of one.
+pub(crate) fn message(payload: &[u8]) -> Vec<Span> {
+    let mut span = ProtoSpan::decode(payload).unwrap();
+    let process = span.process.take();
+    assert!(process.is_some());
+    let spans = vec![span];
+    of_batch(Batch { spans, process })
+}
+
 pub(crate) fn spans(payload: &[u8]) -> Vec<Span> {
-    let batch = request(payload).batch.unwrap();
+    of_batch(request(payload).batch.unwrap())
+}
+
+/// The parent is the first reference, where that is a child-of in the same trace.
+fn of_batch(batch: Batch) -> Vec<Span> {
     let process = batch.process.unwrap();
     let tags = tags(&process.tags);
     let spans = batch.spans.iter().map(|read| {
