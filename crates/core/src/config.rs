@@ -23,6 +23,7 @@ mod endpoint;
 mod env;
 mod headers;
 mod limits;
+mod metrics;
 mod otlp;
 mod pipeline;
 mod propagation;
@@ -34,6 +35,7 @@ mod table;
 
 pub use endpoint::Endpoint;
 pub use env::Env;
+pub use metrics::{ExemplarFilter, MetricSettings};
 pub use otlp::{ClientIdentity, Compression, OtlpOptions, OtlpSettings, Protocol};
 pub use pipeline::{PipelineSettings, SpoolSettings};
 pub use propagation::Propagator;

@@ -39,6 +39,7 @@ mod family;
 mod fill;
 mod labels;
 pub mod record;
+pub mod trees;
 mod value;
 
 pub use cursor::{FamilyRun, MetricCursor, MetricPosition};

@@ -73,13 +73,26 @@ impl Pipeline {
     /// [`Pipeline::shutdown`] the tree counts as dropped.
     #[inline]
     pub fn offer(&self, tree: SpanTree) {
-        self.inner.offer(pool::share(tree));
+        self.inner.offer(pool::share(tree), |_| true);
     }
 
     /// As [`Pipeline::offer`], for a tree that others hold as well.
     #[inline]
     pub fn offer_shared(&self, tree: Arc<SpanTree>) {
-        self.inner.offer(tree);
+        self.inner.offer(tree, |_| true);
+    }
+
+    /// True when an exporter is to be given sampled-out trees, so that those must be recorded.
+    #[inline]
+    pub fn wants_sampled_out(&self) -> bool {
+        self.inner.lanes().any_before_sampling
+    }
+
+    /// Hands a finished tree that was sampled out to the exporters [before sampling](PipelineBuilder::exporter_before_sampling);
+    /// for the others it counts as sampled out.
+    pub fn offer_sampled_out(&self, tree: Arc<SpanTree>) {
+        self.sample_out(tree.len() as u64);
+        self.inner.offer(tree, Lane::takes_sampled_out);
     }
 
     /// Counts spans that were not recorded because of sampling.
@@ -105,6 +118,16 @@ impl Pipeline {
     ) -> ExporterId {
         self.inner
             .attach(LaneSpec::new(name.into(), erase(builder)))
+    }
+
+    /// As [`Pipeline::attach`], for an exporter that is given sampled-out trees as well.
+    pub fn attach_before_sampling<E: fmt::Display>(
+        &self,
+        name: impl Into<Arc<str>>,
+        builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
+    ) -> ExporterId {
+        let spec = LaneSpec::new(name.into(), erase(builder));
+        self.inner.attach(spec.before_sampling())
     }
 
     /// Takes an exporter out and shuts it down, in at most `timeout`. `None` when there is no such exporter (any more).
@@ -172,6 +195,19 @@ impl PipelineBuilder {
         self
     }
 
+    /// As [`PipelineBuilder::exporter`], for an exporter that is given sampled-out trees as well: what is counted from
+    /// them is then true of all that happened. Every root is recorded then.
+    #[must_use]
+    pub fn exporter_before_sampling<E: fmt::Display>(
+        mut self,
+        name: impl Into<Arc<str>>,
+        builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
+    ) -> Self {
+        let spec = LaneSpec::new(name.into(), erase(builder));
+        self.exporters.push(spec.before_sampling());
+        self
+    }
+
     /// Which traces are recorded. Default: as the parent, else all.
     #[must_use]
     pub fn sampler(mut self, sampler: Sampler) -> Self {
@@ -227,6 +263,7 @@ struct Inner {
 struct Lanes {
     generation: u32,
     list: Vec<Arc<Lane>>,
+    any_before_sampling: bool,
     sampled_out: Arc<AtomicU64>,
 }
 
@@ -234,19 +271,21 @@ impl Lanes {
     fn new(specs: impl Iterator<Item = Arc<LaneSpec>>, settings: &Settings) -> Self {
         let sampled_out = Arc::default();
         let lane = |spec| Lane::new(spec, &settings.lane, Arc::clone(&sampled_out));
+        let list = specs.map(lane).collect();
+        Self::of(fork::generation(), list, sampled_out)
+    }
+
+    fn of(generation: u32, list: Vec<Arc<Lane>>, sampled_out: Arc<AtomicU64>) -> Self {
         Self {
-            generation: fork::generation(),
-            list: specs.map(lane).collect(),
+            generation,
+            any_before_sampling: list.iter().any(|lane| lane.takes_sampled_out()),
+            list,
             sampled_out,
         }
     }
 
     fn with(&self, list: Vec<Arc<Lane>>) -> Self {
-        Self {
-            generation: self.generation,
-            list,
-            sampled_out: Arc::clone(&self.sampled_out),
-        }
+        Self::of(self.generation, list, Arc::clone(&self.sampled_out))
     }
 }
 
@@ -287,17 +326,18 @@ impl Inner {
     }
 
     #[inline]
-    fn offer(&self, tree: Arc<SpanTree>) {
+    fn offer(&self, tree: Arc<SpanTree>, takes: impl Fn(&Lane) -> bool) {
         let lanes = self.lanes();
-        if let Some((last, others)) = lanes.list.split_last() {
-            let (bytes, now) = (tree.heap_bytes(), Instant::now());
-            for lane in others {
-                lane.offer(Arc::clone(&tree), bytes, now);
-            }
-            last.offer(tree, bytes, now);
-        } else {
-            pool::recycle_here(tree);
+        let mut takers = lanes.list.iter().filter(|lane| takes(lane));
+        let Some(mut lane) = takers.next() else {
+            return pool::recycle_here(tree);
+        };
+        let (bytes, now) = (tree.heap_bytes(), Instant::now());
+        for next in takers {
+            lane.offer(Arc::clone(&tree), bytes, now);
+            lane = next;
         }
+        lane.offer(tree, bytes, now);
     }
 
     fn attach(&self, spec: LaneSpec) -> ExporterId {

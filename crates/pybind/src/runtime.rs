@@ -99,9 +99,10 @@ impl Runtime {
         self.sampler.samples(trace_id, parent)
     }
 
-    /// Whether sampled-out trees must be recorded, since a rule may keep them in the end.
-    pub(crate) fn has_keep_rules(&self) -> bool {
-        !self.keep.is_empty()
+    /// Whether sampled-out trees must be recorded: a rule may keep them in the end, or something is counted from all.
+    pub(crate) fn records_sampled_out(&self) -> bool {
+        let wants = |pipeline: &Pipeline| pipeline.wants_sampled_out();
+        !self.keep.is_empty() || self.pipeline.as_ref().is_some_and(wants)
     }
 
     pub(crate) fn count_sampled_out(&self) {
@@ -114,7 +115,7 @@ impl Runtime {
     pub(crate) fn offer(&self, tree: Arc<SpanTree>) {
         match &self.pipeline {
             Some(pipeline) if self.is_wanted(&tree) => pipeline.offer_shared(tree),
-            Some(pipeline) => pipeline.sample_out(tree.len() as u64),
+            Some(pipeline) => pipeline.offer_sampled_out(tree),
             None => hiq_core::pool::recycle_here(tree),
         }
     }

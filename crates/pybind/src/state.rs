@@ -232,7 +232,7 @@ impl ThreadState {
             .as_ref()
             .map_or_else(TraceId::random, |parent| parent.trace_id);
         let sampled = runtime.sample(parent.as_ref(), trace_id);
-        if !sampled && root.role.drivers == 0 && !runtime.has_keep_rules() {
+        if !sampled && root.role.drivers == 0 && !runtime.records_sampled_out() {
             runtime.count_sampled_out();
             return Begun::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
         }

@@ -122,6 +122,31 @@ pub const VARIABLES: &[Variable] = &[
         "characters of a text value; wins over the general one",
     ),
     variable(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "60000",
+        "ms from one snapshot of metrics that is pushed to the next",
+    ),
+    variable(
+        "OTEL_METRIC_EXPORT_TIMEOUT",
+        "30000",
+        "ms that the export of one snapshot may take; 0: no limit",
+    ),
+    variable(
+        "OTEL_METRICS_EXEMPLAR_FILTER",
+        "trace_based",
+        "measurements that may be shown as examples: trace_based, always_on, always_off",
+    ),
+    variable(
+        "HIQ_METRIC_MAX_SERIES",
+        "10000",
+        "series of one metric, beyond which they share one",
+    ),
+    variable(
+        "HIQ_METRIC_MAX_AGE",
+        "600000",
+        "ms that a measurement counts for a summary's quantiles",
+    ),
+    variable(
         "OTEL_BSP_SCHEDULE_DELAY",
         "5000",
         "milliseconds that a batch which is not full waits",
@@ -364,7 +389,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::{Env, OtlpOptions, OtlpSettings, Protocol, ProxySettings, Settings};
+    use crate::config::{
+        Env, MetricSettings, OtlpOptions, OtlpSettings, Protocol, ProxySettings, Settings,
+    };
 
     /// All names that the parsers ask for, over the branches that ask for different ones.
     fn asked() -> BTreeSet<String> {
@@ -375,6 +402,7 @@ mod tests {
         let mut warnings = Vec::new();
         Settings::from_env(&env);
         ProxySettings::from_env(&env, &mut warnings);
+        MetricSettings::from_env(&env);
         for protocol in [None, Some(Protocol::Grpc)] {
             let options = OtlpOptions {
                 protocol,
@@ -399,6 +427,8 @@ mod tests {
         let numbers_and_words = VARIABLES.iter().filter(|v| !v.default.is_empty());
         let env = Env::from_pairs(numbers_and_words.map(|v| (v.name, v.default)));
         let mut warnings = Vec::new();
+        let metrics = |env: &Env| MetricSettings::from_env(env);
+        assert_eq!(metrics(&env), metrics(&Env::default()));
         let (unset, set) = (
             Settings::from_env(&Env::default()),
             Settings::from_env(&env),

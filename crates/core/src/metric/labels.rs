@@ -63,6 +63,13 @@ impl LabelSet {
         Arc::clone(EMPTY.get_or_init(Arc::default))
     }
 
+    /// What all sets of labels beyond a metric's limit become: `otel.metric.overflow="true"`.
+    pub fn overflow() -> Arc<Self> {
+        static OVERFLOW: OnceLock<Arc<LabelSet>> = OnceLock::new();
+        let new = || Self::new([("otel.metric.overflow", "true")]);
+        Arc::clone(OVERFLOW.get_or_init(new))
+    }
+
     /// Names and values, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (&**name, &**value))

@@ -18,6 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+
 use super::{Exemplar, Family, Kind, MetricBatch, PointValue};
 use crate::config::ConfigError;
 use crate::fork::Lock;
@@ -157,7 +159,7 @@ pub struct Registry {
 
 #[derive(Debug, Default)]
 struct Inner {
-    resource: Arc<Resource>,
+    resource: ArcSwap<Resource>,
     scope: Arc<Scope>,
     metrics: List<Arc<dyn Metric>>,
     sources: List<Source>,
@@ -184,7 +186,7 @@ impl Registry {
     pub fn of(resource: Arc<Resource>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                resource,
+                resource: ArcSwap::new(resource),
                 scope: Arc::new(Scope::new("hiq", env!("CARGO_PKG_VERSION"))),
                 ..Inner::default()
             }),
@@ -192,8 +194,13 @@ impl Registry {
     }
 
     /// Who counts.
-    pub fn resource(&self) -> &Arc<Resource> {
-        &self.inner.resource
+    pub fn resource(&self) -> Arc<Resource> {
+        self.inner.resource.load_full()
+    }
+
+    /// Says anew who counts: a forked child is another instance than its parent.
+    pub fn set_resource(&self, resource: Arc<Resource>) {
+        self.inner.resource.store(resource);
     }
 
     /// The counter that `spec` describes. The same name means the same counter; of its first description.
@@ -272,7 +279,7 @@ impl Registry {
         }
         let inner = &self.inner;
         MetricBatch::new(
-            Arc::clone(&inner.resource),
+            inner.resource.load_full(),
             Arc::clone(&inner.scope),
             families,
         )

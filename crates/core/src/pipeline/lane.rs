@@ -35,13 +35,25 @@ pub(super) struct LaneSpec {
     pub(super) id: ExporterId,
     pub(super) name: Arc<str>,
     pub(super) build: Build,
+    /// It is given sampled-out trees as well.
+    pub(super) is_before_sampling: bool,
 }
 
 impl LaneSpec {
     pub(super) fn new(name: Arc<str>, build: Build) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = ExporterId(NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { id, name, build }
+        Self {
+            id,
+            name,
+            build,
+            is_before_sampling: false,
+        }
+    }
+
+    pub(super) fn before_sampling(mut self) -> Self {
+        self.is_before_sampling = true;
+        self
     }
 }
 
@@ -87,7 +99,11 @@ impl Lane {
         settings: &LaneSettings,
         sampled_out: Arc<AtomicU64>,
     ) -> Arc<Self> {
-        let ledger = Ledger::with_sampled_out(sampled_out);
+        let ledger = if spec.is_before_sampling {
+            Ledger::new()
+        } else {
+            Ledger::with_sampled_out(sampled_out)
+        };
         let status = StatusLine::new(Arc::clone(&spec.name), settings.status.clone());
         Arc::new(Self {
             spec,
@@ -99,6 +115,11 @@ impl Lane {
             started: AtomicBool::new(false),
             thread: Mutex::default(),
         })
+    }
+
+    #[inline]
+    pub(super) fn takes_sampled_out(&self) -> bool {
+        self.spec.is_before_sampling
     }
 
     #[inline]

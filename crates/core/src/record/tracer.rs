@@ -244,7 +244,7 @@ impl Tracer {
             .pipeline
             .sampler()
             .samples(trace_id, parent.as_ref());
-        let outer = if sampled || !self.inner.keep.is_empty() {
+        let outer = if sampled || self.inner.records_sampled_out() {
             let tree = self
                 .inner
                 .open(name, options.kind, parent, (trace_id, sampled), tick);
@@ -313,8 +313,13 @@ impl Inner {
         if sampled || self.keep.keeps(&tree) {
             self.pipeline.offer(tree);
         } else {
-            self.pipeline.sample_out(tree.len() as u64);
+            self.pipeline.offer_sampled_out(pool::share(tree));
         }
+    }
+
+    /// Whether somebody may want a tree that was sampled out.
+    fn records_sampled_out(&self) -> bool {
+        !self.keep.is_empty() || self.pipeline.wants_sampled_out()
     }
 }
 

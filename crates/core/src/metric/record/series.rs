@@ -93,7 +93,7 @@ impl<T: Cell> Series<T> {
         if index.len() < self.spec.max_series {
             return self.add(index, labels);
         }
-        let overflow = LabelSet::new([("otel.metric.overflow", "true")]);
+        let overflow = LabelSet::overflow();
         match index.get(&overflow) {
             Some(known) => Arc::clone(known),
             None => self.add(index, &overflow),
