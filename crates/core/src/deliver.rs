@@ -253,6 +253,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         Parcel {
             id: self.next_id(),
             body,
+            content_type: self.encoder.encoding().content_type,
             encoded_bytes,
             gzipped,
             key: encoded.key,
@@ -279,7 +280,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             Some(end) => deadline.within(end.saturating_duration_since(Instant::now())),
             None => deadline.clone(),
         };
-        let payload = parcel.payload(self.encoder.encoding().content_type);
+        let payload = parcel.payload();
         self.transport.submit(parcel.id, &payload, &deadline);
         self.on_wire.push_back(parcel);
     }

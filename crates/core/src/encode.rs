@@ -290,6 +290,11 @@ pub enum Verdict {
         /// Why, for the log.
         message: String,
     },
+    /// The server does not take this form of the format, and the encoder has changed to another: encode its range anew.
+    Reencode {
+        /// Why, for the log.
+        message: String,
+    },
     /// Not authorised: ask the authorizer for new headers, once.
     Unauthorized {
         /// Why, for the log.

@@ -134,6 +134,8 @@ pub struct HttpReply {
     pub body: Vec<u8>,
     /// What was asked, for messages: without user, password and query.
     pub url: Arc<str>,
+    /// Of the other headers those that the transport was told to keep, with the names that it was told.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl HttpReply {
@@ -143,6 +145,12 @@ impl HttpReply {
             status,
             ..Self::default()
         }
+    }
+
+    /// The value of a header that the transport was told to keep.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_str())
     }
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by a panic")]
 //! A snapshot of metrics through the same delivery loop as trees: cut, divided, bisected, and all of it counted.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -110,8 +111,17 @@ fn batch(families: Vec<Family>) -> MetricBatch {
 }
 
 fn deliver(batch: MetricBatch, script: &Script, options: DeliveryOptions) -> LedgerSnapshot {
+    deliver_by(Lines, batch, script, options)
+}
+
+fn deliver_by(
+    encoder: impl Encoder<MetricBatch>,
+    batch: MetricBatch,
+    script: &Script,
+    options: DeliveryOptions,
+) -> LedgerSnapshot {
     let ledger = Ledger::new();
-    let mut exporter = EncodedExporter::new(Lines, script.transport(), options);
+    let mut exporter = EncodedExporter::new(encoder, script.transport(), options);
     ledger.offer(batch.items());
     let custody = ledger.take(batch.items(), Instant::now());
     let deadline = Deadline::never();
@@ -233,4 +243,73 @@ fn the_middle_lies_between_two_points_of_a_family_or_between_families() {
         assert_eq!(cursor.remaining(), left);
     }
     assert!(cursor.is_done() && cursor.middle().is_none() && cursor.next_point().is_none());
+}
+
+/// Writes what the far side has not refused yet, and says so in its type.
+#[derive(Debug, Default)]
+struct TwoForms {
+    fallen_back: Cell<bool>,
+}
+
+impl Encoder<MetricBatch> for TwoForms {
+    fn encoding(&self) -> Encoding {
+        match self.fallen_back.get() {
+            false => Encoding::new("new", "text/new"),
+            true => Encoding::new("old", "text/old"),
+        }
+    }
+
+    fn encode(
+        &mut self,
+        cursor: &mut MetricCursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Encoded {
+        out.extend_from_slice(format!("# {}\n", self.encoding().name).as_bytes());
+        Lines.encode(cursor, limits, out)
+    }
+
+    fn judge(&self, reply: &Reply, items: usize) -> Verdict {
+        match reply {
+            Reply::Http(reply) if reply.status == 415 => {
+                self.fallen_back.set(true);
+                let message = "not this form".to_owned();
+                Verdict::Reencode { message }
+            }
+            other => Lines.judge(other, items),
+        }
+    }
+}
+
+#[test]
+fn a_form_that_the_server_does_not_take_is_encoded_anew_and_nothing_is_lost() {
+    let script = Script::answers([Answer::status(415)]);
+    let batch = batch(vec![family("a", &NAMES), family("b", &NAMES)]);
+    let ledger = deliver_by(
+        TwoForms::default(),
+        batch,
+        &script,
+        DeliveryOptions::default(),
+    );
+    assert_eq!((ledger.offered, ledger.exported), (10, 10));
+    let attempts = script.attempts();
+    let forms: Vec<_> = attempts
+        .iter()
+        .map(|attempt| (attempt.content_type, attempt.body.starts_with(b"# old")))
+        .collect();
+    assert_eq!(forms, [("text/new", false), ("text/old", true)]);
+    assert_eq!(points_of(&attempts[1..]).len(), 10);
+}
+
+#[test]
+fn a_server_that_takes_no_form_at_all_ends_the_attempts() {
+    let script = Script::new(|_| Answer::status(415));
+    let options = DeliveryOptions::default();
+    let ledger = deliver_by(
+        TwoForms::default(),
+        batch(vec![family("a", &NAMES)]),
+        &script,
+        options,
+    );
+    assert_eq!((ledger.exported, ledger.rejected), (0, 5));
 }

@@ -23,6 +23,8 @@ pub struct Attempt {
     pub id: PayloadId,
     /// Its bytes.
     pub body: Vec<u8>,
+    /// Its content type.
+    pub content_type: &'static str,
     /// Its content encoding.
     pub content_encoding: Option<&'static str>,
     /// Spans in it.
@@ -152,6 +154,7 @@ impl Script {
                 number: attempts.len(),
                 id,
                 body: payload.body.to_vec(),
+                content_type: payload.content_type,
                 content_encoding: payload.content_encoding,
                 items: payload.items,
                 time_left: deadline.remaining(),

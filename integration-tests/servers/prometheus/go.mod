@@ -1,6 +1,6 @@
 module hiq.test/servers/prometheus
 
-go 1.26
+go 1.25.8
 
 replace cloud.google.com/go => cloud.google.com/go v0.123.0
 

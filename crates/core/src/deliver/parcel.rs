@@ -86,6 +86,8 @@ pub(super) struct Parcel<B: Encodable> {
     pub(super) id: PayloadId,
     /// What is sent, the same in every attempt.
     pub(super) body: Vec<u8>,
+    /// MIME type of the body.
+    pub(super) content_type: &'static str,
     /// Size before compression.
     pub(super) encoded_bytes: usize,
     pub(super) gzipped: bool,
@@ -104,8 +106,8 @@ pub(super) struct Parcel<B: Encodable> {
 }
 
 impl<B: Encodable> Parcel<B> {
-    pub(super) fn payload(&self, content_type: &'static str) -> Payload<'_> {
-        let mut payload = Payload::new(&self.body, content_type, self.items);
+    pub(super) fn payload(&self) -> Payload<'_> {
+        let mut payload = Payload::new(&self.body, self.content_type, self.items);
         payload.content_encoding = self.gzipped.then_some("gzip");
         payload.key = self.key.as_deref();
         payload

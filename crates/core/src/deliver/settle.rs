@@ -36,6 +36,7 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
             Verdict::Retry { after, message } => self.retry_later(parcel, after, message),
             Verdict::TooLarge { message } => self.divide_by_size(parcel, message),
             Verdict::Split { message } => self.divide_in_halves(parcel, message),
+            Verdict::Reencode { message } => self.encode_anew(parcel, message),
             Verdict::Unauthorized { message } => {
                 let renewed = !std::mem::replace(&mut parcel.attempts.credentials_renewed, true)
                     && self.transport.renew_credentials(deadline);
@@ -158,6 +159,19 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
         let first = second.split_off(middle, first_items);
         self.pieces.push_front(second);
         self.pieces.push_front(first);
+    }
+
+    /// The encoder writes something else from now on.
+    fn encode_anew(&mut self, mut parcel: Parcel<B>, message: String) {
+        self.gate.reset();
+        let may_change = |source: &mut Source<B>| source.divisions() < MAX_DIVISIONS;
+        match parcel.source.take_if(may_change) {
+            Some(source) => {
+                let piece = self.unpack(parcel, source);
+                self.pieces.push_front(piece);
+            }
+            None => self.rejected(parcel, message),
+        }
     }
 
     /// A parcel that is to be encoded anew.

@@ -231,13 +231,14 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
 
     /// The next parcel that is on disk only.
     pub(super) fn read_back(&mut self) -> Option<Parcel<B>> {
-        let encoding = self.encoder.encoding().name;
-        let (id, record, custody) = self.stock.as_mut()?.next(encoding)?;
+        let encoding = self.encoder.encoding();
+        let (id, record, custody) = self.stock.as_mut()?.next(encoding.name)?;
         Some(Parcel {
             id: id.unwrap_or_else(|| self.next_id()),
             encoded_bytes: record.body.len(),
             gzipped: record.content_encoding.as_deref() == Some("gzip"),
             body: record.body,
+            content_type: encoding.content_type,
             key: record.key,
             items: record.items as usize,
             left_out: Vec::new(),

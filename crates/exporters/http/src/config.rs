@@ -38,6 +38,8 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// Bytes of one uncompressed payload; 64 MiB unless said otherwise.
     pub max_payload_bytes: usize,
+    /// Headers of replies that the encoder's judge wants to see, in lower case; none unless said otherwise.
+    pub kept_headers: &'static [&'static str],
 }
 
 impl HttpOptions {
@@ -53,6 +55,7 @@ impl HttpOptions {
             proxies: ProxySettings::default(),
             connect_timeout: Duration::from_secs(3),
             max_payload_bytes: 64 << 20,
+            kept_headers: &[],
         }
     }
 
@@ -108,6 +111,7 @@ pub(crate) struct Target {
     pub(crate) tls_files: Option<tls::Files>,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_payload_bytes: usize,
+    pub(crate) kept_headers: &'static [&'static str],
 }
 
 impl Target {
@@ -140,6 +144,7 @@ impl Target {
             tls_files,
             connect_timeout: options.connect_timeout,
             max_payload_bytes: options.max_payload_bytes,
+            kept_headers: options.kept_headers,
             endpoint,
         })
     }

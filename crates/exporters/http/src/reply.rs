@@ -40,8 +40,13 @@ impl RawReply {
     }
 
     /// The reply of `peer`.
-    pub(crate) fn into_reply(self, peer: &Peer) -> Result<HttpReply, TransportError> {
+    pub(crate) fn into_reply(
+        self,
+        peer: &Peer,
+        kept: &[&'static str],
+    ) -> Result<HttpReply, TransportError> {
         let mut reply = HttpReply::new(self.status.as_u16());
+        reply.headers = self.kept(kept);
         reply.content_type = content_type(&self.headers);
         reply.retry_after = retry_after(&self.headers);
         reply.body = match self.text(header::CONTENT_ENCODING).trim() {
@@ -62,6 +67,14 @@ impl RawReply {
         };
         reply.url = Arc::clone(&peer.shown);
         Ok(reply)
+    }
+
+    fn kept(&self, names: &[&'static str]) -> Vec<(&'static str, String)> {
+        let value = |name: &'static str| {
+            let value = self.headers.get(name)?.to_str().ok()?;
+            Some((name, value.to_owned()))
+        };
+        names.iter().copied().filter_map(value).collect()
     }
 
     fn text(&self, name: HeaderName) -> &str {

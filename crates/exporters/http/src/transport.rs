@@ -97,7 +97,7 @@ impl HttpTransport {
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         match line.wire.exchange(request, deadline) {
             Ok(raw) => {
-                let mut reply = raw.into_reply(&target.peer)?;
+                let mut reply = raw.into_reply(&target.peer, target.kept_headers)?;
                 secrets.mask(&mut reply.body);
                 Ok(reply)
             }

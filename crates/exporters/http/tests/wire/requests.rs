@@ -283,3 +283,16 @@ fn nothing_is_opened_before_the_first_payload_and_nothing_stays_open_after_shutd
     drop(transport);
     server.wait_for_close();
 }
+
+#[test]
+fn a_reply_keeps_the_headers_that_were_asked_for_and_no_others() {
+    let more = "X-Written: 7\r\nX-Other: 8\r\n";
+    let server = Server::answering(response("200 OK", more, ""));
+    let mut options = options(&server.url("/"));
+    options.kept_headers = &["x-written", "x-missing"];
+    let payload = Payload::new(b"x", "text/plain", 1);
+    let reply = submit(&mut options.build().unwrap(), &payload, &patient()).unwrap();
+    assert_eq!(reply.headers, [("x-written", "7".to_owned())]);
+    assert_eq!(reply.header("x-written"), Some("7"));
+    assert_eq!(reply.header("x-other"), None);
+}
