@@ -73,7 +73,7 @@ impl Pipeline {
     /// [`Pipeline::shutdown`] the tree counts as dropped.
     #[inline]
     pub fn offer(&self, tree: SpanTree) {
-        self.inner.offer(pool::share(tree), |_| true);
+        self.inner.offer(Arc::new(tree), |_| true);
     }
 
     /// As [`Pipeline::offer`], for a tree that others hold as well.

@@ -2,31 +2,26 @@
 //!
 //! They travel in chunks, so that a lock is taken once for many trees. The recorder's side takes no lock that somebody
 //! holds and never allocates: when the pool is busy or empty the recorder makes a fresh tree. Bounded in number and bytes.
-#![allow(
-    unsafe_code,
-    reason = "an allocation is kept while its tree is taken out, argued at its place"
-)]
 
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fork::PerProcess;
-use crate::tree::SpanTree;
+use crate::tree::{OwnTree, SpanTree};
 
 /// Trees that travel together.
 const CHUNK_TREES: usize = 32;
-/// Chunks that the pool holds at most.
-const MAX_CHUNKS: usize = 32;
+/// Chunks that the pool holds at most: as many small trees as a worker lets go in one go.
+const MAX_CHUNKS: usize = 256;
+/// Memory that they take at most.
+const MAX_BYTES: usize = 16 << 20;
 /// Memory that a tree may have grown to and still be kept: most trees are small, and stay small when reused.
 const MAX_TREE_BYTES: usize = 16 << 10;
 /// Trees of long-running roots, thousands of spans each, are kept apart, so that a small tree never sits in their memory.
 const MAX_LARGE_TREES: usize = 8;
 const MAX_LARGE_TREE_BYTES: usize = 2 << 20;
 
-type Chunk = Vec<Arc<SpanTree>>;
-/// The allocation of a tree that was taken out of it.
-type Shell = Arc<MaybeUninit<SpanTree>>;
+type Chunk = Vec<OwnTree>;
 
 static POOL: PerProcess<Mutex<Pool>> = PerProcess::new(Mutex::default);
 
@@ -37,6 +32,8 @@ thread_local! {
 #[derive(Default)]
 struct Pool {
     chunks: Vec<Chunk>,
+    /// What the trees in the chunks take.
+    bytes: usize,
     large: Chunk,
 }
 
@@ -44,31 +41,19 @@ struct Pool {
 struct Local {
     /// Used trees to be filled again.
     filled: Chunk,
-    shells: Vec<Shell>,
 }
 
-/// A used tree to be filled again with [`TreeBuilder::reusing`](crate::tree::TreeBuilder::reusing), if one is at hand.
+/// A used tree, emptied, if one is at hand.
 #[inline]
-pub fn take() -> Option<SpanTree> {
+pub fn take() -> Option<OwnTree> {
     LOCAL
         .try_with(|local| local.try_borrow_mut().ok()?.take())
         .ok()?
 }
 
 /// A used tree with room for thousands of spans, for a root that has shown to have as many.
-pub(crate) fn take_large() -> Option<SpanTree> {
-    let shared = POOL.get().try_lock().ok()?.large.pop()?;
-    take_out(shared).map(|(tree, _)| tree)
-}
-
-/// Makes a finished tree shareable, in the allocation of an earlier one if one is at hand.
-#[inline]
-pub fn share(tree: SpanTree) -> Arc<SpanTree> {
-    let shell = LOCAL.try_with(|local| local.try_borrow_mut().ok()?.shells.pop());
-    match shell {
-        Ok(Some(shell)) => put_in(shell, tree),
-        _ => Arc::new(tree),
-    }
+pub(crate) fn take_large() -> Option<OwnTree> {
+    POOL.get().try_lock().ok()?.large.pop()
 }
 
 /// Takes back those of `trees` that nobody else holds.
@@ -100,20 +85,20 @@ pub fn recycle_here(tree: Arc<SpanTree>) {
 }
 
 /// The tree without its content, if nobody else holds it and it is of a size to keep here.
-fn emptied(mut shared: Arc<SpanTree>) -> Option<Arc<SpanTree>> {
-    let tree = Arc::get_mut(&mut shared)?;
+fn emptied(shared: Arc<SpanTree>) -> Option<OwnTree> {
+    let mut tree = OwnTree::try_from_shared(shared)?;
     tree.clear();
     let bytes = tree.capacity_bytes();
     if bytes <= MAX_TREE_BYTES {
-        return Some(shared);
+        return Some(tree);
     }
     if bytes <= MAX_LARGE_TREE_BYTES {
-        put_large(shared);
+        put_large(tree);
     }
     None
 }
 
-fn put_large(tree: Arc<SpanTree>) {
+fn put_large(tree: OwnTree) {
     let mut pool = lock();
     if pool.large.len() < MAX_LARGE_TREES {
         pool.large.push(tree);
@@ -125,10 +110,16 @@ fn put(chunk: Chunk) {
     if chunk.is_empty() {
         return;
     }
+    let bytes = bytes_of(&chunk);
     let mut pool = lock();
-    if pool.chunks.len() < MAX_CHUNKS {
+    if pool.chunks.len() < MAX_CHUNKS && pool.bytes + bytes <= MAX_BYTES {
+        pool.bytes += bytes;
         pool.chunks.push(chunk);
     }
+}
+
+fn bytes_of(chunk: &Chunk) -> usize {
+    chunk.iter().map(|tree| tree.capacity_bytes()).sum()
 }
 
 fn lock() -> MutexGuard<'static, Pool> {
@@ -139,42 +130,23 @@ impl Local {
     const fn new() -> Self {
         Self {
             filled: Chunk::new(),
-            shells: Vec::new(),
         }
     }
 
     #[inline]
-    fn take(&mut self) -> Option<SpanTree> {
+    fn take(&mut self) -> Option<OwnTree> {
         if self.filled.is_empty() {
-            self.filled = POOL.get().try_lock().ok()?.chunks.pop()?;
+            self.refill()?;
         }
-        let (tree, shell) = take_out(self.filled.pop()?)?;
-        if self.shells.len() < CHUNK_TREES {
-            self.shells.push(shell);
-        }
-        Some(tree)
+        self.filled.pop()
     }
-}
 
-/// The tree and its allocation, if nobody else holds it.
-#[inline]
-fn take_out(mut shared: Arc<SpanTree>) -> Option<(SpanTree, Shell)> {
-    Arc::get_mut(&mut shared)?;
-    let raw = Arc::into_raw(shared);
-    // SAFETY: nobody else holds it, so the tree can be moved out; what stays behind is treated as uninitialised. The
-    // pointer comes from `Arc::into_raw`, and `MaybeUninit<SpanTree>` has the size and alignment of `SpanTree`.
-    unsafe { Some((raw.read(), Arc::from_raw(raw.cast()))) }
-}
-
-#[inline]
-fn put_in(mut shell: Shell, tree: SpanTree) -> Arc<SpanTree> {
-    match Arc::get_mut(&mut shell) {
-        Some(place) => {
-            place.write(tree);
-            // SAFETY: written just now.
-            unsafe { shell.assume_init() }
-        }
-        None => Arc::new(tree),
+    #[cold]
+    fn refill(&mut self) -> Option<()> {
+        let mut pool = POOL.get().try_lock().ok()?;
+        self.filled = pool.chunks.pop()?;
+        pool.bytes -= bytes_of(&self.filled);
+        Some(())
     }
 }
 
@@ -196,23 +168,23 @@ mod tests {
 
     /// The allocations of this thread's used trees.
     fn here() -> Vec<*const SpanTree> {
-        LOCAL.with_borrow(|local| local.filled.iter().map(Arc::as_ptr).collect())
+        LOCAL.with_borrow(|local| local.filled.iter().map(|tree| &raw const **tree).collect())
     }
 
     #[test]
     fn a_tree_taken_back_is_filled_again_in_its_own_allocation() {
-        let used = share(tree(3));
+        let used = Arc::new(tree(3));
         let address = Arc::as_ptr(&used);
         recycle_here(used);
         assert_eq!(here(), [address]);
         let again = take().unwrap();
         assert!(again.is_empty());
-        assert_eq!(Arc::as_ptr(&share(again)), address);
+        assert_eq!(Arc::as_ptr(&again.share()), address);
     }
 
     #[test]
     fn a_tree_that_somebody_holds_is_left_alone() {
-        let held = share(tree(3));
+        let held = Arc::new(tree(3));
         recycle_here(Arc::clone(&held));
         recycle([Arc::clone(&held)]);
         assert_eq!(held.len(), 3);
@@ -229,6 +201,12 @@ mod tests {
     fn the_pool_keeps_no_more_than_its_chunks_and_hands_them_to_other_threads() {
         recycle((0..2 * MAX_CHUNKS * CHUNK_TREES).map(|_| Arc::new(tree(1))));
         assert!(lock().chunks.len() <= MAX_CHUNKS);
+        let middling = || Arc::new(tree(MAX_TREE_BYTES as u64 / 128));
+        recycle((0..2 * MAX_BYTES / MAX_TREE_BYTES).map(|_| middling()));
+        let pool = lock();
+        assert!(pool.bytes <= MAX_BYTES);
+        assert_eq!(pool.bytes, pool.chunks.iter().map(bytes_of).sum::<usize>());
+        drop(pool);
         // Another test may hold the lock for a moment: then a recorder makes a fresh tree.
         let other = std::thread::spawn(|| (0..1_000_000).find_map(|_| take()));
         assert!(other.join().unwrap().is_some());

@@ -107,7 +107,7 @@ impl Queue {
             self.work.notify_one();
         }
         if !displaced.is_empty() {
-            pool::recycle(displaced);
+            displaced.into_iter().for_each(pool::recycle_here);
         }
     }
 

@@ -3,6 +3,8 @@
 //! An [`OpenTree`] belongs to one thread (or to one coroutine that moves between threads) at a time, so recording takes no lock.
 //! [`Tracer`](tracer::Tracer) is the face for Rust programs; the Python binding drives [`OpenTree`] itself.
 
+use std::sync::Arc;
+
 use crate::id::SpanId;
 use crate::time::Clock;
 use crate::tree::{Closed, Role, SpanTree, TreeBuilder};
@@ -185,7 +187,7 @@ impl OpenTree {
 
     /// Lets the finished spans go as a fragment; the open ones stay. `None` when nothing is finished yet.
     #[cold]
-    pub fn split(&mut self) -> Option<SpanTree> {
+    pub fn split(&mut self) -> Option<Arc<SpanTree>> {
         let split = self.builder.split_finished();
         let fragment = split.map(|split| {
             self.current = split.place_of(self.current).unwrap_or(0);
@@ -198,12 +200,13 @@ impl OpenTree {
     }
 
     /// The complete tree. Call after [`OpenTree::end`] said that the root is closed.
-    pub fn finish(self) -> SpanTree {
-        self.builder.finish()
+    pub fn finish(self) -> Arc<SpanTree> {
+        self.builder.finish_shared()
     }
 
     /// The tree as it stands; open spans end now and are marked `hiq.unfinished`.
-    pub fn finish_unfinished(self) -> SpanTree {
-        self.builder.finish_unfinished(Clock::ticks())
+    pub fn finish_unfinished(mut self) -> Arc<SpanTree> {
+        self.builder.close_unfinished(Clock::ticks());
+        self.builder.finish_shared()
     }
 }

@@ -232,7 +232,8 @@ impl<'a> Span<'a> {
     #[inline]
     pub fn events(&self) -> impl ExactSizeIterator<Item = Event<'a>> + use<'a> {
         let tree = self.tree;
-        tree.events
+        tree.rare()
+            .events
             .of(self.index)
             .iter()
             .map(move |node| Event { tree, node })
@@ -242,7 +243,8 @@ impl<'a> Span<'a> {
     #[inline]
     pub fn links(&self) -> impl ExactSizeIterator<Item = Link<'a>> + use<'a> {
         let tree = self.tree;
-        tree.links
+        tree.rare()
+            .links
             .of(self.index)
             .iter()
             .map(move |node| Link { tree, node })

@@ -20,6 +20,8 @@ mod describe;
 mod explicit;
 mod finish;
 mod grouped;
+mod own;
+mod rare;
 mod split;
 mod start;
 mod store;
@@ -27,8 +29,10 @@ mod store;
 pub(crate) use build::Closed;
 pub use build::TreeBuilder;
 pub(crate) use grouped::Grouped;
+pub use own::OwnTree;
+pub(crate) use rare::{Explicit, Rare};
 pub use split::Split;
-pub use start::{Role, SpanLimits, TreeStart};
+pub use start::{Origin, Role, SpanLimits, TreeStart};
 
 const NONE: u32 = u32::MAX;
 
@@ -47,19 +51,9 @@ pub struct SpanTree {
     pub(crate) scale: TickScale,
     pub(crate) nodes: Vec<Node>,
     pub(crate) attributes: Grouped<Entry>,
-    pub(crate) events: Grouped<EventNode>,
-    pub(crate) links: Grouped<LinkNode>,
-    /// Attributes of events and links, each of which knows its range.
-    pub(crate) part_attributes: Vec<Entry>,
-    /// Status messages, by owner.
-    pub(crate) messages: Vec<Entry>,
     pub(crate) texts: TextBuf,
-    /// Names and keys that the process-wide table had no room for.
-    pub(crate) local_symbols: Vec<TextAt>,
-    /// Values that one word cannot hold.
-    pub(crate) rich: Vec<Value>,
-    pub(crate) columns: Vec<Column>,
-    pub(crate) explicit: Option<Box<Explicit>>,
+    /// Apart, so that a tree without is small: it is filled, queued and emptied more often than it is read.
+    rare: Option<Box<Rare>>,
 }
 
 impl SpanTree {
@@ -94,8 +88,7 @@ impl SpanTree {
     /// True when some spans name a scope of their own.
     #[inline]
     pub fn has_scopes_of_spans(&self) -> bool {
-        self.explicit
-            .as_ref()
+        self.explicit()
             .is_some_and(|explicit| !explicit.scope.is_empty())
     }
 
@@ -135,7 +128,7 @@ impl SpanTree {
 
     /// Extra metrics read at the start and end of spans.
     pub fn columns(&self) -> &[Column] {
-        &self.columns
+        &self.rare().columns
     }
 
     /// Memory it takes, for the budget of a queue.
@@ -143,16 +136,8 @@ impl SpanTree {
         size_of::<Self>()
             + size_of_val(self.nodes.as_slice())
             + size_of_val(self.attributes.items.as_slice())
-            + size_of_val(self.events.items.as_slice())
-            + size_of_val(self.links.items.as_slice())
-            + size_of_val(self.part_attributes.as_slice())
             + self.texts.len()
-            + self
-                .columns
-                .iter()
-                .map(|column| size_of_val(column.values.as_slice()))
-                .sum::<usize>()
-            + self.rich.iter().map(Value::heap_bytes).sum::<usize>()
+            + self.rare.as_ref().map_or(0, |rare| rare.heap_bytes())
     }
 
     /// Memory that it keeps when it is cleared.
@@ -160,11 +145,31 @@ impl SpanTree {
         size_of::<Self>()
             + self.nodes.capacity() * size_of::<Node>()
             + self.attributes.items.capacity() * size_of::<Entry>()
-            + self.events.items.capacity() * size_of::<EventNode>()
-            + self.links.items.capacity() * size_of::<LinkNode>()
-            + self.part_attributes.capacity() * size_of::<Entry>()
             + self.texts.capacity()
-            + self.rich.capacity() * size_of::<Value>()
+            + self.rare.as_ref().map_or(0, |rare| rare.capacity_bytes())
+    }
+
+    /// What most trees have nothing of.
+    #[inline]
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&rare::NOTHING)
+    }
+
+    /// The same, to be added to.
+    #[inline]
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The same, when there is some already.
+    #[inline]
+    pub(crate) fn known_rare_mut(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    #[inline]
+    fn explicit(&self) -> Option<&Explicit> {
+        self.rare.as_ref()?.explicit.as_deref()
     }
 
     #[inline]
@@ -172,6 +177,7 @@ impl SpanTree {
         match symbol.local_index() {
             None => symbol.text(),
             Some(index) => self
+                .rare()
                 .local_symbols
                 .get(index)
                 .map_or_else(|| Symbol::EMPTY.text(), |place| self.texts.text(*place)),
@@ -189,6 +195,7 @@ impl SpanTree {
             Tag::F64 => ValueRef::F64(f64::from_bits(entry.value)),
             #[expect(clippy::cast_possible_truncation, reason = "an index was stored")]
             Tag::Rich => self
+                .rare()
                 .rich
                 .get(entry.value as usize)
                 .map_or(ValueRef::Empty, Value::as_ref),
@@ -197,17 +204,16 @@ impl SpanTree {
 
     #[inline]
     pub(crate) fn part_attributes(&self, range: Range) -> &[Entry] {
-        self.part_attributes
+        self.rare()
+            .part_attributes
             .get(range.start as usize..range.end as usize)
             .unwrap_or(&[])
     }
 
     pub(crate) fn status_message(&self, span: u32) -> Option<Text<'_>> {
-        let at = self
-            .messages
-            .binary_search_by_key(&span, Entry::owner)
-            .ok()?;
-        match self.value(&self.messages[at]) {
+        let messages = &self.rare.as_ref()?.messages;
+        let at = messages.binary_search_by_key(&span, Entry::owner).ok()?;
+        match self.value(&messages[at]) {
             ValueRef::Text(text) => Some(text),
             _ => None,
         }
@@ -217,15 +223,14 @@ impl SpanTree {
     #[inline]
     pub(crate) fn outer_parent(&self, span: u32) -> Option<SpanId> {
         let own = self
-            .explicit
-            .as_ref()
+            .explicit()
             .and_then(|explicit| explicit.parent.get(span as usize));
         Some(*own.unwrap_or(&self.parent)).filter(|parent| parent.is_valid())
     }
 
     #[inline]
     pub(crate) fn scope_of(&self, span: u32) -> &Arc<Scope> {
-        let explicit = self.explicit.as_ref();
+        let explicit = self.explicit();
         let own = explicit.and_then(|explicit| {
             let index = *explicit.scope.get(span as usize)?;
             explicit.scopes.get(index as usize)
@@ -236,8 +241,7 @@ impl SpanTree {
     #[inline]
     pub(crate) fn trace_state_of(&self, span: u32) -> Option<Text<'_>> {
         let own = self
-            .explicit
-            .as_ref()
+            .explicit()
             .and_then(|explicit| explicit.trace_state.get(span as usize));
         let symbol = *own.unwrap_or(&self.trace_state);
         (symbol != Symbol::EMPTY).then(|| self.text(symbol))
@@ -246,8 +250,7 @@ impl SpanTree {
     #[inline]
     pub(crate) fn trace_flags_of(&self, span: u32) -> u8 {
         let own = self
-            .explicit
-            .as_ref()
+            .explicit()
             .and_then(|explicit| explicit.trace_flags.get(span as usize));
         *own.unwrap_or(&self.trace_flags)
     }
@@ -255,8 +258,7 @@ impl SpanTree {
     #[inline]
     pub(crate) fn dropped_of(&self, span: u32) -> Dropped {
         let own = self
-            .explicit
-            .as_ref()
+            .explicit()
             .and_then(|explicit| explicit.dropped.get(span as usize));
         own.copied().unwrap_or_default()
     }
@@ -468,15 +470,4 @@ pub enum ColumnKind {
         /// It never shrinks.
         monotonic: bool,
     },
-}
-
-/// Columns that most trees do not have; each is empty or has one item a span.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Explicit {
-    pub(crate) parent: Vec<SpanId>,
-    pub(crate) trace_state: Vec<Symbol>,
-    pub(crate) trace_flags: Vec<u8>,
-    pub(crate) scope: Vec<u16>,
-    pub(crate) scopes: Vec<Arc<Scope>>,
-    pub(crate) dropped: Vec<Dropped>,
 }

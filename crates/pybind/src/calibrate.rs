@@ -4,14 +4,13 @@
     reason = "the thread's state is put aside for the measurement and put back"
 )]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hiq_core::id::TraceId;
 use hiq_core::intern::{SiteId, Symbol};
 use hiq_core::record::OpenTree;
 use hiq_core::time::Clock;
-use hiq_core::tree::{Role, TreeBuilder, TreeStart};
+use hiq_core::tree::{Origin, Role, TreeBuilder};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -86,21 +85,16 @@ fn ticks(call: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<u64> 
 /// Puts an empty tree in the place of the thread's; nothing of it is exported or held. Finishing it counts as well.
 fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> {
     let current = runtime::current();
-    let start = TreeStart::new(
-        TraceId::random(),
-        Arc::clone(&current.resource),
-        Arc::clone(&current.scope),
-    );
-    let builder = match hiq_core::pool::take() {
-        Some(used) => TreeBuilder::reusing(used, start, current.limits),
-        None => TreeBuilder::new(start, current.limits),
+    let origin = Origin {
+        trace_id: TraceId::random(),
+        parent: None,
+        is_sampled: true,
+        resource: &current.resource,
+        scope: &current.scope,
+        limits: current.limits,
     };
-    let tree = OpenTree::new(
-        builder,
-        u64::MAX,
-        Role::new(Symbol::EMPTY, SiteId::NONE),
-        Clock::ticks(),
-    );
+    let (tick, role) = (Clock::ticks(), Role::new(Symbol::EMPTY, SiteId::NONE));
+    let tree = OpenTree::new(TreeBuilder::begin(&origin, tick), u64::MAX, role, tick);
     // SAFETY: the calling thread's state, with the GIL held; what it held is put back below, whatever `measure` answers.
     let state = unsafe { &mut *state() };
     let outer = (
@@ -112,7 +106,7 @@ fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> 
     let measured = measure();
     let finishing = Clock::ticks();
     if let Some(tree) = state.take_tree() {
-        hiq_core::pool::recycle([std::sync::Arc::new(tree.finish())]);
+        hiq_core::pool::recycle([tree.finish()]);
     }
     let finishing = Clock::ticks() - finishing;
     (state.tree, state.quiet, state.task_blocks) = outer;

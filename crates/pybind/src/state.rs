@@ -10,13 +10,12 @@ use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::Arc;
 
-use hiq_core::context::{Context, SAMPLED};
+use hiq_core::context::Context;
 use hiq_core::fork;
 use hiq_core::id::{SpanId, TraceId, reseed_thread};
 use hiq_core::record::OpenTree;
 use hiq_core::thread::Thread;
-use hiq_core::time::Clock;
-use hiq_core::tree::{Role, SpanTree, TreeBuilder, TreeStart};
+use hiq_core::tree::{Origin, Role, SpanTree, TreeBuilder};
 use pyo3::ffi;
 
 use crate::context;
@@ -236,7 +235,7 @@ impl ThreadState {
             runtime.count_sampled_out();
             return Begun::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
         }
-        let tree = open_tree(runtime, root, parent, trace_id, sampled);
+        let tree = open_tree(runtime, root, parent.as_ref(), (trace_id, sampled));
         let id = tree.current_id();
         // Spans that nobody exports are no parents for others.
         if runtime.pipeline.is_some() && loaded::opentelemetry() {
@@ -278,28 +277,18 @@ pub(crate) enum Begun {
 fn open_tree(
     runtime: &Runtime,
     root: &Root<'_>,
-    parent: Option<Context>,
-    trace_id: TraceId,
-    sampled: bool,
+    parent: Option<&Context>,
+    (trace_id, is_sampled): (TraceId, bool),
 ) -> OpenTree {
-    let mut start = TreeStart::new(
+    let origin = Origin {
         trace_id,
-        Arc::clone(&runtime.resource),
-        Arc::clone(&runtime.scope),
-    );
-    start.trace_flags = if sampled { SAMPLED } else { 0 };
-    start.thread = Thread::current();
-    start.scale = Clock::scale_at(root.tick);
-    if let Some(parent) = parent {
-        start.parent = parent.span_id;
-        start.parent_is_remote = parent.is_remote;
-        start.trace_flags |= parent.trace_flags & !SAMPLED;
-        start.trace_state = parent.trace_state;
-    }
-    let builder = match hiq_core::pool::take() {
-        Some(used) => TreeBuilder::reusing(used, start, runtime.limits),
-        None => TreeBuilder::new(start, runtime.limits),
+        parent,
+        is_sampled,
+        resource: &runtime.resource,
+        scope: &runtime.scope,
+        limits: runtime.limits,
     };
+    let builder = TreeBuilder::begin(&origin, root.tick);
     OpenTree::new(builder, runtime.hold_back_ticks, root.role, root.tick)
 }
 
@@ -336,8 +325,7 @@ pub(crate) fn context_of(tree: &OpenTree) -> Context {
 }
 
 /// Hands a finished fragment to the drivers that asked for a span of it and to the pipeline.
-pub(crate) fn deliver(tree: SpanTree) {
-    let tree = hiq_core::pool::share(tree);
+pub(crate) fn deliver(tree: Arc<SpanTree>) {
     driver::offer(&tree);
     runtime::current().offer(tree);
 }

@@ -26,13 +26,11 @@ use crate::fork;
 use crate::id::{SpanId, TraceId, reseed_thread};
 use crate::intern::{SiteId, Symbol, symbol};
 use crate::pipeline::Pipeline;
-use crate::pool;
 use crate::resource::Scope;
 use crate::sample::KeepRules;
 use crate::span::Kind;
-use crate::thread;
 use crate::time::Clock;
-use crate::tree::{Role, SpanLimits, SpanTree, TreeBuilder, TreeStart};
+use crate::tree::{Origin, Role, SpanLimits, SpanTree, TreeBuilder};
 
 mod active;
 
@@ -245,9 +243,13 @@ impl Tracer {
             .sampler()
             .samples(trace_id, parent.as_ref());
         let outer = if sampled || self.inner.records_sampled_out() {
-            let tree = self
-                .inner
-                .open(name, options.kind, parent, (trace_id, sampled), tick);
+            let tree = self.inner.open(
+                name,
+                options.kind,
+                parent.as_ref(),
+                (trace_id, sampled),
+                tick,
+            );
             Outer {
                 tree: thread.tree.replace(Box::new(tree)),
                 owner: thread.owner,
@@ -277,28 +279,19 @@ impl Inner {
         &self,
         name: impl Name,
         kind: Kind,
-        parent: Option<Context>,
-        (trace_id, sampled): (TraceId, bool),
+        parent: Option<&Context>,
+        (trace_id, is_sampled): (TraceId, bool),
         tick: u64,
     ) -> OpenTree {
-        let mut start = TreeStart::new(
+        let origin = Origin {
             trace_id,
-            Arc::clone(self.pipeline.resource()),
-            Arc::clone(&self.scope),
-        );
-        start.trace_flags = if sampled { SAMPLED } else { 0 };
-        start.thread = thread::Thread::current();
-        start.scale = Clock::scale_at(tick);
-        if let Some(parent) = parent {
-            start.parent = parent.span_id;
-            start.parent_is_remote = parent.is_remote;
-            start.trace_flags |= parent.trace_flags & !SAMPLED;
-            start.trace_state = parent.trace_state;
-        }
-        let mut builder = match pool::take() {
-            Some(used) => TreeBuilder::reusing(used, start, self.limits),
-            None => TreeBuilder::new(start, self.limits),
+            parent,
+            is_sampled,
+            resource: self.pipeline.resource(),
+            scope: &self.scope,
+            limits: self.limits,
         };
+        let mut builder = TreeBuilder::begin(&origin, tick);
         let role = Role {
             kind,
             ..Role::new(name.symbol(&mut builder), SiteId::NONE)
@@ -306,14 +299,14 @@ impl Inner {
         OpenTree::new(builder, self.hold_back_ticks, role, tick)
     }
 
-    fn deliver(&self, tree: SpanTree) {
+    fn deliver(&self, tree: Arc<SpanTree>) {
         let sampled = tree
             .span(0)
             .is_some_and(|root| root.trace_flags() & SAMPLED != 0);
         if sampled || self.keep.keeps(&tree) {
-            self.pipeline.offer(tree);
+            self.pipeline.offer_shared(tree);
         } else {
-            self.pipeline.offer_sampled_out(pool::share(tree));
+            self.pipeline.offer_sampled_out(tree);
         }
     }
 

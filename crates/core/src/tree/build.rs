@@ -1,15 +1,20 @@
 //! Filling a tree: what recorders and decoders do, and what happens once when it is finished.
 
-use super::{Grouped, MAX_SPANS, NONE, Node, Owned, Role, SpanLimits, SpanTree, TreeStart};
+use std::sync::Arc;
+
+use super::{
+    Grouped, MAX_SPANS, NONE, Node, Origin, OwnTree, Owned, Role, SpanLimits, SpanTree, TreeStart,
+};
+use crate::context::{Context, SAMPLED};
 use crate::id::{SpanId, SpanIds, TraceId};
 use crate::intern::{SiteId, Symbol};
+use crate::pool;
+use crate::resource::{Resource, Scope};
 use crate::span::Status;
 use crate::thread::Thread;
-use crate::time::TickScale;
+use crate::time::{Clock, TickScale};
 use crate::value::ValueRef;
 use crate::wire::TextBuf;
-
-use std::sync::Arc;
 
 /// What [`TreeBuilder::close`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub(crate) enum Closed {
 /// A tree that is being filled.
 #[derive(Debug)]
 pub struct TreeBuilder {
-    pub(super) tree: SpanTree,
+    pub(super) tree: OwnTree,
     pub(super) ids: SpanIds,
     pub(super) limits: SpanLimits,
     pub(super) open: u32,
@@ -35,29 +40,54 @@ pub struct TreeBuilder {
 impl TreeBuilder {
     /// An empty tree.
     pub fn new(start: TreeStart, limits: SpanLimits) -> Self {
-        Self::reusing(SpanTree::empty(), start, limits)
+        let mut tree = SpanTree::of(start.resource, start.scope);
+        tree.trace_id = start.trace_id;
+        tree.parent = start.parent;
+        tree.parent_is_remote = start.parent_is_remote;
+        tree.trace_flags = start.trace_flags;
+        tree.thread = start.thread;
+        tree.scale = start.scale;
+        let mut builder = Self::filling(tree.into(), limits);
+        builder.tree.trace_state = builder.symbol(&start.trace_state);
+        builder
     }
 
-    /// An empty tree in the memory of a used one.
-    pub fn reusing(mut used: SpanTree, start: TreeStart, limits: SpanLimits) -> Self {
-        used.clear();
-        used.trace_id = start.trace_id;
-        used.parent = start.parent;
-        used.parent_is_remote = start.parent_is_remote;
-        used.trace_flags = start.trace_flags;
-        used.resource = start.resource;
-        used.scope = start.scope;
-        used.thread = start.thread;
-        used.root = SpanId::INVALID;
-        used.scale = start.scale;
-        let mut builder = Self {
-            tree: used,
+    /// An empty tree of this thread whose root starts at `tick`, in used memory if some is at hand.
+    pub fn begin(origin: &Origin<'_>, tick: u64) -> Self {
+        let mut tree = pool::take().unwrap_or_else(|| {
+            SpanTree::of(Arc::clone(origin.resource), Arc::clone(origin.scope)).into()
+        });
+        assign(&mut tree.resource, origin.resource);
+        assign(&mut tree.scope, origin.scope);
+        tree.trace_id = origin.trace_id;
+        tree.parent = SpanId::INVALID;
+        tree.parent_is_remote = false;
+        tree.trace_flags = if origin.is_sampled { SAMPLED } else { 0 };
+        tree.trace_state = Symbol::EMPTY;
+        tree.thread = Thread::current();
+        tree.root = SpanId::INVALID;
+        tree.scale = Clock::scale_at(tick);
+        let mut builder = Self::filling(tree, origin.limits);
+        if let Some(parent) = origin.parent {
+            builder.hang_under(parent);
+        }
+        builder
+    }
+
+    fn filling(tree: OwnTree, limits: SpanLimits) -> Self {
+        Self {
+            tree,
             ids: SpanIds::new(),
             limits,
             open: 0,
-        };
-        builder.tree.trace_state = builder.symbol(&start.trace_state);
-        builder
+        }
+    }
+
+    fn hang_under(&mut self, parent: &Context) {
+        self.tree.parent = parent.span_id;
+        self.tree.parent_is_remote = parent.is_remote;
+        self.tree.trace_flags |= parent.trace_flags & !SAMPLED;
+        self.tree.trace_state = self.symbol(&parent.trace_state);
     }
 
     /// How many spans it holds.
@@ -237,17 +267,20 @@ impl TreeBuilder {
             .attributes
             .items
             .retain(|entry| entry.owner() != span);
-        self.tree.events.items.retain(|event| event.owner() != span);
-        self.tree.links.items.retain(|link| link.owner() != span);
-        self.tree.messages.retain(|entry| entry.owner() != span);
-        for column in &mut self.tree.columns {
-            column.values.truncate(span as usize);
+        if let Some(rare) = self.tree.known_rare_mut() {
+            rare.take_back(span);
         }
         true
     }
 
     /// Closes what is still open at `tick`, marking it `hiq.unfinished`, and finishes the tree.
     pub fn finish_unfinished(mut self, tick: u64) -> SpanTree {
+        self.close_unfinished(tick);
+        self.finish()
+    }
+
+    /// Closes what is still open at `tick`, marking it `hiq.unfinished`.
+    pub(crate) fn close_unfinished(&mut self, tick: u64) {
         let key = self.symbol("hiq.unfinished");
         for span in 0..self.tree.nodes.len() {
             #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
@@ -257,48 +290,47 @@ impl TreeBuilder {
                 self.end(span, tick);
             }
         }
-        self.finish()
     }
 }
 
 impl SpanTree {
     pub(crate) fn empty() -> Self {
+        Self::of(Arc::default(), Arc::default())
+    }
+
+    fn of(resource: Arc<Resource>, scope: Arc<Scope>) -> Self {
         Self {
             trace_id: TraceId::INVALID,
             parent: SpanId::INVALID,
             parent_is_remote: false,
             trace_flags: 0,
             trace_state: Symbol::EMPTY,
-            resource: Arc::default(),
-            scope: Arc::default(),
+            resource,
+            scope,
             thread: Thread::UNKNOWN,
             root: SpanId::INVALID,
             scale: TickScale::UNIX_NANOS,
             nodes: Vec::new(),
             attributes: Grouped::default(),
-            events: Grouped::default(),
-            links: Grouped::default(),
-            part_attributes: Vec::new(),
-            messages: Vec::new(),
             texts: TextBuf::new(),
-            local_symbols: Vec::new(),
-            rich: Vec::new(),
-            columns: Vec::new(),
-            explicit: None,
+            rare: None,
         }
     }
 
     pub(crate) fn clear(&mut self) {
         self.nodes.clear();
         self.attributes.clear();
-        self.events.clear();
-        self.links.clear();
-        self.part_attributes.clear();
-        self.messages.clear();
         self.texts.clear();
-        self.local_symbols.clear();
-        self.rich.clear();
-        self.columns.clear();
-        self.explicit = None;
+        if let Some(rare) = &mut self.rare {
+            rare.clear();
+        }
+    }
+}
+
+/// Spares the counting of references where nothing changes.
+#[inline]
+fn assign<T>(place: &mut Arc<T>, value: &Arc<T>) {
+    if !Arc::ptr_eq(place, value) {
+        *place = Arc::clone(value);
     }
 }

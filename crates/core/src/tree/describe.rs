@@ -41,10 +41,13 @@ impl TreeBuilder {
             return;
         }
         node.status = status;
-        self.tree.messages.retain(|entry| entry.owner() != span);
+        if let Some(rare) = self.tree.known_rare_mut() {
+            rare.messages.retain(|entry| entry.owner() != span);
+        }
         if status == Status::Error && !message.is_empty() {
             let (tag, value) = self.store(ValueRef::Str(message));
             self.tree
+                .rare_mut()
                 .messages
                 .push(Entry::new(span, Symbol::EMPTY, tag, value));
         }
@@ -93,7 +96,7 @@ impl TreeBuilder {
         if (span as usize) < self.tree.nodes.len() {
             let (attributes, dropped_attributes) =
                 self.store_part(attributes, self.limits.attributes_per_event);
-            self.tree.events.items.push(EventNode {
+            self.tree.rare_mut().events.items.push(EventNode {
                 tick,
                 owner: span,
                 name,
@@ -126,37 +129,36 @@ impl TreeBuilder {
                 attributes,
                 dropped_attributes,
             };
-            self.tree.links.items.push(link);
+            self.tree.rare_mut().links.items.push(link);
         }
     }
 
     /// Says how many attributes the last event lost before it came here (known from a decoder).
     pub fn set_dropped_of_last_event(&mut self, attributes: u32) {
-        if let Some(event) = self.tree.events.items.last_mut() {
+        if let Some(event) = self.tree.rare_mut().events.items.last_mut() {
             event.dropped_attributes = attributes;
         }
     }
 
     /// Says how many attributes the last link lost before it came here (known from a decoder).
     pub fn set_dropped_of_last_link(&mut self, attributes: u32) {
-        if let Some(link) = self.tree.links.items.last_mut() {
+        if let Some(link) = self.tree.rare_mut().links.items.last_mut() {
             link.dropped_attributes = attributes;
         }
     }
 
     /// Sets the value of an extra metric at the start and end of a span.
     pub fn set_metric(&mut self, span: u32, metric: &Arc<ColumnSpec>, start: f64, end: f64) {
-        let known = self
-            .tree
-            .columns
-            .iter_mut()
+        let columns = &mut self.tree.rare_mut().columns;
+        let known = columns
+            .iter()
             // Two drivers may call different readings by the same name.
             .position(|column| Arc::ptr_eq(&column.metric, metric));
         let at = known.unwrap_or_else(|| {
-            self.tree.columns.push(Column::new(Arc::clone(metric)));
-            self.tree.columns.len() - 1
+            columns.push(Column::new(Arc::clone(metric)));
+            columns.len() - 1
         });
-        let values = &mut self.tree.columns[at].values;
+        let values = &mut columns[at].values;
         if values.len() <= span as usize {
             values.resize(span as usize + 1, (f64::NAN, f64::NAN));
         }

@@ -57,7 +57,7 @@ impl TreeBuilder {
     }
 
     fn explicit(&mut self) -> &mut Explicit {
-        self.tree.explicit.get_or_insert_default()
+        self.tree.rare_mut().explicit.get_or_insert_default()
     }
 }
 

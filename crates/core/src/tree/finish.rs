@@ -1,35 +1,45 @@
 //! The end of a tree: everything stands by its span, and no span has more than the limits allow.
 
+use std::sync::Arc;
+
 use super::build::TreeBuilder;
-use super::{Entry, Grouped, Owned, SpanTree};
+use super::{Entry, Grouped, OwnTree, Owned, Rare, SpanTree};
 use crate::span::Dropped;
+
+/// Which of the counts.
+type Count = fn(&mut Dropped) -> &mut u32;
 
 impl TreeBuilder {
     /// Groups everything by span and applies the limits.
-    pub fn finish(mut self) -> SpanTree {
+    pub fn finish(self) -> SpanTree {
+        self.finish_in_place().into_inner()
+    }
+
+    /// The same, for a tree that several will hold: it is not moved.
+    pub fn finish_shared(self) -> Arc<SpanTree> {
+        self.finish_in_place().share()
+    }
+
+    fn finish_in_place(mut self) -> OwnTree {
         let (spans, limits) = (self.tree.nodes.len(), self.limits);
-        self.tree.messages.sort_by_key(Owned::owner);
-        let tree = &mut self.tree;
-        if tree.attributes.group(spans, limits.attributes, mark_of_key)
-            && has_too_many_or_repeated(&tree.attributes.items, limits.attributes)
+        let attributes = &mut self.tree.attributes;
+        if attributes.group(spans, limits.attributes, mark_of_key)
+            && has_too_many_or_repeated(&attributes.items, limits.attributes)
         {
             self.trim_attributes(spans);
         }
-        if self.tree.events.group(spans, limits.events, |_| 0) {
-            self.trim(
-                spans,
-                |tree| &mut tree.events,
-                limits.events,
-                |dropped| &mut dropped.events,
-            );
-        }
-        if self.tree.links.group(spans, limits.links, |_| 0) {
-            self.trim(
-                spans,
-                |tree| &mut tree.links,
-                limits.links,
-                |dropped| &mut dropped.links,
-            );
+        if let Some(rare) = self.tree.known_rare_mut() {
+            rare.messages.sort_by_key(Owned::owner);
+            let has_many_events = rare.events.group(spans, limits.events, |_| 0);
+            let has_many_links = rare.links.group(spans, limits.links, |_| 0);
+            if has_many_events {
+                let count: Count = |dropped| &mut dropped.events;
+                self.trim(spans, |rare| &mut rare.events, limits.events, count);
+            }
+            if has_many_links {
+                let count: Count = |dropped| &mut dropped.links;
+                self.trim(spans, |rare| &mut rare.links, limits.links, count);
+            }
         }
         self.tree
     }
@@ -55,11 +65,11 @@ impl TreeBuilder {
     fn trim<T: Owned>(
         &mut self,
         spans: usize,
-        groups: fn(&mut SpanTree) -> &mut Grouped<T>,
+        groups: fn(&mut Rare) -> &mut Grouped<T>,
         limit: u32,
-        count: fn(&mut Dropped) -> &mut u32,
+        count: Count,
     ) {
-        let all = std::mem::take(groups(&mut self.tree));
+        let all = std::mem::take(groups(self.tree.rare_mut()));
         let mut kept = Vec::with_capacity(all.items.len());
         for span in 0..spans as u32 {
             let own = all.of(span);
@@ -67,12 +77,12 @@ impl TreeBuilder {
             kept.extend_from_slice(&own[..keep]);
             self.count_dropped(span, (own.len() - keep) as u32, count);
         }
-        let groups = groups(&mut self.tree);
+        let groups = groups(self.tree.rare_mut());
         groups.items = kept;
         groups.group(spans, u32::MAX, |_| 0);
     }
 
-    fn count_dropped(&mut self, span: u32, more: u32, count: fn(&mut Dropped) -> &mut u32) {
+    fn count_dropped(&mut self, span: u32, more: u32, count: Count) {
         if more > 0 {
             let mut dropped = self.tree.dropped_of(span);
             *count(&mut dropped) += more;

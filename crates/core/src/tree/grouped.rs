@@ -10,12 +10,18 @@ pub(crate) struct Grouped<T> {
     starts: Vec<u32>,
 }
 
-impl<T> Default for Grouped<T> {
-    fn default() -> Self {
+impl<T> Grouped<T> {
+    pub(crate) const fn new() -> Self {
         Self {
             items: Vec::new(),
             starts: Vec::new(),
         }
+    }
+}
+
+impl<T> Default for Grouped<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::explicit::put;
-use super::{Column, Entry, NONE, Node, Owned, Range, SpanTree, Tag, TreeBuilder};
+use super::{Column, Entry, NONE, Node, OwnTree, Owned, Range, Rare, SpanTree, Tag, TreeBuilder};
 use crate::id::SpanId;
 use crate::pool;
 use crate::wire::TextAt;
@@ -16,7 +16,7 @@ use crate::wire::TextAt;
 #[non_exhaustive]
 pub struct Split {
     /// The finished spans.
-    pub finished: SpanTree,
+    pub finished: Arc<SpanTree>,
     /// The spans that stayed, by their old index; each one's position is its new index.
     pub stayed: Vec<u32>,
 }
@@ -50,7 +50,7 @@ impl TreeBuilder {
             open: 0,
         };
         Some(Split {
-            finished: finished.finish(),
+            finished: finished.finish_shared(),
             stayed: moves.stayed,
         })
     }
@@ -101,8 +101,9 @@ impl Moves {
 
 impl SpanTree {
     /// A tree of the spans that stay; what belongs to them moves there.
-    fn sibling_with(&mut self, moves: &Moves) -> Self {
-        let mut rest = pool::take_large().unwrap_or_else(Self::empty);
+    fn sibling_with(&mut self, moves: &Moves) -> OwnTree {
+        let mut own = pool::take_large().unwrap_or_else(|| Self::empty().into());
+        let rest = &mut *own;
         rest.trace_id = self.trace_id;
         rest.parent = self.parent;
         rest.parent_is_remote = self.parent_is_remote;
@@ -112,9 +113,9 @@ impl SpanTree {
         rest.thread = self.thread;
         rest.root = self.root_id();
         rest.scale = self.scale;
-        for place in &self.local_symbols {
-            rest.local_symbols
-                .extend(rest.texts.push(self.texts.text(*place).as_str()));
+        for place in &self.rare().local_symbols {
+            let moved = rest.texts.push(self.texts.text(*place).as_str());
+            rest.rare_mut().local_symbols.extend(moved);
         }
         rest.trace_state = self.trace_state;
         for old in &moves.stayed {
@@ -128,24 +129,11 @@ impl SpanTree {
             &mut rest.attributes.items,
             moves,
         );
-        part(&mut self.messages, &mut rest.messages, moves);
-        part(&mut self.events.items, &mut rest.events.items, moves);
-        part(&mut self.links.items, &mut rest.links.items, moves);
-        rest.adopt_all(self);
-        for column in &self.columns {
-            let values = moves.stayed.iter().map(|old| {
-                column
-                    .values
-                    .get(*old as usize)
-                    .copied()
-                    .unwrap_or(NOT_READ)
-            });
-            rest.columns.push(Column {
-                metric: Arc::clone(&column.metric),
-                values: values.collect(),
-            });
+        if let Some(rare) = self.known_rare_mut() {
+            rare.part_with(rest.rare_mut(), moves);
         }
-        rest
+        rest.adopt_all(self);
+        own
     }
 
     /// Brings over the texts, values and parts that this tree's entries point to in `old`.
@@ -154,13 +142,19 @@ impl SpanTree {
         reason = "fewer than in the old tree"
     )]
     fn adopt_all(&mut self, old: &Self) {
-        let mut parts = std::mem::take(&mut self.part_attributes);
-        let of_events = self
-            .events
-            .items
-            .iter_mut()
-            .map(|event| &mut event.attributes);
-        let of_links = self.links.items.iter_mut().map(|link| &mut link.attributes);
+        let mut attributes = std::mem::take(&mut self.attributes.items);
+        for entry in &mut attributes {
+            self.adopt(entry, old);
+        }
+        self.attributes.items = attributes;
+        let Some(rare) = self.known_rare_mut() else {
+            return;
+        };
+        let mut parts = std::mem::take(&mut rare.part_attributes);
+        let of_events = rare.events.items.iter_mut();
+        let of_events = of_events.map(|event| &mut event.attributes);
+        let of_links = rare.links.items.iter_mut();
+        let of_links = of_links.map(|link| &mut link.attributes);
         for range in of_events.chain(of_links) {
             let start = parts.len() as u32;
             parts.extend_from_slice(old.part_attributes(*range));
@@ -169,13 +163,12 @@ impl SpanTree {
                 end: parts.len() as u32,
             };
         }
-        let mut attributes = std::mem::take(&mut self.attributes.items);
-        let mut messages = std::mem::take(&mut self.messages);
-        for entry in attributes.iter_mut().chain(&mut messages).chain(&mut parts) {
+        let mut messages = std::mem::take(&mut rare.messages);
+        for entry in messages.iter_mut().chain(&mut parts) {
             self.adopt(entry, old);
         }
-        (self.attributes.items, self.messages, self.part_attributes) =
-            (attributes, messages, parts);
+        let rare = self.rare_mut();
+        (rare.messages, rare.part_attributes) = (messages, parts);
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an index was stored")]
@@ -188,9 +181,9 @@ impl SpanTree {
                 }
             }
             Tag::Rich => {
-                self.rich
-                    .extend(old.rich.get(entry.value as usize).cloned());
-                entry.value = self.rich.len() as u64 - 1;
+                let rich = &mut self.rare_mut().rich;
+                rich.extend(old.rare().rich.get(entry.value as usize).cloned());
+                entry.value = rich.len() as u64 - 1;
             }
             Tag::Symbol | Tag::Int | Tag::Bool | Tag::F64 => {}
         }
@@ -227,8 +220,8 @@ impl SpanTree {
                     node.parent = NONE;
                     if let Some(parent) = parent.filter(|parent| *parent != self.parent) {
                         let fill = self.parent;
-                        let parents = &mut self.explicit.get_or_insert_default().parent;
-                        put(parents, kept as u32, parent, fill);
+                        let explicit = self.rare_mut().explicit.get_or_insert_default();
+                        put(&mut explicit.parent, kept as u32, parent, fill);
                     }
                 }
             }
@@ -236,11 +229,29 @@ impl SpanTree {
             kept += 1;
         }
         self.nodes.truncate(kept);
-        for column in &mut self.columns {
+        let rare = self.known_rare_mut();
+        for column in rare.into_iter().flat_map(|rare| &mut rare.columns) {
             let mut index = 0;
             column.values.retain(|_| {
                 index += 1;
                 moves.place_of_stayed(index - 1).is_none()
+            });
+        }
+    }
+}
+
+impl Rare {
+    /// What belongs to the spans that stay moves over to `stayed`.
+    fn part_with(&mut self, stayed: &mut Self, moves: &Moves) {
+        part(&mut self.messages, &mut stayed.messages, moves);
+        part(&mut self.events.items, &mut stayed.events.items, moves);
+        part(&mut self.links.items, &mut stayed.links.items, moves);
+        for column in &self.columns {
+            let value = |old: &u32| column.values.get(*old as usize).copied();
+            let values = moves.stayed.iter();
+            stayed.columns.push(Column {
+                metric: Arc::clone(&column.metric),
+                values: values.map(|old| value(old).unwrap_or(NOT_READ)).collect(),
             });
         }
     }
@@ -347,7 +358,7 @@ mod tests {
         for span in open.into_iter().rev() {
             builder.end(span, 9_999);
         }
-        fragments.push(builder.finish());
+        fragments.push(builder.finish_shared());
         let mut read: Vec<Noted> = fragments
             .iter()
             .flat_map(|tree| tree.spans().map(note_of))

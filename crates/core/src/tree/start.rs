@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::context::Context;
 use crate::id::{SpanId, TraceId};
 use crate::intern::{SiteId, Symbol};
 use crate::resource::{Resource, Scope};
@@ -48,6 +49,27 @@ impl TreeStart {
             scale: TickScale::UNIX_NANOS,
         }
     }
+}
+
+/// What a recorder begins a tree with. Borrowed: a used tree mostly has the same resource and scope already.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "what a recorder fills in at each root"
+)]
+pub struct Origin<'a> {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// Where the root hangs, unless it is the root of the trace.
+    pub parent: Option<&'a Context>,
+    /// Whether the trace is recorded for the exporters' sake.
+    pub is_sampled: bool,
+    /// Who produces the spans.
+    pub resource: &'a Arc<Resource>,
+    /// The library that records them.
+    pub scope: &'a Arc<Scope>,
+    /// How much each span may carry.
+    pub limits: SpanLimits,
 }
 
 /// What is known of a span before it starts.

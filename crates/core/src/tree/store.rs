@@ -12,12 +12,13 @@ impl TreeBuilder {
             let Some(place) = self.tree.texts.push(name) else {
                 return Symbol::EMPTY;
             };
-            self.tree.local_symbols.push(place);
+            let symbols = &mut self.tree.rare_mut().local_symbols;
+            symbols.push(place);
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "the text buffer is full long before"
             )]
-            Symbol::local(self.tree.local_symbols.len() as u32 - 1)
+            Symbol::local(symbols.len() as u32 - 1)
         })
     }
 
@@ -62,8 +63,9 @@ impl TreeBuilder {
         if let Some(limit) = self.limits.value_chars {
             cut_texts(&mut value, limit);
         }
-        self.tree.rich.push(value);
-        (Tag::Rich, self.tree.rich.len() as u64 - 1)
+        let rich = &mut self.tree.rare_mut().rich;
+        rich.push(value);
+        (Tag::Rich, rich.len() as u64 - 1)
     }
 
     #[expect(
@@ -75,21 +77,19 @@ impl TreeBuilder {
         attributes: impl IntoIterator<Item = (Symbol, ValueRef<'v>)>,
         limit: u32,
     ) -> (Range, u32) {
-        let start = self.tree.part_attributes.len();
-        for (key, value) in attributes {
+        let mut parts = std::mem::take(&mut self.tree.rare_mut().part_attributes);
+        let start = parts.len();
+        parts.extend(attributes.into_iter().map(|(key, value)| {
             let (tag, value) = self.store(value);
-            self.tree
-                .part_attributes
-                .push(Entry::new(0, key, tag, value));
-        }
-        let dropped = keep_last_of_each_key(&mut self.tree.part_attributes, start, limit);
-        (
-            Range {
-                start: start as u32,
-                end: self.tree.part_attributes.len() as u32,
-            },
-            dropped,
-        )
+            Entry::new(0, key, tag, value)
+        }));
+        let dropped = keep_last_of_each_key(&mut parts, start, limit);
+        let range = Range {
+            start: start as u32,
+            end: parts.len() as u32,
+        };
+        self.tree.rare_mut().part_attributes = parts;
+        (range, dropped)
     }
 }
 

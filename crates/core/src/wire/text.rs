@@ -220,16 +220,17 @@ impl TextSlot {
 /// An append-only store of texts.
 #[derive(Clone)]
 pub(crate) struct TextBuf {
-    /// Texts, then room that was written to before: what stands in it is of no account. Always `used + SLACK` bytes at least.
+    /// Texts, then room that was written to before: what stands in it is of no account. Once there is a text, at least
+    /// `used + SLACK` bytes.
     bytes: Vec<u8>,
     used: usize,
 }
 
 impl TextBuf {
-    /// An empty store; allocates nothing but the slack.
-    pub(crate) fn new() -> Self {
+    /// An empty store; allocates nothing.
+    pub(crate) const fn new() -> Self {
         Self {
-            bytes: vec![0; SLACK],
+            bytes: Vec::new(),
             used: 0,
         }
     }
