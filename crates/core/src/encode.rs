@@ -221,11 +221,13 @@ pub enum DropReason {
     SpoolCorrupt,
     /// The exporter could not be built or stopped working.
     ExporterFailed,
+    /// A newer snapshot of the same metrics took its place: nothing is lost with it.
+    Superseded,
 }
 
 impl DropReason {
     /// All reasons, in the order of the ledger.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::QueueFull,
         Self::Expired,
         Self::TooLarge,
@@ -236,6 +238,7 @@ impl DropReason {
         Self::SpoolFull,
         Self::SpoolCorrupt,
         Self::ExporterFailed,
+        Self::Superseded,
     ];
 
     /// The name in statistics and metrics: `queue_full`.
@@ -251,6 +254,7 @@ impl DropReason {
             Self::SpoolFull => "spool_full",
             Self::SpoolCorrupt => "spool_corrupt",
             Self::ExporterFailed => "exporter_failed",
+            Self::Superseded => "superseded",
         }
     }
 }

@@ -38,6 +38,7 @@ mod cursor;
 mod family;
 mod fill;
 mod labels;
+pub mod reader;
 pub mod record;
 pub mod trees;
 mod value;

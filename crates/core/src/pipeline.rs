@@ -40,6 +40,8 @@ mod worker;
 
 pub use report::{ExporterReport, ExporterStats, PipelineReport, PipelineStats};
 
+pub(crate) use worker::panic_text;
+
 use lane::{Lane, LaneSettings, LaneSpec, erase};
 
 /// Carries finished trees to its exporters. A cheap handle: clones are the same pipeline, which is
@@ -391,7 +393,7 @@ impl Drop for Inner {
     }
 }
 
-fn after(timeout: Duration) -> Instant {
+pub(crate) fn after(timeout: Duration) -> Instant {
     let now = Instant::now();
     // A century is as good as forever.
     now.checked_add(timeout)

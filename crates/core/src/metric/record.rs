@@ -30,7 +30,7 @@ mod counts;
 mod histogram;
 mod index;
 mod life;
-mod list;
+pub(super) mod list;
 mod number;
 mod series;
 mod sketch;
@@ -259,6 +259,11 @@ impl Registry {
                 "give one of the two another name",
             )),
         }
+    }
+
+    /// True when an instrument has a series.
+    pub(super) fn has_series(&self) -> bool {
+        self.inner.metrics.iter().any(|metric| metric.has_series())
     }
 
     /// Has `source` asked for further families with every reading: for what somebody else counts.

@@ -12,7 +12,7 @@ pub struct PipelineReport {
 }
 
 impl PipelineReport {
-    pub(super) fn new(exporters: impl Iterator<Item = ExporterReport>) -> Self {
+    pub(crate) fn new(exporters: impl Iterator<Item = ExporterReport>) -> Self {
         Self {
             exporters: exporters.collect(),
         }
@@ -42,7 +42,7 @@ pub struct ExporterReport {
 }
 
 impl ExporterReport {
-    pub(super) fn new(name: Arc<str>, complete: bool, ledger: LedgerSnapshot) -> Self {
+    pub(crate) fn new(name: Arc<str>, complete: bool, ledger: LedgerSnapshot) -> Self {
         Self {
             name,
             complete,
@@ -58,7 +58,7 @@ pub struct PipelineStats {
 }
 
 impl PipelineStats {
-    pub(super) fn new(exporters: impl Iterator<Item = ExporterStats>) -> Self {
+    pub(crate) fn new(exporters: impl Iterator<Item = ExporterStats>) -> Self {
         Self {
             exporters: exporters.collect(),
         }
@@ -107,7 +107,7 @@ pub struct ExporterStats {
 }
 
 impl ExporterStats {
-    pub(super) fn new(name: Arc<str>, ledger: LedgerSnapshot, wake_ups: u64) -> Self {
+    pub(crate) fn new(name: Arc<str>, ledger: LedgerSnapshot, wake_ups: u64) -> Self {
         Self {
             name,
             ledger,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::fork::{self, Lock};
+use crate::metric::reader;
 use crate::time::{Clock, UnixNanos};
 
 /// A forked child begins at zero: what its parent counted is the parent's to export.
@@ -15,6 +16,7 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn new() -> Self {
+        reader::wake_all();
         Self {
             generation: AtomicU32::new(fork::generation()),
             start_unix_nanos: AtomicU64::new(Clock::unix_nanos().0),
@@ -44,6 +46,7 @@ impl Life {
             let now = Clock::unix_nanos().0;
             self.start_unix_nanos.store(now, Ordering::Relaxed);
             self.generation.store(fork::generation(), Ordering::Release);
+            reader::wake_all();
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-pub(super) struct List<T> {
+pub(in crate::metric) struct List<T> {
     newest: AtomicPtr<Node<T>>,
 }
 
@@ -21,14 +21,18 @@ unsafe impl<T: Send + Sync> Sync for List<T> {}
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self {
-            newest: AtomicPtr::new(ptr::null_mut()),
-        }
+        Self::new()
     }
 }
 
 impl<T> List<T> {
-    pub(super) fn push(&self, value: T) -> &T {
+    pub(in crate::metric) const fn new() -> Self {
+        Self {
+            newest: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    pub(in crate::metric) fn push(&self, value: T) -> &T {
         let mut older = self.newest.load(Ordering::Acquire);
         let node = Box::into_raw(Box::new(Node { value, older }));
         loop {
@@ -44,7 +48,7 @@ impl<T> List<T> {
     }
 
     /// From the newest to the oldest.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::metric) fn iter(&self) -> impl Iterator<Item = &T> {
         let mut next = self.newest.load(Ordering::Acquire);
         std::iter::from_fn(move || {
             // SAFETY: null, or as in `push`.

@@ -123,6 +123,7 @@ impl<T> fmt::Debug for Series<T> {
 pub(super) trait Metric: fmt::Debug + Send + Sync {
     fn descriptor(&self) -> &Descriptor;
     fn collect(&self, reading: &mut Reading) -> Family;
+    fn has_series(&self) -> bool;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -142,6 +143,10 @@ impl<T: Cell> Metric for Series<T> {
             .collect();
         points.reverse();
         Family::new(Arc::clone(&self.descriptor), points)
+    }
+
+    fn has_series(&self) -> bool {
+        self.list.iter().next().is_some()
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
