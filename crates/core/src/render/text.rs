@@ -8,6 +8,7 @@ use crate::decode::{DecodeError, Decoder};
 use crate::encode::{DropReason, Encoded, Encoder, Encoding, Limits, Verdict};
 use crate::id::{SpanId, TraceId};
 use crate::intern::SiteId;
+use crate::judge::Judge;
 use crate::resource::{Resource, Scope};
 use crate::transport::Reply;
 use crate::tree::{SpanLimits, SpanTree, TreeBuilder, TreeStart};
@@ -61,24 +62,11 @@ impl Encoder<TreeBatch> for HiqTextEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        match reply {
-            Reply::Acknowledged => DELIVERED,
-            Reply::Http(http) if (200..300).contains(&http.status) => DELIVERED,
-            Reply::Http(http) => Verdict::Rejected {
-                message: http.said(&String::from_utf8_lossy(&http.body)),
-            },
-            Reply::Grpc(grpc) => Verdict::Rejected {
-                message: grpc.said(),
-            },
-            Reply::Unconfirmed => Verdict::SentUnconfirmed,
-        }
+        JUDGE.judge(reply)
     }
 }
 
-const DELIVERED: Verdict = Verdict::Delivered {
-    rejected: 0,
-    message: None,
-};
+const JUDGE: Judge = Judge::of("reader of HiQ trees");
 
 fn text_of(tree: &Arc<SpanTree>) -> String {
     let mut drawn = Projection::new(&|_| true).tree(

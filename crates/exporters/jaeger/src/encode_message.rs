@@ -12,7 +12,7 @@ use hiq_core::wire::{Text, Varint, Writer, varint_len};
 
 use crate::encode_proto::{Proto, write_fields};
 use crate::form::{Any, Form};
-use crate::judge::judge;
+use crate::judge::JUDGE;
 use crate::payload::{Parts, State};
 
 /// Jaeger's protobuf as its ingester and Collectors take it from Kafka: **one span a payload**, whatever the limits allow, with its
@@ -60,7 +60,7 @@ impl Encoder<TreeBatch> for JaegerMessageEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        judge(reply)
+        JUDGE.judge(reply)
     }
 }
 
