@@ -39,6 +39,13 @@ impl Symbol {
         (self.0 & LOCAL_BIT != 0).then_some((self.0 & !LOCAL_BIT) as usize)
     }
 
+    /// Its place in the process-wide table, where it stands for the same name as long as the process lives; beyond
+    /// [`MAX_SYMBOLS`] for one that belongs to a tree.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
     /// The text of a symbol of the process-wide table; the empty text for one that belongs to a tree.
     #[inline]
     pub fn text(self) -> Text<'static> {

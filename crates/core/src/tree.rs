@@ -92,6 +92,12 @@ impl SpanTree {
             .is_some_and(|explicit| !explicit.scope.is_empty())
     }
 
+    /// False when none of its spans has a trace state, a link, or a count of dropped parts.
+    #[inline]
+    pub fn has_rare_parts(&self) -> bool {
+        self.explicit.is_some() || self.trace_state != Symbol::EMPTY || !self.links.items.is_empty()
+    }
+
     /// How many spans it holds.
     #[inline]
     pub fn len(&self) -> usize {

@@ -10,6 +10,10 @@ use crate::wire::{Text, TextAt};
 
 /// Takes attributes one after the other. Encoders implement it where every nanosecond counts.
 pub trait Visitor<'a>: Sized {
+    /// Is told the symbol of the key of the attribute that comes next. Default: does not listen.
+    #[inline]
+    fn key(&mut self, _symbol: Symbol) {}
+
     /// Takes an attribute whose value is a text.
     #[must_use]
     fn text(self, key: Text<'a>, value: Text<'a>) -> Self;
@@ -88,6 +92,7 @@ impl<'a> Attributes<'a> {
         let tree = self.tree;
         for entry in self.entries {
             let key = intern::known(entry.key).unwrap_or_else(|| rare_key(tree, entry));
+            visitor.key(entry.key);
             let tag = entry.tag_number();
             visitor = if tag <= Tag::Symbol as u32 {
                 visitor.text(key, text_value(tree, entry, tag == Tag::Text as u32))

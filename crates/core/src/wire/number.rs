@@ -66,6 +66,11 @@ pub struct Decimal(pub u64);
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct SignedDecimal(pub i64);
 
+/// A number in decimal as text behind its length, one byte: a short protobuf `string`.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct CountedDecimal(pub i64);
+
 /// A number as sixteen lower-case hex digits.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
@@ -236,6 +241,25 @@ unsafe impl Piece for SignedDecimal {
     }
 }
 
+// SAFETY: a byte more than the number.
+unsafe impl Piece for CountedDecimal {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        22
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 20")]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let end = SignedDecimal(self.0).write(to.add(1));
+            *to = (end.addr() - to.addr() - 1) as u8;
+            end
+        }
+    }
+}
+
 /// Writes a number below 10^8 without leading zeros.
 ///
 /// # Safety
@@ -316,6 +340,9 @@ mod tests {
             for signed in [number.cast_signed(), number.cast_signed().wrapping_neg()] {
                 let text = signed.to_string();
                 assert_eq!(written(SignedDecimal(signed)), text.as_bytes());
+                let mut counted = vec![u8::try_from(text.len()).unwrap()];
+                counted.extend_from_slice(text.as_bytes());
+                assert_eq!(written(CountedDecimal(signed)), counted);
             }
         }
     }

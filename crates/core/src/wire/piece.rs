@@ -1,5 +1,6 @@
 //! What a [`Writer`](super::Writer) writes: bytes and texts, and tuples of pieces.
 
+use std::hint::select_unpredictable;
 use std::ptr;
 
 use super::SLACK;
@@ -25,6 +26,55 @@ pub unsafe trait Piece: Copy {
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a text and nothing else")]
 pub struct Prefixed<'a>(pub Text<'a>);
+
+/// One of a few short texts, chosen without a branch.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl Word {
+    /// The first eight bytes of `text`.
+    pub const fn new(text: &[u8]) -> Self {
+        let (mut bytes, mut len) = ([0; 8], 0);
+        while len < text.len() && len < bytes.len() {
+            bytes[len] = text[len];
+            len += 1;
+        }
+        Self { bytes, len }
+    }
+
+    /// `yes` or `no`.
+    #[inline(always)]
+    pub fn choose(is_yes: bool, yes: Self, no: Self) -> Self {
+        Self {
+            bytes: u64::to_le_bytes(select_unpredictable(
+                is_yes,
+                u64::from_le_bytes(yes.bytes),
+                u64::from_le_bytes(no.bytes),
+            )),
+            len: select_unpredictable(is_yes, yes.len, no.len),
+        }
+    }
+}
+
+// SAFETY: at most eight bytes; what is beyond its length is slack.
+unsafe impl Piece for Word {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        // SAFETY: by the caller's promise; eight bytes are less than `SLACK`.
+        unsafe {
+            self.bytes.write(to);
+            to.add(self.len)
+        }
+    }
+}
 
 // SAFETY: one byte.
 unsafe impl Piece for u8 {
@@ -204,6 +254,14 @@ mod tests {
     use super::super::number::{Decimal, Fixed32, Fixed64};
     use super::super::text::TextBuf;
     use super::*;
+
+    #[test]
+    fn a_word_is_the_one_that_was_chosen() {
+        let (yes, no) = (Word::new(b"true"), Word::new(b"eight888"));
+        assert_eq!(written((Word::choose(true, yes, no), b'|')), b"true|");
+        assert_eq!(written((Word::choose(false, yes, no), b'|')), b"eight888|");
+        assert_eq!(written((Word::new(b""), b'|')), b"|");
+    }
 
     #[test]
     fn pieces_follow_each_other_whatever_they_overrun() {

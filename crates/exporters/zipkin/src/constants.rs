@@ -9,7 +9,7 @@ use hiq_core::wire::{Text, Writer};
 
 use crate::endpoint::{self, Endpoint};
 use crate::form::Form;
-use crate::keys::{KeyFilter, RESERVED, attribute, tag};
+use crate::keys::{Plain, RESERVED, attribute, is_reserved, tag};
 use crate::mapping::ZipkinMapping;
 use crate::value::{Scratch, cut};
 
@@ -23,12 +23,10 @@ pub(crate) struct Constants {
     id: u64,
     /// The local endpoint, as the form has it.
     pub(crate) local: Vec<u8>,
-    /// Tags, the first behind the form's opening.
+    /// Tags, each with its separator.
     pub(crate) tags: Vec<u8>,
     /// The keys of these tags, and where their values are.
     keys: Vec<(String, Source)>,
-    filter: KeyFilter,
-    filter_with_peers: KeyFilter,
 }
 
 /// Where the value of a tag comes from.
@@ -56,13 +54,10 @@ impl Constants {
             local: Vec::new(),
             tags: Vec::new(),
             keys: Vec::new(),
-            filter: KeyFilter::default(),
-            filter_with_peers: KeyFilter::default(),
         };
         let local = local_endpoint(resource, mapping);
         F::local(&local, scratch, &mut constants.local);
         constants.write_tags::<F>(&local, mapping, scratch);
-        constants.fill_filters();
         constants
     }
 
@@ -105,7 +100,6 @@ impl Constants {
         if RESERVED.contains(&key) {
             return;
         }
-        let separator = self.separator::<F>();
         let Self {
             resource,
             scope,
@@ -114,35 +108,8 @@ impl Constants {
         } = self;
         let value = value(resource, scope, source).text(&mut scratch.text);
         let value = cut(value, mapping.max_tag_value_length);
-        F::plain(Writer::new(tags), &self.local, separator, key, value);
+        F::plain(Writer::new(tags), &self.local, key, value);
         self.keys.push((key.to_owned(), source));
-    }
-
-    fn fill_filters(&mut self) {
-        let keys = self.keys.iter().map(|(key, _)| key.as_str());
-        for key in RESERVED.iter().copied().chain(keys) {
-            self.filter.add(key);
-        }
-        self.filter_with_peers = self.filter;
-        for key in endpoint::peer_keys() {
-            self.filter_with_peers.add(key);
-        }
-    }
-
-    /// What stands before the next tag.
-    #[inline]
-    pub(crate) fn separator<F: Form>(&self) -> u8 {
-        if self.tags.is_empty() { F::FIRST } else { b',' }
-    }
-
-    /// Passes keys that need no second look; those of far sides only where `with_peers`.
-    #[inline]
-    pub(crate) fn filter(&self, with_peers: bool) -> &KeyFilter {
-        if with_peers {
-            &self.filter_with_peers
-        } else {
-            &self.filter
-        }
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -203,15 +170,16 @@ fn is_of_scope(scope: &Scope, key: &str) -> bool {
 /// The last few constants. A process has one or two; a converter meets many, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    entries: Vec<Constants>,
+    entries: Vec<(Constants, Plain)>,
     made: u64,
 }
 
 const MAX_RECENT: usize = 16;
 
 impl Recent {
-    pub(crate) fn get(&self, place: usize) -> &Constants {
-        &self.entries[place]
+    pub(crate) fn get(&mut self, place: usize) -> (&Constants, &mut Plain) {
+        let (constants, plain) = &mut self.entries[place];
+        (constants, plain)
     }
 
     /// The place of what spans of `origin` have in common, good until the next is asked for.
@@ -221,7 +189,7 @@ impl Recent {
         mapping: &ZipkinMapping,
         scratch: &mut Scratch,
     ) -> usize {
-        let is_wanted = |known: &Constants| {
+        let is_wanted = |(known, _): &(Constants, Plain)| {
             Arc::ptr_eq(&known.resource, origin.0) && Arc::ptr_eq(&known.scope, origin.1)
         };
         if let Some(known) = self.entries.iter().position(is_wanted) {
@@ -229,6 +197,7 @@ impl Recent {
         }
         self.made += 1;
         let made = Constants::new::<F>(origin, self.made, mapping, scratch);
+        let made = (made, Plain::default());
         if self.entries.len() < MAX_RECENT {
             self.entries.push(made);
             return self.entries.len() - 1;
@@ -251,7 +220,7 @@ pub(crate) struct SiteTags {
     follows: u64,
     /// Tags, ready to follow those of the constants.
     pub(crate) tags: Vec<u8>,
-    pub(crate) filter: KeyFilter,
+    pub(crate) plain: Plain,
     /// A key of it needs a second look, each time.
     pub(crate) is_odd: bool,
 }
@@ -264,13 +233,13 @@ impl Sites {
         constants: &Constants,
         mapping: &ZipkinMapping,
         scratch: &mut Scratch,
-    ) -> &SiteTags {
+    ) -> &mut SiteTags {
         let place = site.index();
         let is_known = |known: &SiteTags| known.follows == constants.id;
         if !self.0.get(place).is_some_and(is_known) {
             self.write::<F>(site, constants, mapping, scratch);
         }
-        &self.0[place]
+        &mut self.0[place]
     }
 
     #[cold]
@@ -292,23 +261,13 @@ impl Sites {
             ..SiteTags::default()
         };
         known.tags.clear();
-        let mut separator = constants.separator::<F>();
         for (key, value) in site.attributes() {
             let key = key.as_str();
-            known.filter.add(key);
-            known.is_odd |= RESERVED.contains(&key)
-                || key.starts_with(tag::LINK)
+            known.is_odd |= is_reserved(key)
                 || constants.has(key)
                 || endpoint::peer_keys().any(|peer| peer == key);
             let value = cut(value.text(&mut scratch.text), mapping.max_tag_value_length);
-            F::plain(
-                Writer::new(&mut known.tags),
-                &constants.local,
-                separator,
-                key,
-                value,
-            );
-            separator = b',';
+            F::plain(Writer::new(&mut known.tags), &constants.local, key, value);
         }
     }
 }

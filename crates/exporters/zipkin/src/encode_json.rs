@@ -5,7 +5,7 @@ use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::transport::Reply;
 use hiq_core::value::text::not_finite;
-use hiq_core::wire::{Decimal, JsonText, SignedDecimal, Text, Writer};
+use hiq_core::wire::{Decimal, JsonText, SignedDecimal, Text, Word, Writer};
 
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
@@ -62,8 +62,8 @@ struct JsonV2;
 
 impl Form for JsonV2 {
     const LIST: [&'static [u8]; 3] = [b"[", b",", b"]"];
-    const TAGS: &'static [u8] = b",\"tags\":";
-    const FIRST: u8 = b'{';
+    const TAGS: &'static [u8] = b",\"tags\":{";
+    const SEPARATOR: &'static [u8] = b",";
     const TAGS_END: &'static [u8] = b"}";
 
     #[inline(always)]
@@ -97,18 +97,21 @@ impl Form for JsonV2 {
         endpoint(&mut writer, local, scratch, is_sniffed);
     }
 
+    fn is_odd(key: Text<'_>) -> bool {
+        needs_care(key)
+    }
+
     #[inline(always)]
     fn text<'w>(
         mut writer: Writer<'w>,
         _local: &[u8],
-        separator: u8,
         key: Text<'_>,
         value: Text<'_>,
     ) -> Writer<'w> {
-        if needs_care(key) | needs_care(value) {
-            return Self::plain(writer, &[], separator, key.as_str(), value.as_str());
+        if needs_care(value) {
+            return Self::plain(writer, &[], key.as_str(), value.as_str());
         }
-        writer.put((separator, b'"', key, b"\":\"", value, b'"'));
+        writer.put((b'"', key, b"\":\"", value, b"\","));
         writer
     }
 
@@ -116,26 +119,18 @@ impl Form for JsonV2 {
     fn number<'w>(
         mut writer: Writer<'w>,
         _local: &[u8],
-        separator: u8,
         key: Text<'_>,
         value: Number,
     ) -> Writer<'w> {
-        if needs_care(key) {
-            return careful_number(writer, separator, key, value);
-        }
-        let key = (separator, b'"', key, b"\":\"");
+        let key = (b'"', key, b"\":\"");
         match value.kind() {
             NumberKind::Int => {
-                writer.put((key, SignedDecimal(value.bits().cast_signed()), b'"'));
+                writer.put((key, SignedDecimal(value.bits().cast_signed()), b"\","));
                 writer
             }
             NumberKind::Bool => {
-                let text = if value.bits() != 0 {
-                    &b"true"[..]
-                } else {
-                    b"false"
-                };
-                writer.put((key, text, b'"'));
+                let text = Word::choose(value.bits() != 0, TRUE, FALSE);
+                writer.put((key, text));
                 writer
             }
             NumberKind::F64 => double(writer, key, f64::from_bits(value.bits())),
@@ -144,27 +139,24 @@ impl Form for JsonV2 {
 
     #[cold]
     #[inline(never)]
-    fn plain<'w>(
-        mut writer: Writer<'w>,
-        _local: &[u8],
-        separator: u8,
-        key: &str,
-        value: &str,
-    ) -> Writer<'w> {
-        writer.put((separator, b'"'));
+    fn plain<'w>(mut writer: Writer<'w>, _local: &[u8], key: &str, value: &str) -> Writer<'w> {
+        writer.put(b'"');
         text(&mut writer, key, is_sniffed);
         writer.put(b"\":\"");
         text(&mut writer, value, is_sniffed);
-        writer.put(b'"');
+        writer.put(b"\",");
         writer
     }
 
     #[inline(always)]
-    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8], separator: u8) -> Writer<'w> {
-        writer.put((separator, b"\"span.kind\":\"internal\""));
+    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8]) -> Writer<'w> {
+        writer.put(b"\"span.kind\":\"internal\",");
         writer
     }
 }
+
+const TRUE: Word = Word::new(b"true\",");
+const FALSE: Word = Word::new(b"false\",");
 
 /// A server takes a request with this word before a quote for one of version 1.
 const SNIFFED: &str = "yAnnotations";
@@ -180,34 +172,13 @@ fn needs_care(text: Text<'_>) -> bool {
     text.needs_escape() | (text.tail() == TAIL_OF_SNIFFED)
 }
 
-#[cold]
-#[inline(never)]
-fn careful_number<'w>(
-    mut writer: Writer<'w>,
-    separator: u8,
-    key: Text<'_>,
-    value: Number,
-) -> Writer<'w> {
-    writer.put((separator, b'"'));
-    text(&mut writer, key.as_str(), is_sniffed);
-    writer.put(b"\":\"");
-    match value.kind() {
-        NumberKind::Int => writer.put(SignedDecimal(value.bits().cast_signed())),
-        NumberKind::Bool if value.bits() != 0 => writer.put(b"true"),
-        NumberKind::Bool => writer.put(b"false"),
-        NumberKind::F64 => return double(writer, None::<u8>, f64::from_bits(value.bits())),
-    }
-    writer.put(b'"');
-    writer
-}
-
 #[inline(never)]
 fn double(mut writer: Writer<'_>, before: impl hiq_core::wire::Piece, value: f64) -> Writer<'_> {
     if value.is_finite() {
         let mut digits = zmij::Buffer::new();
-        writer.put((before, digits.format_finite(value).as_bytes(), b'"'));
+        writer.put((before, digits.format_finite(value).as_bytes(), b"\","));
     } else {
-        writer.put((before, not_finite(value).as_bytes(), b'"'));
+        writer.put((before, not_finite(value).as_bytes(), b"\","));
     }
     writer
 }

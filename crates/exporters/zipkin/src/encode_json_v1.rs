@@ -13,7 +13,7 @@ use crate::form::{Form, Pen, State};
 use crate::json::{endpoint, ids, text, times};
 use crate::judge::JUDGE;
 use crate::mapping::ZipkinMapping;
-use crate::tags::{Found, tags};
+use crate::tags::{Found, end_tags, tags};
 use crate::value::{Scratch, annotation};
 
 /// Zipkin's JSON of version 1: `POST /api/v1/spans`.
@@ -64,8 +64,8 @@ struct JsonV1;
 
 impl Form for JsonV1 {
     const LIST: [&'static [u8]; 3] = [b"[", b",", b"]"];
-    const TAGS: &'static [u8] = b",\"binaryAnnotations\":";
-    const FIRST: u8 = b'[';
+    const TAGS: &'static [u8] = b",\"binaryAnnotations\":[";
+    const SEPARATOR: &'static [u8] = b",";
     const TAGS_END: &'static [u8] = b"]";
 
     fn span<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
@@ -91,33 +91,25 @@ impl Form for JsonV1 {
         endpoint(&mut Writer::new(out), local, scratch, is_sniffed);
     }
 
-    fn text<'w>(
-        writer: Writer<'w>,
-        local: &[u8],
-        separator: u8,
-        key: Text<'_>,
-        value: Text<'_>,
-    ) -> Writer<'w> {
-        Self::plain(writer, local, separator, key.as_str(), value.as_str())
+    fn is_odd(_key: Text<'_>) -> bool {
+        false
     }
 
-    fn number<'w>(
-        writer: Writer<'w>,
-        local: &[u8],
-        separator: u8,
-        key: Text<'_>,
-        value: Number,
-    ) -> Writer<'w> {
+    fn text<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Text<'_>) -> Writer<'w> {
+        Self::plain(writer, local, key.as_str(), value.as_str())
+    }
+
+    fn number<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Number) -> Writer<'w> {
         let key = key.as_str();
         match value.kind() {
             NumberKind::Int => {
                 let mut digits = itoa::Buffer::new();
                 let value = digits.format(value.bits().cast_signed());
-                Self::plain(writer, local, separator, key, value)
+                Self::plain(writer, local, key, value)
             }
             NumberKind::Bool => {
                 let value = if value.bits() != 0 { "true" } else { "false" };
-                Self::plain(writer, local, separator, key, value)
+                Self::plain(writer, local, key, value)
             }
             NumberKind::F64 => {
                 let (value, mut digits) = (f64::from_bits(value.bits()), zmij::Buffer::new());
@@ -126,31 +118,25 @@ impl Form for JsonV1 {
                 } else {
                     not_finite(value)
                 };
-                Self::plain(writer, local, separator, key, value)
+                Self::plain(writer, local, key, value)
             }
         }
     }
 
-    fn plain<'w>(
-        mut writer: Writer<'w>,
-        local: &[u8],
-        separator: u8,
-        key: &str,
-        value: &str,
-    ) -> Writer<'w> {
-        writer.put((separator, b"{\"key\":\""));
+    fn plain<'w>(mut writer: Writer<'w>, local: &[u8], key: &str, value: &str) -> Writer<'w> {
+        writer.put(b"{\"key\":\"");
         if ADDRESSES_AND_MARKS.contains(&key) {
             writer.put(b"tag.");
         }
         text(&mut writer, key, is_sniffed);
         writer.put(b"\",\"value\":\"");
         text(&mut writer, value, is_sniffed);
-        writer.put((b"\",\"endpoint\":", local, b'}'));
+        writer.put((b"\",\"endpoint\":", local, b"},"));
         writer
     }
 
-    fn internal<'w>(writer: Writer<'w>, local: &[u8], separator: u8) -> Writer<'w> {
-        Self::plain(writer, local, separator, "span.kind", "internal")
+    fn internal<'w>(writer: Writer<'w>, local: &[u8]) -> Writer<'w> {
+        Self::plain(writer, local, "span.kind", "internal")
     }
 }
 
@@ -245,19 +231,17 @@ fn addresses<'w>(
 ) -> Writer<'w> {
     if follows_tags {
         writer.rewind(writer.position() - JsonV1::TAGS_END.len());
+        writer.put(JsonV1::SEPARATOR);
     } else {
         writer.put(JsonV1::TAGS);
     }
-    let mut separator = if follows_tags { b',' } else { JsonV1::FIRST };
     if !follows_tags && marks(span).is_empty() {
         let local = &pen.constants.local[..];
         writer.put((
-            separator,
             b"{\"key\":\"lc\",\"value\":\"\",\"endpoint\":",
             local,
-            b'}',
+            b"},",
         ));
-        separator = b',';
     }
     if let Some(remote) = remote {
         let key = if span.kind() == Kind::Client {
@@ -265,15 +249,10 @@ fn addresses<'w>(
         } else {
             b"ma"
         };
-        writer.put((
-            separator,
-            b"{\"key\":\"",
-            key,
-            b"\",\"value\":true,\"endpoint\":",
-        ));
+        writer.put((b"{\"key\":\"", key, b"\",\"value\":true,\"endpoint\":"));
         endpoint(&mut writer, &remote, pen.scratch, is_sniffed);
-        writer.put(b'}');
+        writer.put(b"},");
     }
-    writer.put(JsonV1::TAGS_END);
+    end_tags::<JsonV1>(&mut writer);
     writer
 }

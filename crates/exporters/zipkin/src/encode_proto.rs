@@ -8,7 +8,9 @@ use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::time::duration_micros;
 use hiq_core::transport::Reply;
 use hiq_core::value::text::not_finite;
-use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, Writer, varint_len};
+use hiq_core::wire::{
+    CountedDecimal, Fixed64, Piece, Prefixed, Text, Varint, Word, Writer, varint_len,
+};
 
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
@@ -78,7 +80,7 @@ struct Proto;
 impl Form for Proto {
     const LIST: [&'static [u8]; 3] = [b"", b"", b""];
     const TAGS: &'static [u8] = b"";
-    const FIRST: u8 = 0;
+    const SEPARATOR: &'static [u8] = b"";
     const TAGS_END: &'static [u8] = b"";
 
     #[inline(always)]
@@ -108,44 +110,30 @@ impl Form for Proto {
         endpoint(&mut Writer::new(out), LOCAL_ENDPOINT, local);
     }
 
+    fn is_odd(_key: Text<'_>) -> bool {
+        false
+    }
+
     #[inline(always)]
-    fn text<'w>(
-        writer: Writer<'w>,
-        _local: &[u8],
-        _separator: u8,
-        key: Text<'_>,
-        value: Text<'_>,
-    ) -> Writer<'w> {
+    fn text<'w>(writer: Writer<'w>, _local: &[u8], key: Text<'_>, value: Text<'_>) -> Writer<'w> {
         tag(writer, key, value.prefixed_len(), Prefixed(value))
     }
 
     #[inline(always)]
-    fn number<'w>(
-        writer: Writer<'w>,
-        _local: &[u8],
-        _separator: u8,
-        key: Text<'_>,
-        value: Number,
-    ) -> Writer<'w> {
+    fn number<'w>(writer: Writer<'w>, _local: &[u8], key: Text<'_>, value: Number) -> Writer<'w> {
         match value.kind() {
-            NumberKind::Int => {
-                let mut digits = itoa::Buffer::new();
-                short_tag(writer, key, digits.format(value.bits().cast_signed()))
+            NumberKind::Int => int_tag(writer, key, value.bits().cast_signed()),
+            NumberKind::Bool => {
+                let is_true = value.bits() != 0;
+                let value = Word::choose(is_true, TRUE, FALSE);
+                tag(writer, key, if is_true { 5 } else { 6 }, value)
             }
-            NumberKind::Bool if value.bits() != 0 => short_tag(writer, key, "true"),
-            NumberKind::Bool => short_tag(writer, key, "false"),
             NumberKind::F64 => double_tag(writer, key, f64::from_bits(value.bits())),
         }
     }
 
     #[inline(never)]
-    fn plain<'w>(
-        mut writer: Writer<'w>,
-        _local: &[u8],
-        _separator: u8,
-        key: &str,
-        value: &str,
-    ) -> Writer<'w> {
+    fn plain<'w>(mut writer: Writer<'w>, _local: &[u8], key: &str, value: &str) -> Writer<'w> {
         let (key, value) = (key.as_bytes(), value.as_bytes());
         let length = 2 + prefixed_len(key) + prefixed_len(value);
         let head = (
@@ -160,7 +148,7 @@ impl Form for Proto {
     }
 
     #[inline(always)]
-    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8], _separator: u8) -> Writer<'w> {
+    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8]) -> Writer<'w> {
         writer.put(b"\x5a\x15\x0a\x09span.kind\x12\x08internal");
         writer
     }
@@ -214,6 +202,26 @@ fn tag<'w>(
     }
     writer
 }
+
+const TRUE: Word = Word::new(b"\x04true");
+const FALSE: Word = Word::new(b"\x05false");
+
+/// A tag whose value is a number. Its length is known once it is written.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the length is below 128")]
+fn int_tag<'w>(mut writer: Writer<'w>, key: Text<'_>, value: i64) -> Writer<'w> {
+    if key.prefixed_len() > MAX_SHORT_KEY {
+        return short_tag(writer, key, itoa::Buffer::new().format(value));
+    }
+    let length_at = writer.position() + 1;
+    writer.put(([TAG, 0, KEY], Prefixed(key), VALUE, CountedDecimal(value)));
+    let length = writer.position() - length_at - 1;
+    writer.patch(length_at, [length as u8]);
+    writer
+}
+
+/// With a number behind it, the length of a tag with such a key takes one byte.
+const MAX_SHORT_KEY: usize = 127 - 2 - 21;
 
 /// A tag whose value is a few digits or letters.
 #[inline(always)]

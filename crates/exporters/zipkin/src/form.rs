@@ -12,18 +12,18 @@ use hiq_core::wire::{Text, Writer};
 
 use crate::constants::{Constants, Recent, Sites};
 use crate::endpoint::Endpoint;
+use crate::keys::Plain;
 use crate::mapping::ZipkinMapping;
 use crate::value::Scratch;
 
 /// How a format writes spans and their tags. `local` is what [`Form::local`] wrote.
 ///
-/// The tags of a span stand between [`Form::TAGS`] and [`Form::TAGS_END`], the first behind [`Form::FIRST`], each further one
-/// behind a comma; protobuf ignores these.
+/// The tags of a span stand between [`Form::TAGS`] and [`Form::TAGS_END`], which replaces the separator that each tag ends with.
 pub(crate) trait Form: fmt::Debug + Send + Sized {
     /// Before the first span, between two, behind the last.
     const LIST: [&'static [u8]; 3];
     const TAGS: &'static [u8];
-    const FIRST: u8;
+    const SEPARATOR: &'static [u8];
     const TAGS_END: &'static [u8];
 
     /// Writes one span.
@@ -32,35 +32,20 @@ pub(crate) trait Form: fmt::Debug + Send + Sized {
     /// What stands in each span for its local endpoint.
     fn local(endpoint: &Endpoint<'_>, scratch: &mut Scratch, out: &mut Vec<u8>);
 
-    /// A tag whose value is a text.
-    fn text<'w>(
-        writer: Writer<'w>,
-        local: &[u8],
-        separator: u8,
-        key: Text<'_>,
-        value: Text<'_>,
-    ) -> Writer<'w>;
+    /// True when a key cannot just be copied into this form.
+    fn is_odd(key: Text<'_>) -> bool;
 
-    /// A tag whose value is a number or a truth value.
-    fn number<'w>(
-        writer: Writer<'w>,
-        local: &[u8],
-        separator: u8,
-        key: Text<'_>,
-        value: Number,
-    ) -> Writer<'w>;
+    /// A tag whose value is a text, and whose key is not odd.
+    fn text<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Text<'_>) -> Writer<'w>;
+
+    /// A tag whose value is a number or a truth value, and whose key is not odd.
+    fn number<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Number) -> Writer<'w>;
 
     /// Any tag.
-    fn plain<'w>(
-        writer: Writer<'w>,
-        local: &[u8],
-        separator: u8,
-        key: &str,
-        value: &str,
-    ) -> Writer<'w>;
+    fn plain<'w>(writer: Writer<'w>, local: &[u8], key: &str, value: &str) -> Writer<'w>;
 
     /// `span.kind` = `internal`, which most spans have.
-    fn internal<'w>(writer: Writer<'w>, local: &[u8], separator: u8) -> Writer<'w>;
+    fn internal<'w>(writer: Writer<'w>, local: &[u8]) -> Writer<'w>;
 }
 
 /// What is at hand when a span is written.
@@ -68,6 +53,8 @@ pub(crate) trait Form: fmt::Debug + Send + Sized {
 pub(crate) struct Pen<'e> {
     pub(crate) mapping: &'e ZipkinMapping,
     pub(crate) constants: &'e Constants,
+    /// Keys that mean nothing beside these constants.
+    pub(crate) plain: &'e mut Plain,
     pub(crate) sites: &'e mut Sites,
     pub(crate) scratch: &'e mut Scratch,
 }
@@ -154,9 +141,11 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
             between
         };
         let state = &mut *self.state;
+        let (constants, plain) = state.recent.get(place);
         let mut pen = Pen {
             mapping: &state.mapping,
-            constants: state.recent.get(place),
+            constants,
+            plain,
             sites: &mut state.sites,
             scratch: &mut state.scratch,
         };

@@ -1,8 +1,8 @@
 //! Which keys of a span's own attributes need a second look before they become tags.
 
+use hiq_core::intern::{MAX_SYMBOLS, Symbol};
 use hiq_core::span::{Dropped, Kind, Span, Status};
 use hiq_core::value::ValueRef;
-use hiq_core::wire::Text;
 
 /// Tags that say something of their own to Zipkin, or to those that read spans back from it.
 pub(crate) mod tag {
@@ -79,12 +79,14 @@ pub(crate) fn fate(span: Span<'_>, key: &str, value: &ValueRef<'_>) -> Fate {
 }
 
 /// True when the span has something that only a few spans have, and that becomes tags.
-#[inline]
+#[inline(always)]
 pub(crate) fn has_rare_tags(span: Span<'_>) -> bool {
-    span.status() != Status::Unset
-        || span.trace_state().is_some()
-        || span.dropped() != Dropped::default()
-        || span.links().len() > 0
+    span.status() != Status::Unset || (span.tree().has_rare_parts() && has_rare_parts(span))
+}
+
+#[inline(never)]
+fn has_rare_parts(span: Span<'_>) -> bool {
+    span.trace_state().is_some() || span.dropped() != Dropped::default() || span.links().len() > 0
 }
 
 fn is_false(value: &ValueRef<'_>) -> bool {
@@ -105,63 +107,68 @@ fn is_true(value: &ValueRef<'_>) -> bool {
     }
 }
 
-/// Which keys may be in a set: no false negatives, one false positive in forty with the thirty keys that are usual here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KeyFilter([u64; WORDS]);
+/// Keys that have been found to need no second look, by their symbols.
+#[derive(Debug, Default)]
+pub(crate) struct PlainKeys(Vec<u64>);
 
-const WORDS: usize = 16;
-
-impl KeyFilter {
-    pub(crate) fn add(&mut self, key: &str) {
-        let start = key.len().saturating_sub(8);
-        let mut tail = [0; 8];
-        tail[..key.len() - start].copy_from_slice(&key.as_bytes()[start..]);
-        let bit = place(u64::from_le_bytes(tail), key.len());
-        self.0[bit / 64] |= 1 << (bit % 64);
-    }
-
+impl PlainKeys {
     #[inline(always)]
-    pub(crate) fn may_have(&self, key: Text<'_>) -> bool {
-        let bit = place(key.tail(), key.len());
-        self.0[bit / 64 % WORDS] >> (bit % 64) & 1 != 0
+    pub(crate) fn has(&self, key: Symbol) -> bool {
+        let word = self.0.get(key.index() / 64).copied().unwrap_or_default();
+        word >> (key.index() % 64) & 1 != 0
     }
 
-    pub(crate) fn union(&self, other: &Self) -> Self {
-        Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    /// Keys of single trees are not kept: another tree has another key in their place.
+    pub(crate) fn add(&mut self, key: Symbol) {
+        let word = key.index() / 64;
+        if key.index() >= MAX_SYMBOLS {
+            return;
+        }
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (key.index() % 64);
     }
 }
 
-/// The bit of a key that ends so and is of this length.
-#[inline(always)]
-fn place(tail: u64, len: usize) -> usize {
-    let mixed = (tail ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (64 - 10)) as usize
+/// [`PlainKeys`] of spans that have a far side, and of those that do not.
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    with_peers: PlainKeys,
+    without: PlainKeys,
+}
+
+impl Plain {
+    pub(crate) fn of(&mut self, has_far_side: bool) -> &mut PlainKeys {
+        if has_far_side {
+            &mut self.with_peers
+        } else {
+            &mut self.without
+        }
+    }
+}
+
+/// True when a key means something, whatever span has it.
+pub(crate) fn is_reserved(key: &str) -> bool {
+    RESERVED.contains(&key) || key.starts_with(tag::LINK)
 }
 
 #[cfg(test)]
 mod tests {
-    use hiq_core::resource::Resource;
-    use hiq_core::value::Value;
+    use hiq_core::intern::symbol;
 
     use super::*;
 
-    const KEYS: [&str; 6] = ["", "e", "error", "eight888", "network.peer.address", "ключ"];
-
     #[test]
-    fn a_filter_has_what_was_put_in_and_little_else() {
-        let mut filter = KeyFilter::default();
-        for key in RESERVED.iter().chain(&KEYS) {
-            filter.add(key);
+    fn a_key_is_plain_once_it_was_put_in_and_no_other_is() {
+        let symbols: Vec<Symbol> = (0..300)
+            .filter_map(|n| symbol(&format!("zipkin.plain.{n}")))
+            .collect();
+        let mut keys = PlainKeys::default();
+        symbols.iter().step_by(3).for_each(|key| keys.add(*key));
+        for (place, key) in symbols.iter().enumerate() {
+            assert_eq!(keys.has(*key), place % 3 == 0, "{place}");
         }
-        let names: Vec<String> = (0..1000).map(|n| format!("attribute.{n}")).collect();
-        let texts =
-            |keys: Vec<String>| Resource::new(keys.into_iter().map(|key| (key, Value::Bool(true))));
-        let known = texts(KEYS.map(str::to_owned).to_vec());
-        assert!(known.attributes().all(|(key, _)| filter.may_have(key)));
-        let strangers = texts(names);
-        let wrong = strangers
-            .attributes()
-            .filter(|(key, _)| filter.may_have(*key));
-        assert!(wrong.count() < 60);
+        assert_eq!(symbols.len(), 300);
     }
 }

@@ -4,16 +4,17 @@
 //! scope's, its resource's.
 
 use std::io::Write as _;
+use std::marker::PhantomData;
 
-use hiq_core::intern::SiteId;
+use hiq_core::intern::{SiteId, Symbol};
 use hiq_core::span::{Kind, Number, NumberKind, Span, Status, Visitor};
 use hiq_core::value::ValueRef;
 use hiq_core::wire::{Text, Writer};
 
 use crate::constants::Constants;
-use crate::endpoint::{Endpoint, Remote};
+use crate::endpoint::{self, Endpoint, Remote};
 use crate::form::{Form, Pen};
-use crate::keys::{Fate, KeyFilter, fate, has_rare_tags, tag};
+use crate::keys::{Fate, PlainKeys, fate, has_rare_tags, is_reserved, tag};
 use crate::value::{Scratch, cut, link};
 
 /// What was met among the attributes that is no tag, or not only one.
@@ -46,39 +47,36 @@ pub(crate) fn tags<'w, 'a, F: Form>(
     writer.put(F::TAGS);
     let start = writer.position();
     writer.put(&pen.constants.tags[..]);
-    let mut separator = pen.constants.separator::<F>();
-    let mut filter = pen.constants.filter(talks_to_somebody(span));
-    let merged;
+    let mut plain = &mut *pen.plain;
     let mut is_odd = false;
     if span.site() != SiteId::NONE {
         let site = pen
             .sites
             .get::<F>(span.site(), pen.constants, pen.mapping, pen.scratch);
         writer.put(&site.tags[..]);
-        if !site.tags.is_empty() {
-            separator = b',';
-        }
         is_odd = site.is_odd;
-        merged = filter.union(&site.filter);
-        filter = &merged;
+        if !site.tags.is_empty() {
+            plain = &mut site.plain;
+        }
     }
+    let max_chars = pen.mapping.max_tag_value_length;
     let mut rest = Rest {
+        plain: plain.of(talks_to_somebody(span)),
+        max_bytes: max_chars.unwrap_or(usize::MAX),
+        local: &pen.constants.local,
         span,
         found,
         constants: pen.constants,
-        max_chars: pen.mapping.max_tag_value_length,
+        max_chars,
         scratch: pen.scratch,
         clash: is_odd,
         is_careful: false,
     };
     let own = Tags::<F> {
         writer,
-        separator: separator.into(),
-        filter,
-        max_bytes: rest.max_chars.unwrap_or(usize::MAX),
-        local: &pen.constants.local,
+        key: Symbol::EMPTY,
         rest: &mut rest,
-        form: std::marker::PhantomData,
+        form: PhantomData,
     };
     let mut all = span.own_attributes().visit(own);
     if all.rest.clash {
@@ -88,51 +86,49 @@ pub(crate) fn tags<'w, 'a, F: Form>(
         all = measurements(all);
     }
     if span.kind() == Kind::Internal {
-        let separator = byte(all.separator);
-        all.writer = F::internal(all.writer, all.local, separator);
-        all.separator = COMMA;
+        all.writer = F::internal(all.writer, all.rest.local);
     }
     if has_rare_tags(span) {
         all = rare(all);
     }
-    let any = all.separator == COMMA;
-    all.rest.found.any = any;
-    if any {
-        all.writer.put(F::TAGS_END);
+    let mut writer = all.writer;
+    found.any = writer.position() > start;
+    if found.any {
+        end_tags::<F>(&mut writer);
     } else {
-        all.writer.rewind(before);
+        writer.rewind(before);
     }
-    all.writer
+    writer
 }
 
+/// The end of a span's tags, in place of the last separator.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "it is a byte")]
-fn byte(separator: usize) -> u8 {
-    separator as u8
+pub(crate) fn end_tags<F: Form>(writer: &mut Writer<'_>) {
+    writer.rewind(writer.position() - F::SEPARATOR.len());
+    writer.put(F::TAGS_END);
 }
-
-const COMMA: usize = b',' as usize;
 
 /// Only these have a far side.
 fn talks_to_somebody(span: Span<'_>) -> bool {
     matches!(span.kind(), Kind::Client | Kind::Producer)
 }
 
-/// Writes tags, and looks twice at keys that do not pass the filter. Small, so that it stays in registers.
+/// Writes tags, and looks twice at keys that it does not know. Small, so that it stays in registers: all that is not written to
+/// at each attribute is behind one reference.
 struct Tags<'w, 'a, 'r, 'p, F> {
     writer: Writer<'w>,
-    /// A byte. As wide as its neighbours: the padding behind a narrow one would be copied too, at each attribute, and slowly.
-    separator: usize,
-    filter: &'r KeyFilter,
+    /// That of the attribute under way.
+    key: Symbol,
+    rest: &'r mut Rest<'a, 'p>,
+    form: PhantomData<F>,
+}
+
+/// What is read at each attribute, then what is seldom needed.
+struct Rest<'a, 'p> {
+    plain: &'p mut PlainKeys,
     /// Bytes of a text that is short enough, whatever is in it.
     max_bytes: usize,
     local: &'p [u8],
-    rest: &'r mut Rest<'a, 'p>,
-    form: std::marker::PhantomData<F>,
-}
-
-/// What is seldom needed.
-struct Rest<'a, 'p> {
     span: Span<'a>,
     found: &'p mut Found<'a>,
     constants: &'p Constants,
@@ -145,6 +141,22 @@ struct Rest<'a, 'p> {
 }
 
 impl<'a, F: Form> Tags<'_, 'a, '_, '_, F> {
+    /// An attribute with a key that is not known to be plain; it is from now on, where it is.
+    #[cold]
+    #[inline(never)]
+    fn first_look(self, key: Text<'a>, value: ValueRef<'a>) -> Self {
+        let name = key.as_str();
+        let is_peer = || endpoint::peer_keys().any(|peer| peer == name);
+        let means_something = is_reserved(name)
+            || self.rest.constants.has(name)
+            || self.is_of_site(name)
+            || (talks_to_somebody(self.rest.span) && is_peer());
+        if !means_something && !F::is_odd(key) {
+            self.rest.plain.add(self.key);
+        }
+        self.second_look(name, value)
+    }
+
     /// Any attribute, after a second look at its key.
     #[cold]
     #[inline(never)]
@@ -165,10 +177,9 @@ impl<'a, F: Form> Tags<'_, 'a, '_, '_, F> {
             Fate::Debug => self.rest.found.debug = true,
             Fate::Tag => {
                 let rest = &mut *self.rest;
-                let text = cut(value.text(&mut rest.scratch.text), rest.max_chars);
-                let separator = byte(self.separator);
-                self.writer = F::plain(self.writer, self.local, separator, key, text);
-                self.separator = COMMA;
+                let max_chars = rest.max_chars.filter(|_| may_be_cut(&value));
+                let text = cut(value.text(&mut rest.scratch.text), max_chars);
+                self.writer = F::plain(self.writer, rest.local, key, text);
             }
         }
         self
@@ -180,33 +191,32 @@ impl<'a, F: Form> Tags<'_, 'a, '_, '_, F> {
     }
 
     fn plain(mut self, key: &str, value: &str) -> Self {
-        let separator = byte(self.separator);
-        self.writer = F::plain(self.writer, self.local, separator, key, value);
-        self.separator = COMMA;
+        self.writer = F::plain(self.writer, self.rest.local, key, value);
         self
     }
 }
 
 impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, '_, F> {
     #[inline(always)]
+    fn key(&mut self, symbol: Symbol) {
+        self.key = symbol;
+    }
+
+    #[inline(always)]
     fn text(mut self, key: Text<'a>, value: Text<'a>) -> Self {
-        if self.filter.may_have(key) | (value.len() > self.max_bytes) {
-            return self.second_look(key.as_str(), ValueRef::Text(value));
+        if !self.rest.plain.has(self.key) | (value.len() > self.rest.max_bytes) {
+            return self.first_look(key, ValueRef::Text(value));
         }
-        let separator = byte(self.separator);
-        self.writer = F::text(self.writer, self.local, separator, key, value);
-        self.separator = COMMA;
+        self.writer = F::text(self.writer, self.rest.local, key, value);
         self
     }
 
     #[inline(always)]
     fn number(mut self, key: Text<'a>, value: Number) -> Self {
-        if self.filter.may_have(key) {
-            return self.second_look(key.as_str(), value_of(value));
+        if !self.rest.plain.has(self.key) {
+            return self.first_look(key, value_of(value));
         }
-        let separator = byte(self.separator);
-        self.writer = F::number(self.writer, self.local, separator, key, value);
-        self.separator = COMMA;
+        self.writer = F::number(self.writer, self.rest.local, key, value);
         self
     }
 
@@ -214,6 +224,14 @@ impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, '_, F> {
     fn other(self, key: Text<'a>, value: ValueRef<'a>) -> Self {
         self.second_look(key.as_str(), value)
     }
+}
+
+/// The start of a number is another number.
+fn may_be_cut(value: &ValueRef<'_>) -> bool {
+    !matches!(
+        value,
+        ValueRef::Int(_) | ValueRef::Bool(_) | ValueRef::F64(_)
+    )
 }
 
 fn value_of(number: Number) -> ValueRef<'static> {
@@ -232,7 +250,6 @@ fn one_by_one<'w, 'a, 'r, 'p, F: Form>(
     start: usize,
 ) -> Tags<'w, 'a, 'r, 'p, F> {
     all.writer.rewind(start);
-    all.separator = F::FIRST.into();
     all.rest.is_careful = true;
     let span = all.rest.span;
     let is_own = |key: &str| span.own_attributes().any(|(own, _)| own.as_str() == key);
@@ -242,9 +259,7 @@ fn one_by_one<'w, 'a, 'r, 'p, F: Form>(
             let rest = &mut *all.rest;
             // The text is copied at once: its buffer is needed for the next one.
             let text = cut(value.text(&mut rest.scratch.text), rest.max_chars);
-            let separator = byte(all.separator);
-            all.writer = F::plain(all.writer, all.local, separator, key, text);
-            all.separator = COMMA;
+            all.writer = F::plain(all.writer, rest.local, key, text);
         }
     }
     let site: SiteId = span.site();
@@ -266,6 +281,7 @@ fn measurements<'w, 'a, 'r, 'p, F: Form>(
     mut all: Tags<'w, 'a, 'r, 'p, F>,
 ) -> Tags<'w, 'a, 'r, 'p, F> {
     let span = all.rest.span;
+    let local = all.rest.local;
     for each in span.measurements() {
         let Scratch { text, key, .. } = &mut *all.rest.scratch;
         key.clear();
@@ -274,9 +290,7 @@ fn measurements<'w, 'a, 'r, 'p, F: Form>(
         }
         let key = std::str::from_utf8(key).unwrap_or_default();
         let value = ValueRef::F64(each.value).text(text);
-        let separator = byte(all.separator);
-        all.writer = F::plain(all.writer, all.local, separator, key, value);
-        all.separator = COMMA;
+        all.writer = F::plain(all.writer, local, key, value);
     }
     all
 }
@@ -322,9 +336,7 @@ fn rare<'w, 'a, 'r, 'p, F: Form>(mut all: Tags<'w, 'a, 'r, 'p, F>) -> Tags<'w, '
         let _ = write!(key, "{}{number}", tag::LINK);
         let value = link(&each, scratch);
         let name = std::str::from_utf8(&key).unwrap_or_default();
-        let separator = byte(all.separator);
-        all.writer = F::plain(all.writer, all.local, separator, name, value);
-        all.separator = COMMA;
+        all.writer = F::plain(all.writer, all.rest.local, name, value);
         all.rest.scratch.key = key;
     }
     all

@@ -95,6 +95,9 @@ pub(crate) fn link<'s>(link: &Link<'_>, scratch: &'s mut Scratch) -> &'s str {
 }
 
 fn put_name(text: &mut Vec<u8>, name: &str) {
+    if !name.contains('|') {
+        return text.extend_from_slice(name.as_bytes());
+    }
     for (place, part) in name.split('|').enumerate() {
         if place > 0 {
             text.extend_from_slice(BROKEN_BAR.as_bytes());
@@ -107,6 +110,9 @@ fn put_name(text: &mut Vec<u8>, name: &str) {
 fn put_without_bar(text: &mut Vec<u8>, buffer: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
     buffer.clear();
     write(&mut Writer::new(buffer));
+    if !buffer.contains(&b'|') {
+        return text.extend_from_slice(buffer);
+    }
     for (place, part) in buffer.split(|byte| *byte == b'|').enumerate() {
         if place > 0 {
             text.extend_from_slice(br"\u007c");
