@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::env::Held;
-use super::{Env, Warning};
+use super::{Env, Secret, Warning, headers};
 
 /// Reads variables; each method takes names from the strongest to the weakest.
 #[derive(Debug)]
@@ -122,6 +122,12 @@ impl<'e> Reader<'e> {
         self.parsed(names, &"a whole number of milliseconds", |text| {
             text.parse().ok().map(Duration::from_millis)
         })
+    }
+
+    /// Headers from `key=value,key=value`, percent-encoded; of a repeated name the last value. Warnings show names only.
+    pub fn headers(&mut self, name: &str) -> Option<Vec<(String, Secret)>> {
+        let text = self.text(name)?;
+        Some(headers::parse(self, name, text))
     }
 
     /// One of a few words, in any case.
