@@ -95,7 +95,9 @@ impl SpanTree {
     /// False when none of its spans has a trace state, a link, or a count of dropped parts.
     #[inline]
     pub fn has_rare_parts(&self) -> bool {
-        self.explicit.is_some() || self.trace_state != Symbol::EMPTY || !self.links.items.is_empty()
+        self.explicit().is_some()
+            || self.trace_state != Symbol::EMPTY
+            || !self.rare().links.items.is_empty()
     }
 
     /// How many spans it holds.
