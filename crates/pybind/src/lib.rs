@@ -21,6 +21,7 @@ mod extras;
 mod gil;
 mod greenlets;
 mod loaded;
+mod metrics;
 mod module;
 mod object;
 mod otel;
@@ -49,6 +50,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     status::add_to_module(module)?;
     module::add_to_module(module)?;
     exporting::add_to_module(module)?;
+    metrics::add_to_module(module)?;
     conf::add_to_module(module)?;
     convert::add_to_module(module)?;
     tree::add_to_module(module)

@@ -7,6 +7,7 @@ Programs are traced without touching them: a conf names functions, hiq records t
 from __future__ import annotations
 
 from . import _installed as _installed  # First: a mixed installation fails in stranger ways later.
+from . import metrics as metrics
 from ._hiq import (
     ConfigError,
     Context,
@@ -148,6 +149,7 @@ __all__ = [
     "lmk_data_handler",
     "memoize",
     "memoize_first",
+    "metrics",
     "mod",
     "post_http",
     "random_port",

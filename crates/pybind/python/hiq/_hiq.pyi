@@ -7,22 +7,28 @@ traced program: a recorder that meets an error of its own drops the span and cou
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal, TypeVar, final
+from typing import Any, ClassVar, Final, Literal, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
 __all__ = [
     "ConfigError",
     "Context",
+    "Counter",
     "Driver",
+    "ExponentialHistogram",
     "ExportError",
+    "Gauge",
     "HiqError",
+    "Histogram",
     "Node",
     "Patient",
     "Printed",
     "SdkPipeline",
     "Span",
+    "Summary",
     "Suppress",
+    "Timer",
     "Trace",
     "Traced",
     "TracedAsyncGenerator",
@@ -31,6 +37,7 @@ __all__ = [
     "TracedGenerator",
     "TracedUnbound",
     "Tree",
+    "UpDownCounter",
     "add_exporter",
     "at_exit",
     "attach",
@@ -54,6 +61,8 @@ __all__ = [
     "is_traced",
     "load_conf",
     "memory_spans",
+    "metric",
+    "metric_snapshot",
     "next_told",
     "original",
     "overhead_ns",
@@ -577,3 +586,187 @@ class Patient:
     def examine(self, timeout_s: float) -> dict[str, Any]: ...
 
 def patients(settings: dict[str, Any]) -> tuple[list[Patient], list[str]]: ...
+
+# --- metrics ------------------------------------------------------------------------------------
+
+@final
+class Counter:
+    """Adds up what never falls. Made by `hiq.metrics.counter`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    def add(self, amount: float = 1) -> None:
+        """Adds `amount`; ValueError for a negative one."""
+
+    def inc(self, amount: float = 1) -> None:
+        """The same, by Prometheus's name."""
+
+    def labels(self, labels: Mapping[str, object] = ..., /, **more: object) -> Counter:
+        """The series of these labels, and those of `self`: a lookup."""
+
+@final
+class UpDownCounter:
+    """Adds up what rises and falls. Made by `hiq.metrics.up_down_counter`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    def add(self, amount: float = 1) -> None: ...
+    def inc(self, amount: float = 1) -> None: ...
+    def dec(self, amount: float = 1) -> None: ...
+    def labels(self, labels: Mapping[str, object] = ..., /, **more: object) -> UpDownCounter: ...
+
+@final
+class Gauge:
+    """Holds what was read last. Made by `hiq.metrics.gauge`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    def set(self, value: float, /) -> None: ...
+    def add(self, amount: float = 1) -> None: ...
+    def inc(self, amount: float = 1) -> None: ...
+    def dec(self, amount: float = 1) -> None: ...
+    def time(self) -> Timer:
+        """Sets how many seconds something took."""
+
+    def labels(self, labels: Mapping[str, object] = ..., /, **more: object) -> Gauge: ...
+
+@final
+class Histogram:
+    """Counts measurements between bounds. Made by `hiq.metrics.histogram`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    def observe(self, value: float, /) -> None: ...
+    def time(self) -> Timer: ...
+    def labels(self, labels: Mapping[str, object] = ..., /, **more: object) -> Histogram: ...
+
+@final
+class ExponentialHistogram:
+    """Counts measurements of any size. Made by `hiq.metrics.exponential_histogram`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    def observe(self, value: float, /) -> None: ...
+    def time(self) -> Timer: ...
+    def labels(self, labels: Mapping[str, object] = ..., /, **more: object) -> ExponentialHistogram: ...
+
+@final
+class Summary:
+    """Counts, adds up and knows quantiles. Made by `hiq.metrics.summary`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    def observe(self, value: float, /) -> None: ...
+    def time(self) -> Timer:
+        """Measures, in seconds, what runs in it as a context manager, or each call of what it decorates."""
+
+    def labels(self, labels: Mapping[str, object] = ..., /, **more: object) -> Summary: ...
+
+@final
+class Timer:
+    """How long something takes: a context manager, and a decorator. For one thread at a time."""
+
+    def __enter__(self) -> Timer: ...
+    def __exit__(self, *error: object) -> None: ...
+    def __call__(self, func: _F) -> _F: ...
+
+@overload
+def metric(
+    kind: Literal["counter"],
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    bounds: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    max_age_s: float | None = None,
+    max_series: int | None = None,
+) -> Counter:
+    """The instrument `name` of this process, made if it is not there yet. ConfigError when it is of another kind."""
+
+@overload
+def metric(
+    kind: Literal["up_down_counter"],
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    bounds: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    max_age_s: float | None = None,
+    max_series: int | None = None,
+) -> UpDownCounter: ...
+@overload
+def metric(
+    kind: Literal["gauge"],
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    bounds: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    max_age_s: float | None = None,
+    max_series: int | None = None,
+) -> Gauge: ...
+@overload
+def metric(
+    kind: Literal["histogram"],
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    bounds: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    max_age_s: float | None = None,
+    max_series: int | None = None,
+) -> Histogram: ...
+@overload
+def metric(
+    kind: Literal["exponential_histogram"],
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    bounds: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    max_age_s: float | None = None,
+    max_series: int | None = None,
+) -> ExponentialHistogram: ...
+@overload
+def metric(
+    kind: Literal["summary"],
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    bounds: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    max_age_s: float | None = None,
+    max_series: int | None = None,
+) -> Summary: ...
+def metric_snapshot() -> list[dict[str, Any]]:
+    """What has been measured in this process up to now."""
