@@ -130,6 +130,8 @@ pub struct HttpReply {
     pub content_type: String,
     /// `Retry-After`, already turned into a wait.
     pub retry_after: Option<Duration>,
+    /// Seconds that the server's clock is ahead of ours, by its `Date`; negative: behind. `None`: it did not tell.
+    pub clock_ahead_seconds: Option<i64>,
     /// The body, decompressed, at most 4 MiB.
     pub body: Vec<u8>,
     /// What was asked, for messages: without user, password and query.

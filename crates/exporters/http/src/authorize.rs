@@ -31,4 +31,6 @@ pub struct Draft<'a> {
     pub content_type: &'static str,
     /// The bytes as they are sent, compressed or not.
     pub body: &'a [u8],
+    /// When the attempt ends, for authorizers that have to fetch something first.
+    pub deadline: &'a Deadline,
 }

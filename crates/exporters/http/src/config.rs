@@ -78,7 +78,7 @@ impl HttpOptions {
     }
 }
 
-/// Methods that carry a payload.
+/// How payloads are carried, and what carries none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
@@ -87,6 +87,8 @@ pub enum Method {
     Post,
     /// `PUT`.
     Put,
+    /// `GET`: asks for something; the payload is left out.
+    Get,
 }
 
 impl Method {
@@ -95,6 +97,7 @@ impl Method {
         match self {
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Get => "GET",
         }
     }
 }

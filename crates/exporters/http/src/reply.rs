@@ -49,6 +49,7 @@ impl RawReply {
         reply.headers = self.kept(kept);
         reply.content_type = content_type(&self.headers);
         reply.retry_after = retry_after(&self.headers);
+        reply.clock_ahead_seconds = clock_ahead_seconds(&self.headers);
         reply.body = match self.text(header::CONTENT_ENCODING).trim() {
             "" => self.body,
             name if name.eq_ignore_ascii_case("identity") => self.body,
@@ -105,6 +106,16 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now =
         httpdate::parse_http_date(text(headers, header::DATE)).unwrap_or_else(|_| wall_time());
     Some(then.duration_since(now).unwrap_or_default())
+}
+
+/// How far the server's clock is ahead of ours, by its `Date`.
+fn clock_ahead_seconds(headers: &HeaderMap) -> Option<i64> {
+    let theirs = httpdate::parse_http_date(text(headers, header::DATE)).ok()?;
+    let seconds = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_secs()).ok()
+    };
+    Some(seconds(theirs)? - seconds(wall_time())?)
 }
 
 fn wall_time() -> SystemTime {

@@ -83,18 +83,19 @@ impl HttpTransport {
         deadline: &Deadline,
     ) -> Result<HttpReply, TransportError> {
         let began = Instant::now();
-        let headers = self.headers(payload)?;
+        let headers = self.headers(payload, deadline)?;
         let target = &self.target;
         let line = self
             .line
             .ready(&target.peer, target.tls_files.as_ref(), |tls, progress| {
                 Wire::open(target, tls, progress)
             })?;
-        let body = line.outgoing.load(&[payload.body], line.progress);
+        let has_body = target.method != Method::Get;
+        let body = has_body.then(|| line.outgoing.load(&[payload.body], line.progress));
         let secrets = Secrets::of(&headers).and_query_of(&target.url);
         let mut request = Request::new(target.method.into(), target.url.clone());
         *request.headers_mut() = headers;
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        *request.body_mut() = body.map(reqwest::Body::wrap);
         match line.wire.exchange(request, deadline) {
             Ok(raw) => {
                 let mut reply = raw.into_reply(&target.peer, target.kept_headers)?;
@@ -108,9 +109,15 @@ impl HttpTransport {
         }
     }
 
-    fn headers(&mut self, payload: &Payload<'_>) -> Result<HeaderMap, TransportError> {
+    fn headers(
+        &mut self,
+        payload: &Payload<'_>,
+        deadline: &Deadline,
+    ) -> Result<HeaderMap, TransportError> {
         let mut all = self.target.headers.clone();
-        all.insert(header::CONTENT_TYPE, self.value(payload.content_type)?);
+        if self.target.method != Method::Get {
+            all.insert(header::CONTENT_TYPE, self.value(payload.content_type)?);
+        }
         if let Some(encoding) = payload.content_encoding {
             all.insert(header::CONTENT_ENCODING, self.value(encoding)?);
         }
@@ -122,6 +129,7 @@ impl HttpTransport {
             endpoint: &self.target.endpoint,
             content_type: payload.content_type,
             body: payload.body,
+            deadline,
         };
         for (name, value) in authorizer.headers(&draft)? {
             let (name, value) = headers::parse(&name, &value)
@@ -146,6 +154,7 @@ impl From<Method> for reqwest::Method {
         match method {
             Method::Post => Self::POST,
             Method::Put => Self::PUT,
+            Method::Get => Self::GET,
         }
     }
 }

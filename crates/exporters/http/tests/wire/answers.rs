@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -280,4 +280,25 @@ fn a_small_reply_that_decompresses_to_more_than_4_mib_is_refused_before_its_end(
     assert!(bomb.len() < 1 << 17, "64 MiB in {} bytes", bomb.len());
     let server = Server::answering(response("200 OK", "content-encoding: gzip\r\n", bomb));
     failure(&server.url("/"), TransportErrorKind::ReplyTooLarge);
+}
+
+#[test]
+fn how_far_the_servers_clock_is_ahead_is_told_where_it_sends_a_date() {
+    let of = |head: &str| {
+        let server = Server::answering(response("401 Unauthorized", head, ""));
+        send(&mut transport(&server.url("/")), b"spans")
+            .unwrap()
+            .clock_ahead_seconds
+    };
+    // 2026-01-01 00:00:00 is 1767225600.
+    #[expect(clippy::disallowed_methods, reason = "the clock to compare with")]
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        .cast_signed();
+    let ahead = of("Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n").unwrap();
+    assert!((ahead - (1_767_225_600 - now)).abs() <= 5, "{ahead}");
+    assert_eq!(of("Date: yesterday\r\n"), None);
+    assert_eq!(of(""), None);
 }

@@ -296,3 +296,38 @@ fn a_reply_keeps_the_headers_that_were_asked_for_and_no_others() {
     assert_eq!(reply.header("x-written"), Some("7"));
     assert_eq!(reply.header("x-other"), None);
 }
+
+#[test]
+fn a_get_carries_no_payload() {
+    let server = Server::answering(response("200 OK", "", "here"));
+    let mut options = options(&server.url("/opc/v2/instance/region"));
+    options.method = Method::Get;
+    let mut transport = options.build().unwrap();
+    let reply = send(&mut transport, b"not this").unwrap();
+    let request = server.request();
+    assert_eq!(request.first_line, "GET /opc/v2/instance/region HTTP/1.1");
+    assert_eq!(request.body, b"");
+    assert_eq!(request.all("content-type"), [""; 0]);
+    assert_eq!(reply.body, b"here");
+}
+
+#[test]
+fn an_authorizer_is_told_how_long_the_attempt_may_take() {
+    #[derive(Debug)]
+    struct Hurried(Arc<Mutex<Option<Duration>>>);
+    impl Authorizer for Hurried {
+        fn headers(&mut self, draft: &Draft<'_>) -> Result<Vec<(String, Secret)>, TransportError> {
+            *self.0.lock().unwrap() = draft.deadline.remaining();
+            Ok(Vec::new())
+        }
+    }
+    let seen = Arc::default();
+    let server = Server::answering(response("200 OK", "", ""));
+    let mut transport =
+        transport(&server.url("/")).with_authorizer(Box::new(Hurried(Arc::clone(&seen))));
+    let payload = Payload::new(b"spans", "text/plain", 1);
+    let deadline = Deadline::never().within(Duration::from_secs(20));
+    submit(&mut transport, &payload, &deadline).unwrap();
+    let left = seen.lock().unwrap().unwrap();
+    assert!(left <= Duration::from_secs(20) && left > Duration::from_secs(5));
+}
