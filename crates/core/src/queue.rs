@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::PipelineSettings;
 use crate::encode::DropReason;
@@ -13,6 +13,11 @@ use crate::export::{Deadline, Progress};
 use crate::ledger::{Custody, Ledger};
 use crate::pool;
 use crate::tree::SpanTree;
+
+/// How long after a batch the worker looks for the next one by itself instead of being woken.
+const BUSY: Duration = Duration::from_millis(2);
+/// Unless as much is waiting.
+const BATCHES_OF_PRESSURE: usize = 8;
 
 /// Fragments that wait for one exporter.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ struct State {
     /// Spans at which the sleeping worker is to be woken; out of reach while it does not sleep or has no room.
     wake_at_spans: Option<usize>,
     wake_ups: u64,
+    /// A batch was taken shortly before: more are to be expected, and each wake-up costs the traced program a system call.
+    busy_until: Option<Instant>,
     stopping: bool,
     ended: bool,
 }
@@ -209,7 +216,9 @@ impl Queue {
             spans += next.tree.len();
             trees.extend(state.pop().map(|fragment| fragment.tree));
         }
-        let since = since.unwrap_or_else(Instant::now);
+        let now = Instant::now();
+        state.busy_until = now.checked_add(BUSY);
+        let since = since.unwrap_or(now);
         Task::Export(trees, self.ledger.take(spans, since))
     }
 
@@ -245,11 +254,14 @@ impl Queue {
         until: Option<Instant>,
         now: Instant,
     ) -> MutexGuard<'s, State> {
-        state.wake_at_spans = match (progress.has_room(), state.spans) {
-            (false, _) => None,
-            (true, 0) => Some(1),
-            (true, _) => Some(self.settings.max_batch_spans),
+        let busy_until = state.busy_until.filter(|busy_until| *busy_until > now);
+        state.wake_at_spans = match (progress.has_room(), busy_until, state.spans) {
+            (false, ..) => None,
+            (true, Some(_), _) => Some(self.spans_of_pressure()),
+            (true, None, 0) => Some(1),
+            (true, None, _) => Some(self.settings.max_batch_spans),
         };
+        let until = until.into_iter().chain(busy_until).min();
         let mut state = match until {
             None => self
                 .work
@@ -264,6 +276,12 @@ impl Queue {
         state.wake_at_spans = None;
         state.wake_ups += 1;
         state
+    }
+
+    /// Spans at which a worker is woken although it has just been busy and will look by itself in a moment.
+    fn spans_of_pressure(&self) -> usize {
+        let (batch, queue) = (self.settings.max_batch_spans, self.settings.max_queue_spans);
+        batch.max((BATCHES_OF_PRESSURE * batch).min(queue / 4))
     }
 
     /// Asks for everything that was offered before. Returns the mark to [wait for](Queue::wait_for_flush).

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hiq_core::batch::TreeBatch;
 use hiq_core::config::PipelineSettings;
@@ -217,7 +217,7 @@ fn fragments_that_waited_too_long_are_dropped() {
 }
 
 #[test]
-fn the_worker_wakes_for_the_first_fragment_and_for_a_full_batch_only() {
+fn the_worker_wakes_for_the_first_fragment_for_a_full_batch_and_once_to_see_that_no_more_comes() {
     let shared = Shared::new(true);
     let mut settings = unhurried();
     settings.max_batch_spans = 100;
@@ -236,7 +236,29 @@ fn the_worker_wakes_for_the_first_fragment_and_for_a_full_batch_only() {
     assert_eq!(first, 1, "wake-ups for 30 fragments");
     offer(&pipeline, 70);
     shared.batches(2);
-    assert_eq!(steady(wake_ups) - before, 2, "wake-ups for a batch");
+    assert_eq!(steady(wake_ups) - before, 3, "wake-ups for a batch");
+    let _ = pipeline.shutdown(PATIENCE);
+}
+
+#[test]
+fn batches_that_follow_each_other_do_not_wake_the_worker_one_by_one() {
+    const BATCHES: u64 = 400;
+    let shared = Shared::new(true);
+    let mut settings = unhurried();
+    settings.max_batch_spans = 10;
+    let pipeline = pipeline(settings, &shared);
+    let start = Instant::now();
+    for _ in 0..BATCHES {
+        offer(&pipeline, 10);
+    }
+    let took = start.elapsed();
+    assert!(pipeline.flush(PATIENCE).is_complete());
+    let wake_ups = pipeline.stats().exporters()[0].wake_ups;
+    // In each two milliseconds: one to look, one for a first fragment, one for a full batch. Else for every eight batches.
+    let of_time = 3 * (u64::try_from(took.as_millis()).unwrap() / 2 + 1);
+    let most = of_time + BATCHES / 8 + 3;
+    assert!(wake_ups <= most, "{wake_ups} wake-ups in {took:?}");
+    assert_balances(&ledger(&pipeline));
     let _ = pipeline.shutdown(PATIENCE);
 }
 
