@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::context::Context;
 use crate::id::SpanId;
 use crate::time::Clock;
 use crate::tree::{Closed, Role, SpanTree, TreeBuilder};
@@ -88,13 +89,28 @@ impl OpenTree {
     /// Returns true when the root is closed: the tree is complete.
     #[inline]
     pub fn end(&mut self, id: SpanId, tick: u64) -> bool {
-        match self.builder.close(self.current, id, tick) {
-            Closed::InsideOf(parent) => {
-                self.current = parent;
-                false
-            }
-            Closed::Root => true,
-            Closed::NotThis => self.unwind_to(id, tick) && self.end(id, tick),
+        self.close(id, tick) == Closed::Root
+    }
+
+    /// The same, told in full.
+    #[inline]
+    pub(crate) fn close(&mut self, id: SpanId, tick: u64) -> Closed {
+        let closed = self.builder.close(self.current, id, tick);
+        match closed {
+            Closed::InsideOf(parent) => self.current = parent,
+            Closed::Root => {}
+            Closed::NotThis => return self.close_outer(id, tick),
+        }
+        closed
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn close_outer(&mut self, id: SpanId, tick: u64) -> Closed {
+        if self.unwind_to(id, tick) {
+            self.close(id, tick)
+        } else {
+            Closed::NotThis
         }
     }
 
@@ -159,6 +175,15 @@ impl OpenTree {
     #[inline]
     pub fn current_id(&self) -> SpanId {
         self.builder.span_id(self.current)
+    }
+
+    /// Where the next span would hang, for other threads and processes.
+    pub fn context(&self) -> Context {
+        let builder = &self.builder;
+        let mut context =
+            Context::local(builder.trace_id(), self.current_id(), builder.trace_flags());
+        context.trace_state.push_str(builder.trace_state());
+        context
     }
 
     /// The index of the open span `id`, walking outwards from the innermost one.

@@ -15,15 +15,13 @@
 //! assert!(tracer.current_context().is_none());
 //! ```
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{MAX_HELD_BACK_NANOS, OpenTree};
 use crate::config::Settings;
 use crate::context::{Context, SAMPLED};
-use crate::fork;
-use crate::id::{SpanId, TraceId, reseed_thread};
+use crate::id::{SpanId, TraceId};
 use crate::intern::{SiteId, Symbol, symbol};
 use crate::pipeline::Pipeline;
 use crate::resource::Scope;
@@ -33,10 +31,11 @@ use crate::time::Clock;
 use crate::tree::{Origin, Role, SpanLimits, SpanTree, TreeBuilder};
 
 mod active;
+mod thread;
 
 pub use active::ActiveSpan;
 
-use active::{Outer, Part};
+use thread::{Level, Recording, THREAD, Thread};
 
 /// Records the spans of a Rust program and hands finished trees to a pipeline. A cheap handle: clones are the same tracer.
 #[derive(Clone, Debug)]
@@ -199,23 +198,25 @@ impl Tracer {
     pub fn span_with(&self, name: impl Name, options: &SpanOptions<'_>) -> ActiveSpan<'_> {
         let tick = Clock::ticks();
         THREAD.with_borrow_mut(|thread| {
-            let inside = options.parent.is_none() && thread.belongs_to(&self.inner);
-            match thread.tree.as_mut().filter(|_| inside) {
-                Some(tree) => {
-                    let name = name.symbol(tree.builder());
-                    let role = Role {
-                        kind: options.kind,
-                        ..Role::new(name, SiteId::NONE)
-                    };
-                    let started = tree.start(role, tick);
-                    let fragment = started.split_due.then(|| tree.split()).flatten();
-                    if let Some(fragment) = fragment {
-                        self.inner.deliver(fragment);
-                    }
-                    ActiveSpan::new(self, Part::Inside(started.id))
-                }
-                None => self.root(thread, name, options, tick),
+            let inside = match options.parent {
+                None => thread.tree_of(self.owner()),
+                Some(_) => None,
+            };
+            let Some(tree) = inside else {
+                return self.root(thread, name, options, tick);
+            };
+            let name = name.symbol(tree.builder());
+            let role = Role {
+                kind: options.kind,
+                ..Role::new(name, SiteId::NONE)
+            };
+            let started = tree.start(role, tick);
+            if started.split_due
+                && let Some(fragment) = tree.split()
+            {
+                self.inner.deliver(fragment);
             }
+            ActiveSpan::new(self, started.id)
         })
     }
 
@@ -237,35 +238,30 @@ impl Tracer {
         let trace_id = parent
             .as_ref()
             .map_or_else(TraceId::random, |parent| parent.trace_id);
-        let sampled = self
-            .inner
-            .pipeline
-            .sampler()
-            .samples(trace_id, parent.as_ref());
-        let outer = if sampled || self.inner.records_sampled_out() {
-            let tree = self.inner.open(
-                name,
-                options.kind,
-                parent.as_ref(),
-                (trace_id, sampled),
-                tick,
-            );
-            Outer {
-                tree: thread.tree.replace(Box::new(tree)),
-                owner: thread.owner,
-                silent: thread.silent.take(),
-            }
+        let pipeline = &self.inner.pipeline;
+        let sampled = pipeline.sampler().samples(trace_id, parent.as_ref());
+        let root = if sampled || self.inner.records_sampled_out() {
+            let trace = (trace_id, sampled);
+            let tree = self
+                .inner
+                .open(name, options.kind, parent.as_ref(), trace, tick);
+            let root = tree.root_id();
+            thread.enter(self.owner(), root, Recording::Tree(tree));
+            root
         } else {
-            self.inner.pipeline.sample_out(1);
-            let context = Context::local(trace_id, SpanId::next(), 0);
-            Outer {
-                tree: thread.tree.take(),
-                owner: thread.owner,
-                silent: thread.silent.replace(context),
-            }
+            pipeline.sample_out(1);
+            let root = SpanId::next();
+            let place = Context::local(trace_id, root, 0);
+            thread.enter(0, root, Recording::Silent(place));
+            root
         };
-        thread.owner = Arc::as_ptr(&self.inner) as usize;
-        ActiveSpan::new(self, Part::Root(Box::new(outer)))
+        ActiveSpan::new(self, root)
+    }
+
+    /// Tells the levels of different tracers apart.
+    #[inline]
+    fn owner(&self) -> usize {
+        Arc::as_ptr(&self.inner) as usize
     }
 
     /// Where the next span of this thread would hang: what to send along with a request.
@@ -299,6 +295,13 @@ impl Inner {
         OpenTree::new(builder, self.hold_back_ticks, role, tick)
     }
 
+    #[cold]
+    fn leave(&self, level: Level) {
+        if let Recording::Tree(tree) = level.recording {
+            self.deliver(tree.finish());
+        }
+    }
+
     fn deliver(&self, tree: Arc<SpanTree>) {
         let sampled = tree
             .span(0)
@@ -313,61 +316,6 @@ impl Inner {
     /// Whether somebody may want a tree that was sampled out.
     fn records_sampled_out(&self) -> bool {
         !self.keep.is_empty() || self.pipeline.wants_sampled_out()
-    }
-}
-
-/// What this thread is recording.
-#[derive(Debug)]
-struct Thread {
-    tree: Option<Box<OpenTree>>,
-    /// The tracer that the tree, or the silence, belongs to.
-    owner: usize,
-    /// Set inside a root that was sampled out: nothing is recorded, the decision travels on.
-    silent: Option<Context>,
-    generation: u32,
-}
-
-thread_local! {
-    static THREAD: RefCell<Thread> =
-        const { RefCell::new(Thread { tree: None, owner: 0, silent: None, generation: 0 }) };
-}
-
-impl Thread {
-    /// True when a span of this tracer goes into the open tree.
-    #[inline]
-    fn belongs_to(&self, tracer: &Arc<Inner>) -> bool {
-        self.owner == Arc::as_ptr(tracer) as usize && self.tree.is_some()
-    }
-
-    fn context(&self) -> Option<Context> {
-        match &self.tree {
-            Some(tree) => {
-                let builder = tree.peek();
-                let mut context =
-                    Context::local(builder.trace_id(), tree.current_id(), builder.trace_flags());
-                context.trace_state.push_str(builder.trace_state());
-                Some(context)
-            }
-            None => self.silent.clone(),
-        }
-    }
-
-    /// In a forked child the open tree is the parent process's to export; its innermost span stays the parent of what follows.
-    fn look_for_fork(&mut self) {
-        let generation = fork::generation();
-        if self.generation != generation {
-            if self.generation != 0 {
-                reseed_thread();
-                let inherited = self.context();
-                std::mem::forget(self.tree.take());
-                self.silent = None;
-                if let Some(mut context) = inherited {
-                    context.is_remote = true;
-                    self.silent = Some(context);
-                }
-            }
-            self.generation = generation;
-        }
     }
 }
 

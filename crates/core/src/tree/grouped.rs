@@ -63,24 +63,23 @@ impl<T: Owned> Grouped<T> {
         let Self { items, starts } = self;
         starts.clear();
         starts.reserve(owners + 1);
-        let (mut suspicious, mut at) = (false, 0);
-        while let Some(first) = items.get(at) {
-            let (owner, begin) = (first.owner(), at);
-            if (owner as usize) < starts.len() {
-                return None;
+        let (mut suspicious, mut seen, mut begin) = (false, 0, 0);
+        for (at, item) in items.iter().enumerate() {
+            let owner = item.owner() as usize;
+            if owner + 1 != starts.len() {
+                if owner < starts.len() {
+                    return None;
+                }
+                starts.resize(owner + 1, at as u32);
+                suspicious |= at - begin > limit as usize;
+                (seen, begin) = (0, at);
             }
-            starts.resize(owner as usize, at as u32);
-            starts.push(at as u32);
-            let mut seen = 0;
-            while let Some(item) = items.get(at).filter(|item| item.owner() == owner) {
-                let mark = mark(item);
-                suspicious |= seen & mark != 0;
-                seen |= mark;
-                at += 1;
-            }
-            suspicious |= at - begin > limit as usize;
+            let mark = mark(item);
+            suspicious |= seen & mark != 0;
+            seen |= mark;
         }
-        self.starts.resize(owners + 1, self.items.len() as u32);
+        suspicious |= items.len() - begin > limit as usize;
+        starts.resize(owners + 1, items.len() as u32);
         Some(suspicious)
     }
 }

@@ -7,7 +7,6 @@ use super::{Name, THREAD, Tracer};
 use crate::context::Context;
 use crate::id::SpanId;
 use crate::intern::Symbol;
-use crate::record::OpenTree;
 use crate::span::Status;
 use crate::time::Clock;
 use crate::tree::TreeBuilder;
@@ -18,31 +17,17 @@ use crate::value::{Value, ValueRef};
 #[must_use = "a span that is dropped at once measures nothing"]
 pub struct ActiveSpan<'t> {
     tracer: &'t Tracer,
-    part: Part,
+    id: SpanId,
     // Bound to its thread, like the tree that it stands in.
     not_send: PhantomData<*const ()>,
 }
 
-#[derive(Debug)]
-pub(super) enum Part {
-    Inside(SpanId),
-    /// With what the thread was recording before.
-    Root(Box<Outer>),
-}
-
-#[derive(Debug)]
-pub(super) struct Outer {
-    pub(super) tree: Option<Box<OpenTree>>,
-    pub(super) owner: usize,
-    pub(super) silent: Option<Context>,
-}
-
 impl<'t> ActiveSpan<'t> {
     #[inline]
-    pub(super) fn new(tracer: &'t Tracer, part: Part) -> Self {
+    pub(super) fn new(tracer: &'t Tracer, id: SpanId) -> Self {
         Self {
             tracer,
-            part,
+            id,
             not_send: PhantomData,
         }
     }
@@ -125,29 +110,20 @@ impl<'t> ActiveSpan<'t> {
 
     /// Where children of this span hang: for threads and for requests to other services.
     pub fn context(&self) -> Option<Context> {
-        THREAD.with_borrow(|thread| {
-            let mut context = thread.context()?;
-            if let (Part::Inside(id), Some(_)) = (&self.part, &thread.tree) {
-                context.span_id = *id;
-            }
-            Some(context)
-        })
+        THREAD.with_borrow(|thread| thread.context_of(self.id))
     }
 
     /// Writes to the span while its tree is the thread's; after an inner root has taken over, writes wait for nothing and are lost.
     #[inline]
     fn write(&mut self, then: impl FnOnce(&mut TreeBuilder, u32)) {
         THREAD.with_borrow_mut(|thread| {
-            if !thread.belongs_to(&self.tracer.inner) {
-                return;
-            }
-            let Some(tree) = thread.tree.as_mut() else {
+            let Some(tree) = thread.tree() else {
                 return;
             };
-            let index = match &self.part {
-                Part::Inside(id) if tree.current_id() == *id => Some(tree.current()),
-                Part::Inside(id) => tree.index_of_open(*id),
-                Part::Root(_) => Some(tree.root()),
+            let index = if tree.current_id() == self.id {
+                Some(tree.current())
+            } else {
+                tree.index_of_open(self.id)
             };
             if let Some(index) = index {
                 then(tree.builder(), index);
@@ -160,25 +136,8 @@ impl Drop for ActiveSpan<'_> {
     #[inline]
     fn drop(&mut self) {
         let tick = Clock::ticks();
-        let finished = THREAD.with_borrow_mut(|thread| match &mut self.part {
-            Part::Inside(id) => {
-                if let Some(tree) = thread.tree.as_mut() {
-                    // Inside a tree only the root completes it.
-                    let _ = tree.end(*id, tick);
-                }
-                None
-            }
-            Part::Root(outer) => {
-                let tree = std::mem::replace(&mut thread.tree, outer.tree.take());
-                thread.owner = outer.owner;
-                thread.silent = outer.silent.take();
-                tree
-            }
-        });
-        if let Some(mut tree) = finished {
-            let root = tree.root_id();
-            let _ = tree.end(root, tick);
-            self.tracer.inner.deliver(tree.finish());
+        if let Some(level) = THREAD.with_borrow_mut(|thread| thread.end(self.id, tick)) {
+            self.tracer.inner.leave(*level);
         }
     }
 }

@@ -191,3 +191,42 @@ fn a_root_that_never_ends_lets_its_finished_spans_go() {
         10_000
     );
 }
+
+#[test]
+fn roots_that_end_out_of_turn_end_themselves_and_nothing_else() {
+    let (tracer, kept) = tracer(ALWAYS);
+    let remote = || Context::local(TraceId::random(), crate::id::SpanId::next(), 1);
+    let (of_first, of_second) = (remote(), remote());
+    let first = tracer.span_with("first", &SpanOptions::default().under(Some(&of_first)));
+    let child = tracer.span("child of first");
+    assert_ne!(first.context(), child.context());
+    let second = tracer.span_with("second", &SpanOptions::default().under(Some(&of_second)));
+    drop(child);
+    drop(first);
+    let third = tracer.span("child of second");
+    assert_eq!(third.context().unwrap().trace_id, of_second.trace_id);
+    drop(third);
+    drop(second);
+    assert!(tracer.current_context().is_none());
+    let expected = [
+        edge("child of first", Some("first")),
+        edge("child of second", Some("second")),
+        edge("first", None),
+        edge("second", None),
+    ];
+    assert_eq!(edges(&tracer, &kept), expected);
+}
+
+#[test]
+fn a_silent_root_that_ends_out_of_turn_does_not_silence_what_comes_later() {
+    let (tracer, kept) = tracer(Sampler::new(RootSampler::AlwaysOff, true));
+    let sampled = Context::local(TraceId::random(), crate::id::SpanId::next(), 1);
+    let silent = tracer.span("silent");
+    let heard = tracer.span_with("heard", &SpanOptions::default().under(Some(&sampled)));
+    drop(silent);
+    drop(tracer.span("inside"));
+    drop(heard);
+    assert!(tracer.current_context().is_none());
+    let expected = [edge("heard", None), edge("inside", Some("heard"))];
+    assert_eq!(edges(&tracer, &kept), expected);
+}

@@ -1,0 +1,158 @@
+//! What a thread is recording: a root and what is open below it, inside of others that wait.
+
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+
+use crate::context::Context;
+use crate::fork;
+use crate::id::{SpanId, reseed_thread};
+use crate::record::OpenTree;
+use crate::tree::Closed;
+
+thread_local! {
+    // Without a destructor, so that an access is one address calculation: what a thread that ends has open is its guards' to end.
+    pub(super) static THREAD: RefCell<Thread> =
+        const { RefCell::new(Thread { level: ManuallyDrop::new(None), generation: 0 }) };
+}
+
+#[derive(Debug)]
+pub(super) struct Thread {
+    level: ManuallyDrop<Option<Box<Level>>>,
+    generation: u32,
+}
+
+/// A root, and what is open below it.
+#[derive(Debug)]
+pub(super) struct Level {
+    /// The tracer that records in the tree; zero for a silent one.
+    pub(super) owner: usize,
+    pub(super) root: SpanId,
+    pub(super) recording: Recording,
+    /// Goes on when this root has ended.
+    pub(super) outer: Option<Box<Self>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Recording {
+    Tree(OpenTree),
+    /// Below a root that was sampled out, or that another process exports: the place travels on.
+    Silent(Context),
+}
+
+impl Level {
+    #[inline]
+    pub(super) fn tree(&mut self) -> Option<&mut OpenTree> {
+        match &mut self.recording {
+            Recording::Tree(tree) => Some(tree),
+            Recording::Silent(_) => None,
+        }
+    }
+
+    fn close(&mut self, id: SpanId, tick: u64) -> Closed {
+        match &mut self.recording {
+            Recording::Tree(tree) => tree.close(id, tick),
+            Recording::Silent(_) if self.root == id => Closed::Root,
+            Recording::Silent(_) => Closed::NotThis,
+        }
+    }
+
+    /// Where the next span would hang.
+    fn context(&self) -> Context {
+        match &self.recording {
+            Recording::Tree(tree) => tree.context(),
+            Recording::Silent(place) => place.clone(),
+        }
+    }
+
+    /// Where children of its open span `id` hang.
+    fn context_of(&self, id: SpanId) -> Option<Context> {
+        match &self.recording {
+            Recording::Tree(tree) => tree.index_of_open(id).map(|_| Context {
+                span_id: id,
+                ..tree.context()
+            }),
+            Recording::Silent(place) => (self.root == id).then(|| place.clone()),
+        }
+    }
+}
+
+impl Thread {
+    /// The open tree of `owner`, unless something else is recording inside of it.
+    #[inline]
+    pub(super) fn tree_of(&mut self, owner: usize) -> Option<&mut OpenTree> {
+        let level = self.level.as_mut().filter(|level| level.owner == owner)?;
+        level.tree()
+    }
+
+    /// The innermost open tree.
+    #[inline]
+    pub(super) fn tree(&mut self) -> Option<&mut OpenTree> {
+        self.level.as_mut()?.tree()
+    }
+
+    /// Begins a root inside of what is open.
+    pub(super) fn enter(&mut self, owner: usize, root: SpanId, recording: Recording) {
+        let outer = self.level.take();
+        let level = Level {
+            owner,
+            root,
+            recording,
+            outer,
+        };
+        *self.level = Some(Box::new(level));
+    }
+
+    /// Ends the span `id`; the level, when that was its root.
+    #[inline]
+    pub(super) fn end(&mut self, id: SpanId, tick: u64) -> Option<Box<Level>> {
+        match self.tree().map(|tree| tree.close(id, tick)) {
+            Some(Closed::InsideOf(_)) => None,
+            _ => self.end_root(id, tick),
+        }
+    }
+
+    /// The same for one that is not simply the innermost: guards may be dropped out of turn.
+    #[cold]
+    #[inline(never)]
+    fn end_root(&mut self, id: SpanId, tick: u64) -> Option<Box<Level>> {
+        let mut place = &mut *self.level;
+        loop {
+            match place.as_mut()?.close(id, tick) {
+                Closed::InsideOf(_) => return None,
+                Closed::Root => {
+                    let mut level = place.take()?;
+                    *place = level.outer.take();
+                    return Some(level);
+                }
+                Closed::NotThis => place = &mut place.as_mut()?.outer,
+            }
+        }
+    }
+
+    /// Where the next span would hang.
+    pub(super) fn context(&self) -> Option<Context> {
+        Some(self.level.as_ref()?.context())
+    }
+
+    /// Where children of the open span `id` hang.
+    pub(super) fn context_of(&self, id: SpanId) -> Option<Context> {
+        let levels = std::iter::successors(self.level.as_deref(), |level| level.outer.as_deref());
+        levels.into_iter().find_map(|level| level.context_of(id))
+    }
+
+    /// In a forked child the open tree is the parent process's to export; its innermost span stays the parent of what follows.
+    pub(super) fn look_for_fork(&mut self) {
+        let before = std::mem::replace(&mut self.generation, fork::generation());
+        if before == 0 || before == self.generation {
+            return;
+        }
+        reseed_thread();
+        if let Some(inherited) = self.level.take() {
+            let mut place = inherited.context();
+            place.is_remote = true;
+            self.enter(0, inherited.root, Recording::Silent(place));
+            // Other threads may have been changing what it points to.
+            std::mem::forget(inherited);
+        }
+    }
+}
