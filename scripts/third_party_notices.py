@@ -31,12 +31,21 @@ PLATFORMS = (
 # Where a crate offers a choice, the first of these that it offers is taken.
 PREFERRED = ("MIT", "Apache-2.0", "Zlib", "ISC", "BSD-3-Clause", "Unicode-3.0")
 TEXT_NAMES = re.compile(r"^(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
+# Libraries in C that crates compile, which no manifest names: by the crate that is linked, the
+# crate that has the sources, the library, its licence, and the file with the text.
+COMPILED = {
+    "libz-sys": ("libz-sys", "zlib", "Zlib", "src/zlib/LICENSE"),
+    "openssl-sys": ("openssl-src", "OpenSSL", "Apache-2.0", "openssl/LICENSE.txt"),
+    "rdkafka-sys": ("rdkafka-sys", "librdkafka", "BSD-2-Clause", "librdkafka/LICENSES.txt"),
+    "zstd-sys": ("zstd-sys", "Zstandard", "BSD-3-Clause", "zstd/LICENSE"),
+}
 HEADING = """\
 # What wheels hold of others
 
 hiq itself is MIT OR Apache-2.0. Its wheels hold compiled code of the packages below, under the
-licences named; where a package offers a choice, the third column says which was chosen. The texts
-follow, each once. Made by `scripts/third_party_notices.py` from the packages themselves.
+licences named; where a package offers a choice, the third column says which was chosen. Libraries
+in C are named with the package that brings them. The texts follow, each once. Made by
+`scripts/third_party_notices.py` from the packages themselves.
 
 | package | version | licence | offered as |
 |---|---|---|---|
@@ -54,7 +63,9 @@ def main() -> int:
 
 
 def notices() -> str:
-    packages = sorted(distributed_packages(), key=lambda package: package["name"])
+    metadata = cargo_metadata()
+    packages = sorted(distributed_packages(metadata), key=lambda package: package["name"])
+    packages += compiled_libraries(metadata, {package["name"] for package in packages})
     table = (
         f"| [{package['name']}]({source_of(package)}) | {package['version']} "
         f"| {chosen_licence(package)} | {package['license']} |\n"
@@ -63,9 +74,28 @@ def notices() -> str:
     return HEADING + "".join(table) + "".join(texts(packages))
 
 
-def distributed_packages() -> Iterator[dict[str, Any]]:
+def compiled_libraries(metadata: dict[str, Any], distributed: set[str]) -> list[dict[str, Any]]:
+    """The libraries in C that come with these packages, in the form that cargo gives packages."""
+    by_name = {package["name"]: package for package in metadata["packages"]}
+    libraries = []
+    for crate, (source, library, licence, text) in COMPILED.items():
+        if crate in distributed:
+            package = by_name[source]
+            version = package["version"].partition("+")[2].removeprefix("zstd.")
+            libraries.append(
+                {
+                    "name": f"{library} ({crate})",
+                    "version": version or f"of {package['version']}",
+                    "license": licence,
+                    "repository": package["repository"],
+                    "text": str(Path(package["manifest_path"]).parent / text),
+                }
+            )
+    return libraries
+
+
+def distributed_packages(metadata: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The packages whose code is in the module: no build tools, no macros, none of ours."""
-    metadata = cargo_metadata()
     packages = {package["id"]: package for package in metadata["packages"]}
     needs = {node["id"]: node["deps"] for node in metadata["resolve"]["nodes"]}
     waiting = [key for key, package in packages.items() if package["name"] == DISTRIBUTED]
@@ -121,6 +151,8 @@ def texts(packages: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def licence_texts(package: dict[str, Any]) -> list[str]:
+    if "text" in package:
+        return [text_of(Path(package["text"]))]
     folder = Path(package["manifest_path"]).parent
     files = [path for path in sorted(folder.iterdir()) if TEXT_NAMES.match(path.name)]
     files = [path for path in files if path.is_file() and path.suffix not in (".rs", ".spdx")]

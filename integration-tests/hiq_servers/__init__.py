@@ -3,6 +3,7 @@
 from hiq_servers.collector import Collector
 from hiq_servers.compare import differences
 from hiq_servers.jaeger import Jaeger
+from hiq_servers.kafka import CollectorOnKafka, JaegerOnKafka, Kafka, ZipkinOnKafka
 from hiq_servers.process import ServerError, ServerProcess
 from hiq_servers.programs import BackgroundProgram, Finished, plain_environment, run_program
 from hiq_servers.prometheus import Job, OldPrometheus, OldPrometheusForProtobuf, Prometheus, Sample
@@ -17,10 +18,13 @@ __all__ = [
     "SERVERS",
     "BackgroundProgram",
     "Collector",
+    "CollectorOnKafka",
     "Event",
     "Finished",
     "Jaeger",
+    "JaegerOnKafka",
     "Job",
+    "Kafka",
     "Link",
     "OldPrometheus",
     "OldPrometheusForProtobuf",
@@ -32,6 +36,7 @@ __all__ = [
     "ServerProcess",
     "Span",
     "Zipkin",
+    "ZipkinOnKafka",
     "differences",
     "plain_environment",
     "run_program",

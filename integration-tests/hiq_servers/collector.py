@@ -77,6 +77,8 @@ class _Lines:
 
     def added(self) -> Iterator[Any]:
         """Reads on from where the last reading stopped; a line still being written waits."""
+        if not self.path.exists():
+            return iter(())
         with self.path.open("rb") as output:
             output.seek(self._read_bytes)
             added = output.read()

@@ -181,13 +181,17 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _fetch_with_maven(recipe: Path, how: dict[str, str], output: Path) -> None:
+def _require_maven_for(recipe: Path) -> None:
     for program in ("mvn", "java"):
         if shutil.which(program) is None:
             raise BuildError(
                 f"{recipe.name} needs a Java runtime and Maven and `{program}` is not on PATH: "
                 "apt install default-jre-headless maven (Debian, Ubuntu)"
             )
+
+
+def _fetch_with_maven(recipe: Path, how: dict[str, str], output: Path) -> None:
+    _require_maven_for(recipe)
     folder = output.parent
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
     options = [f"-Dartifact={how['artifact']}", f"-DoutputDirectory={folder}"]
@@ -199,10 +203,30 @@ def _fetch_with_maven(recipe: Path, how: dict[str, str], output: Path) -> None:
     fetched.rename(output)
 
 
+def _fetch_project_with_maven(recipe: Path, how: dict[str, str], output: Path) -> None:
+    """All that the recipe's `pom.xml` needs to run, as a folder of jars, each of a known hash."""
+    _require_maven_for(recipe)
+    goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+    options = [f"-DoutputDirectory={output}", "-DincludeScope=runtime"]
+    _run_or_explain(["mvn", "--batch-mode", "--quiet", goal, *options], recipe)
+    wanted = dict(
+        reversed(line.split()) for line in (recipe / how["sha256"]).read_text().splitlines()
+    )
+    for jar in output.iterdir():
+        digest = hashlib.sha256(jar.read_bytes()).hexdigest()
+        if wanted.pop(jar.name, None) != digest:
+            raise BuildError(
+                f"{jar.name} has the hash {digest}, which {how['sha256']} does not name"
+            )
+    if wanted:
+        raise BuildError(f"maven did not fetch {', '.join(sorted(wanted))}")
+
+
 TOOLCHAINS: dict[str, Callable[[Path, dict[str, str], Path], None]] = {
     "go": _build_with_go,
     "go-module": _build_module_with_go,
     "maven": _fetch_with_maven,
+    "maven-project": _fetch_project_with_maven,
 }
 
 

@@ -23,6 +23,7 @@ use crate::{block, state, step};
 mod chrome;
 mod doctor;
 mod jaeger;
+mod kafka;
 mod memory;
 mod registry;
 mod sdk;

@@ -89,7 +89,7 @@ def test_a_wrong_exporter_is_refused_when_it_is_made() -> None:
         HiqSpanExporter("carrier pigeon")
 
 
-@pytest.mark.parametrize("name", ["hiq_otlp", "hiq_jaeger", "hiq_zipkin"])
+@pytest.mark.parametrize("name", ["hiq_otlp", "hiq_jaeger", "hiq_kafka", "hiq_zipkin"])
 def test_the_sdk_finds_the_exporters_by_name(name: str) -> None:
     found = importlib.metadata.entry_points(group="opentelemetry_traces_exporter", name=name)
     exporter = next(iter(found)).load()

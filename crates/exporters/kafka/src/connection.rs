@@ -83,11 +83,10 @@ impl KafkaConnection {
     /// What producers and consumers have in common.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // What it has to say comes through its events, in our words.
-        config.set_log_level(RDKafkaLogLevel::Critical);
+        // Comes to us, not to standard error: see `Reporter::log`. Without its setting `debug` it says little even so.
+        config.set_log_level(RDKafkaLogLevel::Debug);
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", "hiq");
-        config.set("log.connection.close", "false");
         // Firewalls and services drop connections that are silent for long, and tell nobody.
         config.set("socket.keepalive.enable", "true");
         config.set("security.protocol", self.security.name());
@@ -124,9 +123,6 @@ impl KafkaConnection {
     pub(crate) fn finish(&self, mut config: ClientConfig) -> Result<ClientConfig, ConfigError> {
         for (name, value) in &self.properties {
             config.set(name, value.expose());
-            if name == "debug" {
-                config.set_log_level(RDKafkaLogLevel::Debug);
-            }
         }
         match config.create_native_config() {
             Ok(_) => Ok(config),

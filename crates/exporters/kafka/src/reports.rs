@@ -137,25 +137,44 @@ pub(crate) struct Reporter {
 
 impl ClientContext for Reporter {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let words = clean(message, &self.reports.secrets);
         if self.reports.is_verbose {
-            let words = clean(message, &self.reports.secrets);
             write_to_stderr(&format!("hiq: librdkafka: {facility}: {words}\n"));
+        }
+        // Why a connection broke is told in the log alone when nothing was said on it.
+        if facility == "FAIL" {
+            self.take_note(RDKafkaErrorCode::BrokerTransportFailure, words);
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        let words = clean(reason, &self.reports.secrets);
+        self.take_note(code, clean(reason, &self.reports.secrets));
+    }
+}
+
+impl Reporter {
+    fn take_note(&self, code: RDKafkaErrorCode, words: String) {
         self.reports.change(|state| {
             if state.producer != self.producer {
                 return;
             }
             state.is_broken |= code == RDKafkaErrorCode::Fatal;
-            // That all brokers are down says less than what was said about each.
-            if state.trouble.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
+            let known = state.trouble.as_ref().map(|trouble| trouble.code);
+            if known.is_none_or(|known| weight(code) >= weight(known)) {
                 state.trouble = Some(Trouble { code, words });
             }
         });
+    }
+}
+
+/// How much a trouble tells: that all brokers are down says less than what was said about each, and that a connection broke less
+/// than why.
+fn weight(code: RDKafkaErrorCode) -> u8 {
+    match code {
+        RDKafkaErrorCode::AllBrokersDown => 0,
+        RDKafkaErrorCode::BrokerTransportFailure => 1,
+        _ => 2,
     }
 }
 

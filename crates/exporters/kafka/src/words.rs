@@ -6,8 +6,12 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::reports::{Failure, Trouble};
 
-/// librdkafka's words without secrets, and without what only its authors can use: `(after 3ms in state CONNECT)`.
+/// librdkafka's words without secrets, and without what only its authors can use: `[thrd:main]: `, `(after 3ms in state CONNECT)`.
 pub(crate) fn clean(words: &str, secrets: &[Secret]) -> String {
+    let words = match words.split_once("]: ") {
+        Some((head, rest)) if head.starts_with("[thrd:") => rest,
+        _ => words,
+    };
     let words = words.split(" (after ").next().unwrap_or(words);
     let masked = secrets.iter().fold(words.to_owned(), |words, secret| {
         words.replace(secret.expose(), "***")
@@ -127,7 +131,7 @@ fn advice(trouble: &Trouble) -> Option<&'static str> {
             "check HIQ_KAFKA_BROKERS, and what the broker calls itself (advertised.listeners)"
         }
         _ if words.contains("refused") => "is the broker running there?",
-        _ if words.contains("disconnected") && words.contains("ssl") => {
+        _ if words.contains("disconnected") => {
             "does this port want TLS? see HIQ_KAFKA_SECURITY_PROTOCOL"
         }
         _ => return None,

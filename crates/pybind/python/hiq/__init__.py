@@ -32,7 +32,15 @@ from .base import HiQLatency, HiQMemory, HiQSimple
 from .constants import *  # noqa: F403
 from .ddict import ddjson, ddlist, ddyaml
 from .distributed import HiQOpenTelemetryContext, OtmExporterType
-from .exporters import ChromeExporter, ConsoleExporter, FileExporter, JaegerExporter, OtlpExporter, ZipkinExporter
+from .exporters import (
+    ChromeExporter,
+    ConsoleExporter,
+    FileExporter,
+    JaegerExporter,
+    KafkaExporter,
+    OtlpExporter,
+    ZipkinExporter,
+)
 from .hiq_utils import HiQStatusContext, get_global_hiq_status, set_global_hiq_status
 from .logs import install_log_ids, remove_log_ids
 from .memory import (
@@ -96,6 +104,7 @@ __all__ = [
     "HiQStatusContext",
     "HiqError",
     "JaegerExporter",
+    "KafkaExporter",
     "OtlpExporter",
     "OtmExporterType",
     "SilencePrint",

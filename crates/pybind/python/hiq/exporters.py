@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Exporter",
     "FileExporter",
     "JaegerExporter",
+    "KafkaExporter",
     "OtlpExporter",
     "ZipkinExporter",
 ]
@@ -156,6 +157,65 @@ class ZipkinExporter(Exporter):
             annotations=annotations,
             resource_tags=resource_tags,
             v1_addresses=v1_addresses,
+        )
+
+
+class KafkaExporter(Exporter):
+    """Writes messages to a topic of Kafka, for a Collector, Jaeger, Zipkin or `python -m hiq bridge` to read.
+
+    `brokers` is host:port of some brokers (localhost:9092), a text with commas or a list. `encoding` is `otlp_proto`
+    (default), `otlp_json`, `jaeger_proto` (one span a message), `zipkin_json`, `zipkin_proto` or `hiq_text` (HiQ's
+    text, one tree a message); unless `topic` is given it is the one that readers of the encoding expect: otlp_spans,
+    jaeger-spans, zipkin, hiq-trees. `key` decides the partition: `none` (default), `trace` (`jaeger_proto`'s default)
+    or `service`. `compression` is `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+
+    With `username` and `password` the connection is SASL over TLS (`sasl_mechanism`: `PLAIN`, `SCRAM-SHA-256`,
+    `SCRAM-SHA-512`), with certificates (paths of PEM files) TLS; `security_protocol` overrides that.
+    `profile="oci-streaming"` is for Oracle's OCI Streaming. A message that is not delivered in `timeout_s` (10) comes
+    back and waits for another series of attempts. `max_message_bytes` (1000000) is the broker's limit; `properties`
+    are settings of librdkafka. Everything is also read from `HIQ_KAFKA_BROKERS`, `HIQ_KAFKA_TOPIC` and so on.
+    """
+
+    def __init__(
+        self,
+        brokers: str | Sequence[str] | None = None,
+        topic: str | None = None,
+        *,
+        encoding: str | None = None,
+        key: str | None = None,
+        compression: str | None = None,
+        profile: str | None = None,
+        security_protocol: str | None = None,
+        sasl_mechanism: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        client_key_password: str | None = None,
+        timeout_s: float | None = None,
+        max_message_bytes: int | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            "kafka",
+            brokers=list(brokers) if isinstance(brokers, tuple) else brokers,
+            topic=topic,
+            encoding=encoding,
+            key=key,
+            compression=compression,
+            profile=profile,
+            security_protocol=security_protocol,
+            sasl_mechanism=sasl_mechanism,
+            username=username,
+            password=password,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            client_key_password=client_key_password,
+            timeout_s=timeout_s,
+            max_message_bytes=max_message_bytes,
+            properties=None if properties is None else dict(properties),
         )
 
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # typ
 from . import _hiq
 from .exporters import Exporter
 
-__all__ = ["HiqSpanExporter", "JaegerSpanExporter", "OtlpSpanExporter", "ZipkinSpanExporter"]
+__all__ = ["HiqSpanExporter", "JaegerSpanExporter", "KafkaSpanExporter", "OtlpSpanExporter", "ZipkinSpanExporter"]
 
 _logger = logging.getLogger("hiq")
 
@@ -67,6 +67,13 @@ class JaegerSpanExporter(HiqSpanExporter):
 
     def __init__(self) -> None:
         super().__init__("jaeger")
+
+
+class KafkaSpanExporter(HiqSpanExporter):
+    """`OTEL_TRACES_EXPORTER=hiq_kafka`."""
+
+    def __init__(self) -> None:
+        super().__init__("kafka")
 
 
 class ZipkinSpanExporter(HiqSpanExporter):
