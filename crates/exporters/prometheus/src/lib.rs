@@ -1,4 +1,4 @@
-//! Prometheus: metrics pushed by remote write, versions 1.0 and 2.0.
+//! Prometheus: metrics scraped from an endpoint, or pushed by remote write.
 //!
 //! ```
 //! use hiq_core::config::{Env, ProxySettings};
@@ -12,7 +12,25 @@
 //! # Ok::<(), hiq_core::config::ConfigError>(())
 //! ```
 //!
+//! Scraped, they are text 0.0.4, OpenMetrics 1.0 or protobuf with native histograms, whatever the scraper wants most:
+//!
+//! ```
+//! use hiq_core::config::Env;
+//! use hiq_core::metric::record::Registry;
+//! use hiq_prometheus::{ScrapeOptions, ScrapeServer, ScrapeSettings};
+//!
+//! let registry = Registry::new();
+//! registry.summary("shop.latency")?.plain().observe(0.25);
+//! let mut options = ScrapeOptions::default();
+//! options.port = Some(0); // any; 9464 unless said otherwise
+//! let settings = ScrapeSettings::new(&options, &Env::default(), &mut Vec::new());
+//! let server = ScrapeServer::start(&registry, &settings)?;
+//! assert_ne!(server.address().port(), 0);
+//! # Ok::<(), hiq_core::config::ConfigError>(())
+//! ```
+//!
 //! ```text
+//! Registry ─ collect() ─► Scrape ─ Form::negotiate ─► expose ─► ScrapeServer
 //! MetricBatch ─► RemoteWriteEncoder (2.0, or 1.0 from the server's first 415 on) ─► snappy ─► HttpTransport
 //!                      └─ judge ◄────────────────────────────────────────────────── reply
 //! ```
@@ -23,25 +41,40 @@
 //! | counter | `_total` | start as `start_timestamp` (2.0) |
 //! | gauge, up-down counter | as it is | |
 //! | histogram | `_bucket{le=…}`, `_sum`, `_count` | an exemplar stands with its bucket |
-//! | exponential histogram | native histogram | finer than schema 8: buckets are joined; wider than schema -4: left out as invalid |
-//! | summary | `{quantile=…}`, `_sum`, `_count`; a native histogram where its sketch comes with it | |
-//! | labels | labels, sorted, empty ones left out | `job` and `instance` of a point become `exported_job`, `exported_instance` |
-//! | `service.namespace`/`service.name`, `service.instance.id` | `job`, `instance` | |
-//! | other attributes of the resource | labels of `target_info` | once a snapshot |
+//! | exponential histogram | native histogram; in the text forms a bucket for each power of two | finer than schema 8: buckets are joined; wider than schema -4: left out as invalid |
+//! | summary | `{quantile=…}`, `_sum`, `_count`; a native histogram where its sketch comes with it and the form has such | |
+//! | labels | labels, sorted, empty ones left out | pushed, `job` and `instance` of a point become `exported_job`, `exported_instance` |
+//! | `service.namespace`/`service.name`, `service.instance.id` | `job`, `instance` | when pushed; a scraper knows its own |
+//! | (other) attributes of the resource | labels of `target_info` | once a snapshot |
+//! | start | `_created` | OpenMetrics; as a timestamp in protobuf and remote write 2.0 |
 //! | description | help | |
 //! | exemplar | labels `trace_id`, `span_id` and its own | 128 characters at most |
 //! | time | milliseconds | |
 //!
-//! Sources: Prometheus remote write 1.0 and 2.0-rc.4; OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`.
+//! Sources: prometheus/docs, `exposition_formats.md`; OpenMetrics 1.0; Prometheus remote write 1.0 and 2.0-rc.4; OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`.
 
 mod config;
+mod encode_proto;
+mod encode_text;
 mod encode_write;
+mod exposition;
+pub mod form;
+mod inherited;
 mod judge;
 pub mod names;
 mod native;
+mod octaves;
 mod remote_write;
+mod scrape;
+mod scrape_config;
 mod series;
+mod serve;
+mod target;
 
 pub use config::{RemoteWriteOptions, RemoteWriteSettings, VARIABLES, WriteVersion};
 pub use encode_write::RemoteWriteEncoder;
+pub use exposition::expose;
 pub use remote_write::RemoteWriteExporter;
+pub use scrape::{Page, Scrape};
+pub use scrape_config::{SCRAPE_VARIABLES, ScrapeOptions, ScrapeSettings};
+pub use serve::ScrapeServer;

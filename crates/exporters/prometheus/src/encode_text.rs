@@ -1,0 +1,408 @@
+//! Prometheus's text format 0.0.4 and OpenMetrics 1.0, which differ in their heads, exemplars and end.
+//!
+//! Sources: prometheus/docs, `exposition_formats.md`; the OpenMetrics specification 1.0.
+
+use std::borrow::Cow;
+
+use hiq_core::metric::{
+    Exemplar, ExponentialHistogram, Histogram, LabelForm, LabelSet, Number, Point, PointValue,
+    Summary,
+};
+use hiq_core::resource::Resource;
+use hiq_core::time::UnixNanos;
+
+use crate::exposition::Group;
+use crate::form::{Form, Format};
+use crate::names::{Alphabet, label_number};
+use crate::octaves::octaves;
+use crate::series::{FamilyKind, FamilyNames, exemplar_labels};
+use crate::target::{point_labels, resource_labels};
+
+/// A page that is being written.
+pub(crate) struct TextPage<'o> {
+    out: &'o mut Vec<u8>,
+    form: Form,
+    integers: itoa::Buffer,
+    floats: zmij::Buffer,
+    /// Shares as the label `quantile`: those of one family are the same.
+    shares: Vec<(f64, String)>,
+}
+
+/// A label that only some series of a point have.
+type Extra<'e> = Option<(&'static str, &'e str)>;
+
+impl<'o> TextPage<'o> {
+    pub(crate) fn new(form: Form, out: &'o mut Vec<u8>) -> Self {
+        Self {
+            out,
+            form,
+            integers: itoa::Buffer::new(),
+            floats: zmij::Buffer::new(),
+            shares: Vec::new(),
+        }
+    }
+
+    fn is_open_metrics(&self) -> bool {
+        self.form.format == Format::OpenMetrics
+    }
+
+    /// What the resource says, as the labels of `target_info`.
+    pub(crate) fn target_info(&mut self, resource: &Resource) {
+        let labels = resource_labels(resource, self.form.alphabet);
+        if labels.is_empty() {
+            return;
+        }
+        if self.is_open_metrics() {
+            self.head("target", "info", "Target metadata", "");
+        } else {
+            self.head("target_info", "gauge", "Target metadata", "");
+        }
+        let mut rendered = Vec::new();
+        for (name, value) in &labels {
+            write_label(&mut rendered, name, value);
+        }
+        self.open("target_info", "", &rendered, None);
+        self.put(b"1\n");
+    }
+
+    /// The families of one name.
+    pub(crate) fn group(&mut self, group: &Group<'_>) {
+        let names = &group.names;
+        let kind = match names.kind {
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge => "gauge",
+            // What is no classic histogram is shown as one, except for summaries.
+            FamilyKind::Histogram if group.points().all(is_summary) => "summary",
+            FamilyKind::Histogram => "histogram",
+            FamilyKind::Summary => "summary",
+        };
+        let name: Cow<'_, str> = if kind == "counter" && !self.is_open_metrics() {
+            format!("{}_total", names.name).into()
+        } else {
+            names.name.as_str().into()
+        };
+        self.head(&name, kind, &names.help, &names.unit);
+        for point in group.points() {
+            self.point(names, point);
+        }
+    }
+
+    /// What the page ends with.
+    pub(crate) fn finish(self) {
+        if self.is_open_metrics() {
+            self.out.extend_from_slice(b"# EOF\n");
+        }
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str, unit: &str) {
+        let mut quoted = Vec::new();
+        write_name(&mut quoted, name, "");
+        self.put(b"# TYPE ");
+        self.put(&quoted);
+        self.put(b" ");
+        self.put(kind.as_bytes());
+        if self.is_open_metrics() && !unit.is_empty() && ends_with_word(name, unit) {
+            self.put(b"\n# UNIT ");
+            self.put(&quoted);
+            self.put(b" ");
+            self.put(unit.as_bytes());
+        }
+        if !help.is_empty() {
+            self.put(b"\n# HELP ");
+            self.put(&quoted);
+            self.put(b" ");
+            let escapes_quotes = self.is_open_metrics();
+            escape(self.out, help, escapes_quotes);
+        }
+        self.put(b"\n");
+    }
+
+    fn point(&mut self, names: &FamilyNames, point: &Point) {
+        let alphabet = self.form.alphabet;
+        let form = match alphabet {
+            Alphabet::Classic => LabelForm::PrometheusText,
+            Alphabet::Utf8 => LabelForm::PrometheusUtf8Text,
+        };
+        let write = |labels: &LabelSet, out: &mut Vec<u8>| {
+            for (name, value) in point_labels(labels, alphabet) {
+                write_label(out, &name, &value);
+            }
+        };
+        let labels = point.labels().rendered(form, write);
+        let name = names.name.as_str();
+        match point.value() {
+            PointValue::Number(number) if names.kind == FamilyKind::Counter => {
+                self.open(name, "_total", labels, None);
+                self.number(*number);
+                self.exemplar(point.exemplars().last());
+                self.created(name, labels, point.start());
+            }
+            PointValue::Number(number) => {
+                self.open(name, "", labels, None);
+                self.number(*number);
+                self.put(b"\n");
+            }
+            PointValue::Histogram(histogram) => self.histogram(name, labels, point, histogram),
+            PointValue::ExponentialHistogram(histogram) => {
+                self.exponential(name, labels, point, histogram);
+            }
+            PointValue::Summary(summary) => self.summary(name, labels, point, summary),
+            _ => {}
+        }
+    }
+
+    fn histogram(&mut self, name: &str, labels: &[u8], point: &Point, histogram: &Histogram) {
+        let infinity = std::iter::once(f64::INFINITY);
+        let bounds = histogram.bounds.iter().copied().chain(infinity);
+        self.buckets(
+            name,
+            labels,
+            point,
+            bounds.zip(cumulated(&histogram.counts)),
+        );
+        self.sum_and_count(name, labels, point, histogram.sum, histogram.count);
+    }
+
+    /// With a bucket for each power of two: bounds that stay what they are when the range grows.
+    fn exponential(
+        &mut self,
+        name: &str,
+        labels: &[u8],
+        point: &Point,
+        histogram: &ExponentialHistogram,
+    ) {
+        let infinity = std::iter::once((f64::INFINITY, histogram.count));
+        let buckets: Vec<_> = octaves(histogram).into_iter().chain(infinity).collect();
+        self.buckets(name, labels, point, buckets.into_iter());
+        self.sum_and_count(name, labels, point, histogram.sum, histogram.count);
+    }
+
+    fn buckets(
+        &mut self,
+        name: &str,
+        labels: &[u8],
+        point: &Point,
+        buckets: impl Iterator<Item = (f64, u64)>,
+    ) {
+        let mut above = f64::NEG_INFINITY;
+        for (bound, count) in buckets {
+            self.open(name, "_bucket", labels, Some(("le", &label_number(bound))));
+            self.integer(count);
+            let is_here = |exemplar: &&Exemplar| {
+                let value = exemplar.value.as_f64();
+                value > above && value <= bound
+            };
+            self.exemplar(point.exemplars().iter().rev().find(is_here));
+            above = bound;
+        }
+    }
+
+    fn summary(&mut self, name: &str, labels: &[u8], point: &Point, summary: &Summary) {
+        for (place, one) in summary.quantiles.iter().enumerate() {
+            let mut shares = std::mem::take(&mut self.shares);
+            let share = share_text(&mut shares, place, one.quantile);
+            self.open(name, "", labels, Some(("quantile", share)));
+            self.shares = shares;
+            self.float(one.value);
+            self.put(b"\n");
+        }
+        self.sum_and_count(name, labels, point, Some(summary.sum), summary.count);
+    }
+
+    fn sum_and_count(
+        &mut self,
+        name: &str,
+        labels: &[u8],
+        point: &Point,
+        sum: Option<f64>,
+        count: u64,
+    ) {
+        if let Some(sum) = sum {
+            self.open(name, "_sum", labels, None);
+            self.float(sum);
+            self.put(b"\n");
+        }
+        self.open(name, "_count", labels, None);
+        self.integer(count);
+        self.put(b"\n");
+        self.created(name, labels, point.start());
+    }
+
+    /// When the point began to count, where the format has a place for it.
+    fn created(&mut self, name: &str, labels: &[u8], start: UnixNanos) {
+        if self.is_open_metrics() && start.0 > 0 {
+            self.open(name, "_created", labels, None);
+            self.time(start);
+            self.put(b"\n");
+        }
+    }
+
+    /// Ends a line, with an example if there is one and the format has a place for it.
+    fn exemplar(&mut self, exemplar: Option<&Exemplar>) {
+        if let Some(exemplar) = exemplar.filter(|_| self.is_open_metrics()) {
+            self.put(b" # {");
+            let mut labels = Vec::new();
+            for (name, value) in exemplar_labels(exemplar, self.form.alphabet) {
+                write_label(&mut labels, &name, &value);
+            }
+            self.put(&labels);
+            self.put(b"} ");
+            self.number(exemplar.value);
+            self.put(b" ");
+            self.time(exemplar.time);
+        }
+        self.put(b"\n");
+    }
+
+    /// A series' name and labels, up to the blank before its value.
+    #[inline]
+    fn open(&mut self, name: &str, suffix: &str, labels: &[u8], extra: Extra<'_>) {
+        let is_plain = self.form.alphabet == Alphabet::Classic || is_classic(name);
+        self.out
+            .reserve(name.len() + suffix.len() + labels.len() + 64);
+        if is_plain {
+            self.put(name.as_bytes());
+            self.put(suffix.as_bytes());
+            if labels.is_empty() && extra.is_none() {
+                return self.put(b" ");
+            }
+            self.put(b"{");
+        } else {
+            self.put(b"{");
+            write_name(self.out, name, suffix);
+            if !labels.is_empty() || extra.is_some() {
+                self.put(b",");
+            }
+        }
+        self.put(labels);
+        if let Some((name, value)) = extra {
+            if !labels.is_empty() {
+                self.put(b",");
+            }
+            self.put(name.as_bytes());
+            self.put(b"=\"");
+            self.put(value.as_bytes());
+            self.put(b"\"");
+        }
+        self.put(b"} ");
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn number(&mut self, number: Number) {
+        match number {
+            Number::Int(int) => self
+                .out
+                .extend_from_slice(self.integers.format(int).as_bytes()),
+            Number::F64(float) => self.float(float),
+        }
+    }
+
+    fn integer(&mut self, count: u64) {
+        self.out
+            .extend_from_slice(self.integers.format(count).as_bytes());
+    }
+
+    /// Seconds since 1970, to the millisecond: as exact as Prometheus stores times.
+    fn time(&mut self, time: UnixNanos) {
+        let millis = time.micros() / 1_000;
+        self.integer(millis / 1_000);
+        let digit = |power: u64| b'0' + u8::try_from(millis / power % 10).unwrap_or(0);
+        self.put(&[b'.', digit(100), digit(10), digit(1)]);
+    }
+
+    fn float(&mut self, value: f64) {
+        let text = if value.is_finite() {
+            self.floats.format_finite(value)
+        } else if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "+Inf"
+        } else {
+            "-Inf"
+        };
+        self.out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// The text of a share, kept for the next point of its family.
+fn share_text(shares: &mut Vec<(f64, String)>, place: usize, share: f64) -> &str {
+    let is_known = (shares.get(place)).is_some_and(|(known, _)| known.to_bits() == share.to_bits());
+    if !is_known {
+        shares.truncate(place);
+        shares.push((share, label_number(share)));
+    }
+    shares
+        .last()
+        .filter(|_| shares.len() == place + 1)
+        .map_or_else(|| shares[place].1.as_str(), |(_, text)| text.as_str())
+}
+
+fn is_summary(point: &Point) -> bool {
+    matches!(point.value(), PointValue::Summary(_))
+}
+
+/// The counts up to each bucket.
+pub(crate) fn cumulated(counts: &[u64]) -> impl Iterator<Item = u64> {
+    counts.iter().scan(0_u64, |sum, count| {
+        *sum += count;
+        Some(*sum)
+    })
+}
+
+fn ends_with_word(name: &str, unit: &str) -> bool {
+    name.strip_suffix(unit)
+        .is_some_and(|rest| rest.ends_with('_'))
+}
+
+/// True for names that need no quotes.
+fn is_classic(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    let mut chars = name.chars();
+    chars.next().is_some_and(is_letter) && chars.all(|c| is_letter(c) || c.is_ascii_digit())
+}
+
+/// A name, in quotes where it needs them.
+fn write_name(out: &mut Vec<u8>, name: &str, suffix: &str) {
+    if is_classic(name) {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(suffix.as_bytes());
+    } else {
+        out.push(b'"');
+        escape(out, name, true);
+        out.extend_from_slice(suffix.as_bytes());
+        out.push(b'"');
+    }
+}
+
+/// A label, after a comma if it is not the first.
+fn write_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    if !out.is_empty() {
+        out.push(b',');
+    }
+    if is_classic(name) && !name.contains(':') {
+        out.extend_from_slice(name.as_bytes());
+    } else {
+        out.push(b'"');
+        escape(out, name, true);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"=\"");
+    escape(out, value, true);
+    out.push(b'"');
+}
+
+/// `\` and line ends, and quotes where they end the text.
+fn escape(out: &mut Vec<u8>, text: &str, in_quotes: bool) {
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'"' if in_quotes => out.extend_from_slice(b"\\\""),
+            byte => out.push(byte),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Where and how metrics are scraped: code beats `OTEL_EXPORTER_PROMETHEUS_*` beats defaults.
+
+use hiq_core::config::{Env, Reader, Variable, Warning};
+
+use crate::names::Alphabet;
+
+/// What code says about the scrape endpoint; what is `None` comes from the environment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ScrapeOptions {
+    /// The name or address that is listened on.
+    pub host: Option<String>,
+    /// The port; 0: any that is free.
+    pub port: Option<u16>,
+    /// Which characters names may have, for scrapers that read them.
+    pub alphabet: Alphabet,
+    /// Summaries leave as native histograms in the protobuf form, in place of their quantiles.
+    pub native_summaries: bool,
+}
+
+/// Where and how metrics are scraped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScrapeSettings {
+    /// The name or address that is listened on; `localhost` unless said otherwise. Whoever reaches it reads all metrics.
+    pub host: String,
+    /// The port; 9464 unless said otherwise.
+    pub port: u16,
+    /// Which characters names may have, for scrapers that read them; the classic ones unless said otherwise.
+    pub alphabet: Alphabet,
+    /// Summaries leave as native histograms in the protobuf form; no unless said otherwise.
+    pub native_summaries: bool,
+}
+
+/// All variables that are read for the scrape endpoint.
+pub const SCRAPE_VARIABLES: &[Variable] = &[
+    Variable::new(HOST, "localhost", "name or address that a scrape comes to"),
+    Variable::new(PORT, "9464", "port that a scrape comes to"),
+];
+
+const HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+const PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
+
+impl ScrapeSettings {
+    /// Settings: `options`, then `OTEL_EXPORTER_PROMETHEUS_*`, then defaults. Adds to `warnings` what was not understood.
+    ///
+    /// ```
+    /// use hiq_core::config::Env;
+    /// use hiq_prometheus::{ScrapeOptions, ScrapeSettings};
+    ///
+    /// let env = Env::from_pairs([("OTEL_EXPORTER_PROMETHEUS_PORT", "9500")]);
+    /// let settings = ScrapeSettings::new(&ScrapeOptions::default(), &env, &mut Vec::new());
+    /// assert_eq!((settings.host.as_str(), settings.port), ("localhost", 9500));
+    /// ```
+    pub fn new(options: &ScrapeOptions, env: &Env, warnings: &mut Vec<Warning>) -> Self {
+        let mut reader = Reader::new(env);
+        let host = reader.text(HOST).map(str::to_owned);
+        let port = reader.number(&[PORT], 0);
+        warnings.extend(reader.into_warnings());
+        Self {
+            host: (options.host.clone().or(host)).unwrap_or_else(|| "localhost".to_owned()),
+            port: options.port.or(port).unwrap_or(9464),
+            alphabet: options.alphabet,
+            native_summaries: options.native_summaries,
+        }
+    }
+}
