@@ -38,6 +38,8 @@ pub struct RemoteWriteEncoder {
     alphabet: Alphabet,
     /// Changed for good when the server turns out not to know it.
     version: Cell<WriteVersion>,
+    /// False once the server has said that it takes no native histograms.
+    natives: Cell<bool>,
     raw: Vec<u8>,
     scratch: Scratch,
     snappy: Snappy,
@@ -56,6 +58,7 @@ impl RemoteWriteEncoder {
         Self {
             alphabet,
             version: Cell::new(version),
+            natives: Cell::new(true),
             raw: Vec::new(),
             scratch: Scratch::default(),
             snappy: Snappy(snap::raw::Encoder::new()),
@@ -83,11 +86,15 @@ impl Encoder<MetricBatch> for RemoteWriteEncoder {
         out: &mut Vec<u8>,
     ) -> Encoded {
         self.raw.clear();
-        let (alphabet, raw) = (self.alphabet, &mut self.raw);
+        let style = Style {
+            alphabet: self.alphabet,
+            natives: self.natives.get(),
+        };
+        let raw = &mut self.raw;
         let encoded = match self.version.get() {
-            WriteVersion::V1 => fill_request(cursor, limits, alphabet, &mut self.scratch.v1, raw),
+            WriteVersion::V1 => fill_request(cursor, limits, style, &mut self.scratch.v1, raw),
             WriteVersion::V2 | WriteVersion::V2OrV1 => {
-                fill_request(cursor, limits, alphabet, &mut self.scratch.v2, raw)
+                fill_request(cursor, limits, style, &mut self.scratch.v2, raw)
             }
         };
         if encoded.items > 0 {
@@ -97,8 +104,13 @@ impl Encoder<MetricBatch> for RemoteWriteEncoder {
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        let version = self.version.get();
-        let verdict = judge::judge(reply, version);
+        if self.natives.get()
+            && let Some(message) = judge::refuses_natives(reply)
+        {
+            self.natives.set(false);
+            return Verdict::Reencode { message };
+        }
+        let verdict = judge::judge(reply, self.version.get());
         if matches!(verdict, Verdict::Reencode { .. }) {
             self.version.set(WriteVersion::V1);
         }
@@ -156,10 +168,18 @@ struct Series<'s> {
     alphabet: Alphabet,
 }
 
+/// How points become series.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    alphabet: Alphabet,
+    /// The server takes native histograms. Else exponential ones are left out, and summaries keep their quantiles.
+    natives: bool,
+}
+
 fn fill_request<B: Body>(
     cursor: &mut MetricCursor<'_>,
     limits: &Limits,
-    alphabet: Alphabet,
+    style: Style,
     body: &mut B,
     out: &mut Vec<u8>,
 ) -> Encoded {
@@ -172,7 +192,7 @@ fn fill_request<B: Body>(
         body,
         out,
         target: &target,
-        alphabet,
+        style,
         info_is_due,
         family: None,
         names: FamilyNames::default(),
@@ -186,7 +206,7 @@ struct Page<'a, 'e, B: Body> {
     body: &'e mut B,
     out: &'e mut Vec<u8>,
     target: &'e Target,
-    alphabet: Alphabet,
+    style: Style,
     /// The snapshot begins in this request, and `target_info` is not in it yet.
     info_is_due: bool,
     /// The one that `names` are of, when it is told in this request.
@@ -198,12 +218,13 @@ struct Page<'a, 'e, B: Body> {
 
 impl<'a, B: Body> PointPage<'a> for Page<'a, '_, B> {
     fn push(&mut self, family: &'a Family, point: &'a Point) -> bool {
-        if !is_carried(point.value()) {
+        if !is_carried(point.value(), self.style.natives) {
             return false;
         }
         self.before = (self.body.mark(), self.info_is_due);
         if self.family.is_none_or(|known| !ptr::eq(known, family)) {
-            let Some(names) = FamilyNames::of(family, self.alphabet) else {
+            let Some(names) = FamilyNames::of(family, self.style.alphabet, self.style.natives)
+            else {
                 return false;
             };
             self.body.family(&names);
@@ -239,8 +260,8 @@ impl<'a, B: Body> PointPage<'a> for Page<'a, '_, B> {
 
 impl<B: Body> Page<'_, '_, B> {
     fn write(&mut self, point: &Point) -> bool {
-        let mut base: Vec<Label<'_>> = Vec::new();
-        labels_of(pairs(point.labels()), self.target, self.alphabet, &mut base);
+        let (alphabet, mut base) = (self.style.alphabet, Vec::<Label<'_>>::new());
+        labels_of(pairs(point.labels()), self.target, alphabet, &mut base);
         let start = match self.names.kind {
             FamilyKind::Gauge => 0,
             _ => point.start().0,
@@ -267,7 +288,7 @@ impl<B: Body> Page<'_, '_, B> {
                 row: &row,
                 time_millis: point.time().0 / 1_000_000,
                 start_millis: start / 1_000_000,
-                alphabet: self.alphabet,
+                alphabet,
             });
         })
     }
@@ -281,10 +302,10 @@ impl<B: Body> Page<'_, '_, B> {
             unit: String::new(),
             kind: FamilyKind::Gauge,
         };
-        let mut base: Vec<Label<'_>> = Vec::new();
+        let (alphabet, mut base) = (self.style.alphabet, Vec::<Label<'_>>::new());
         let info = self.target.info.iter();
         let info = info.map(|(name, value)| (name.as_str(), value.as_str()));
-        labels_of(info, self.target, self.alphabet, &mut base);
+        labels_of(info, self.target, alphabet, &mut base);
         let mut labels: Vec<(&str, &str)> = vec![("__name__", &names.name)];
         labels.extend(base.iter().map(|(name, value)| (&**name, &**value)));
         labels.sort_unstable();
@@ -300,16 +321,18 @@ impl<B: Body> Page<'_, '_, B> {
             },
             time_millis: point.time().0 / 1_000_000,
             start_millis: 0,
-            alphabet: self.alphabet,
+            alphabet,
         });
     }
 }
 
-/// False for a histogram whose buckets are wider than any that Prometheus has.
-fn is_carried(value: &PointValue) -> bool {
+/// False for a histogram whose buckets are wider than any that Prometheus has, or that the server has no place for.
+fn is_carried(value: &PointValue, natives: bool) -> bool {
     match value {
-        PointValue::ExponentialHistogram(histogram) => schema_of(histogram.scale).is_some(),
-        PointValue::Summary(summary) => {
+        PointValue::ExponentialHistogram(histogram) => {
+            natives && schema_of(histogram.scale).is_some()
+        }
+        PointValue::Summary(summary) if natives => {
             let sketch = summary.sketch.as_ref();
             sketch.is_none_or(|sketch| schema_of(sketch.scale).is_some())
         }

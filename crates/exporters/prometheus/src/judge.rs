@@ -13,12 +13,14 @@ pub(crate) const WRITTEN: [&str; 3] = [
     "x-prometheus-remote-write-exemplars-written",
 ];
 
-const JUDGE: Judge = Judge::of("remote write receiver").advises_http(advice);
+const JUDGE: Judge = Judge::of("remote write receiver")
+    .splits()
+    .advises_http(advice);
 
 /// Judges `reply` to a request of `version`. [`Verdict::Reencode`]: in version 1.0.
 ///
-/// Of a request that was refused in part, version 2.0 says how much was written. Then the rest is looked for by halving:
-/// to write a sample once more changes nothing. Version 1.0 does not say, and a refusal is taken for a whole one.
+/// Prometheus refuses a whole request for one bad sample in version 1.0, and in 2.0 that sample alone, but does not say which.
+/// Halving finds it in either: to write the others once more changes nothing.
 pub(crate) fn judge(reply: &Reply, version: WriteVersion) -> Verdict {
     let Reply::Http(http) = reply else {
         return JUDGE.judge(reply);
@@ -31,14 +33,18 @@ pub(crate) fn judge(reply: &Reply, version: WriteVersion) -> Verdict {
             }
         }
         (415, WriteVersion::V2OrV1) => only_knows_version_1(http, version),
-        (400, WriteVersion::V2 | WriteVersion::V2OrV1) if written(http).unwrap_or(0) > 0 => {
-            match JUDGE.judge(reply) {
-                Verdict::Rejected { message } => Verdict::Split { message },
-                other => other,
-            }
-        }
         _ => JUDGE.judge(reply),
     }
+}
+
+/// Servers before Prometheus 3 have to be told to take native histograms, and answer 500 else. To try again would not help.
+pub(crate) fn refuses_natives(reply: &Reply) -> Option<String> {
+    let Reply::Http(reply) = reply else {
+        return None;
+    };
+    let words = String::from_utf8_lossy(&reply.body);
+    let is_so = reply.status >= 400 && words.contains("native histograms are disabled");
+    is_so.then(|| reply.said(&words))
 }
 
 /// Samples and histograms that were written. `None`: the server does not know version 2.0.

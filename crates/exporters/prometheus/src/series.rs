@@ -36,15 +36,17 @@ pub(crate) enum FamilyKind {
 }
 
 impl FamilyNames {
-    /// `None` for a kind that Prometheus has no type for.
-    pub(crate) fn of(family: &Family, alphabet: Alphabet) -> Option<Self> {
+    /// `None` for a kind that Prometheus has no type for. `natives`: summaries may become native histograms.
+    pub(crate) fn of(family: &Family, alphabet: Alphabet, natives: bool) -> Option<Self> {
         let descriptor: &Descriptor = family.descriptor();
         let has_sketch = |point: &Point| matches!(point.value(), PointValue::Summary(summary) if summary.sketch.is_some());
         let kind = match descriptor.kind() {
             Kind::Sum { monotonic: true } => FamilyKind::Counter,
             Kind::Gauge | Kind::Sum { monotonic: false } => FamilyKind::Gauge,
             Kind::Histogram | Kind::ExponentialHistogram => FamilyKind::Histogram,
-            Kind::Summary if family.points().iter().all(has_sketch) => FamilyKind::Histogram,
+            Kind::Summary if natives && family.points().iter().all(has_sketch) => {
+                FamilyKind::Histogram
+            }
             Kind::Summary => FamilyKind::Summary,
             _ => return None,
         };

@@ -505,28 +505,39 @@ fn a_server_of_version_1_gets_version_1_and_nothing_is_lost() {
 }
 
 #[test]
-fn one_refused_sample_costs_one_point() {
-    // The whole, its first half, the second half of three points, that half's first point, and the two behind it.
-    let (ledger, requests, health) = sent(
-        "2",
-        &[
-            written("400 Bad Request", 13),
-            written("204 No Content", 4),
-            written("400 Bad Request", 4),
-            written("400 Bad Request", 0),
-            written("204 No Content", 4),
-        ],
+fn a_server_without_native_histograms_gets_all_but_those() {
+    let refusal = response(
+        "500 Internal Server Error",
+        "",
+        "native histograms are disabled\n",
     );
-    assert_eq!((ledger.exported, ledger.rejected), (5, 1));
-    assert_eq!(requests.len(), 5);
-    assert!(matches!(health, Health::Losing(why) if why.contains("400")));
+    let (ledger, requests, _) = sent("1", &[refusal, response("204 No Content", "", "")]);
+    assert_eq!(ledger.exported, 5);
+    let invalid = ledger.dropped.iter().find(|(_, items)| *items > 0);
+    assert_eq!(invalid, Some((DropReason::Invalid, 1)));
+    let names: Vec<_> = read_v1(&requests[1].body)
+        .into_iter()
+        .map(|each| each.series)
+        .collect();
+    assert_eq!(names.len(), 13);
+    assert!(!names.iter().any(|name| name.starts_with("size_bytes")));
 }
 
 #[test]
-fn a_request_that_is_refused_whole_is_not_tried_again() {
-    let answer = response("400 Bad Request", "", "out of order sample");
-    let (ledger, _, health) = sent("1", &[answer]);
-    assert_eq!((ledger.exported, ledger.rejected), (0, 6));
+fn one_refused_sample_costs_one_point() {
+    // The whole, its first half, the second half of three points, that half's first point, and the two behind it.
+    let [bad, good] = ["400 Bad Request", "204 No Content"];
+    let answers = [bad, good, bad, bad, good];
+    let (ledger, requests, health) = sent("2", &answers.map(|status| written(status, 4)));
+    assert_eq!((ledger.exported, ledger.rejected), (5, 1));
+    assert_eq!(requests.len(), 5);
+    assert!(matches!(health, Health::Losing(why) if why.contains("400")));
+
+    let refused = response(bad, "", "out of order sample");
+    let taken = response(good, "", "");
+    let answers = [&refused, &taken, &refused, &refused, &taken].map(Vec::clone);
+    let (ledger, _, health) = sent("1", &answers);
+    assert_eq!((ledger.exported, ledger.rejected), (5, 1));
     assert!(matches!(health, Health::Losing(why) if why.contains("out of order sample")));
 }
 

@@ -23,11 +23,11 @@ fn judged(status: u16, written: Option<&str>, version: WriteVersion) -> &'static
 }
 
 #[test]
-fn version_1_is_tried_again_after_429_and_5xx_and_never_otherwise() {
+fn version_1_is_tried_again_after_429_and_5xx_and_halved_after_400_and_else_given_up() {
     for (status, expected) in [
         (200, "delivered"),
         (204, "delivered"),
-        (400, "rejected"),
+        (400, "halved"),
         (401, "unauthorized"),
         (404, "rejected"),
         (409, "rejected"),
@@ -50,7 +50,7 @@ fn a_server_that_does_not_say_what_it_wrote_spoke_version_1() {
     assert_eq!(judged(204, None, auto), "again as 1.0");
     assert_eq!(judged(204, Some("many"), auto), "again as 1.0");
     assert_eq!(judged(415, None, auto), "again as 1.0");
-    assert_eq!(judged(400, None, auto), "rejected");
+    assert_eq!(judged(400, None, auto), "halved");
     assert_eq!(judged(503, None, auto), "again");
 }
 
@@ -68,11 +68,16 @@ fn version_2_alone_never_falls_back_and_says_what_to_do() {
 }
 
 #[test]
-fn what_was_refused_in_part_is_looked_for_by_halving_and_what_was_refused_whole_is_not() {
-    for version in [WriteVersion::V2, WriteVersion::V2OrV1] {
-        assert_eq!(judged(400, Some("6"), version), "halved");
-        assert_eq!(judged(400, Some("0"), version), "rejected");
-    }
+fn a_server_without_native_histograms_is_known_by_its_words() {
+    let mut reply = HttpReply::new(500);
+    reply.body = b"native histograms are disabled\n".to_vec();
+    let message = refuses_natives(&Reply::Http(reply.clone())).unwrap();
+    assert!(
+        message.contains("native histograms are disabled"),
+        "{message}"
+    );
+    reply.body = b"disk full".to_vec();
+    assert_eq!(refuses_natives(&Reply::Http(reply)), None);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Counts, keeps a journal of what it counted, and pushes its metrics where it is told.
+//!
+//! ```text
+//! measure otlp|remote-write [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
+//! ```
+//!
+//! Addresses come from the environment, as for any program with hiq. On standard output it writes one JSON object: `journal`,
+//! each single measurement as the program itself knows it, and `ledger`, what hiq says became of the points; on standard
+//! error stands what hiq says to its user.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings, Settings};
+use hiq_core::detect;
+use hiq_core::export::Exporter;
+use hiq_core::ledger::LedgerSnapshot;
+use hiq_core::metric::MetricBatch;
+use hiq_core::metric::reader::MetricReader;
+use hiq_core::metric::record::{CollectOptions, Registry};
+use hiq_core::value::Value;
+use hiq_otlp::OtlpMetricsExporter;
+use hiq_prometheus::{RemoteWriteExporter, RemoteWriteOptions, RemoteWriteSettings};
+use serde_json::{Value as Json, json};
+
+mod work;
+
+type Failure = Box<dyn std::error::Error>;
+type Build = Box<dyn Fn() -> Result<Box<dyn Exporter<MetricBatch>>, String> + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let asked = Asked::from_arguments(std::env::args().skip(1))?;
+    let env = Env::process();
+    let settings = Settings::from_env(&env);
+    let own = [("shop.region".to_owned(), Value::from("north"))];
+    let registry = Registry::of(Arc::new(detect::resource(&settings.resource, own)));
+    let mut collect = CollectOptions::default();
+    collect.sketches = asked.histograms;
+    let build = exporter(&asked.to, &env)?;
+    let reader = MetricReader::builder(registry)
+        .exporter(asked.to.as_str(), collect, build)
+        .build();
+    let journal = work::measure(reader.registry(), &asked)?;
+    let report = reader.shutdown(Duration::from_secs(asked.exit_seconds));
+    let said = json!({
+        "journal": journal,
+        "ledger": ledger(&report.exporters()[0].ledger),
+    });
+    writeln!(std::io::stdout(), "{said}")?;
+    Ok(())
+}
+
+/// What the command line says.
+#[derive(Debug)]
+struct Asked {
+    to: String,
+    /// Summaries leave as histograms.
+    histograms: bool,
+    /// One more point, of yesterday.
+    one_too_old: bool,
+    /// Series of one more counter.
+    series: usize,
+    /// Given to the last snapshot.
+    exit_seconds: u64,
+}
+
+impl Asked {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let mut asked = Self {
+            to: String::new(),
+            histograms: false,
+            one_too_old: false,
+            series: 0,
+            exit_seconds: 20,
+        };
+        let number = |arguments: &mut dyn Iterator<Item = String>| -> Result<u64, Failure> {
+            Ok(arguments.next().ok_or("a number is missing")?.parse()?)
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--histograms" => asked.histograms = true,
+                "--one-too-old" => asked.one_too_old = true,
+                "--series" => asked.series = usize::try_from(number(&mut arguments)?)?,
+                "--exit" => asked.exit_seconds = number(&mut arguments)?,
+                _ => asked.to = argument,
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn exporter(to: &str, env: &Env) -> Result<Build, Failure> {
+    let mut warnings = Vec::new();
+    let proxies = ProxySettings::from_env(env, &mut warnings);
+    let text = |error: hiq_core::config::ConfigError| error.to_string();
+    Ok(match to {
+        "otlp" => {
+            let options = OtlpOptions::default();
+            let settings = OtlpSettings::for_metrics(&options, env, &mut warnings)?;
+            let otlp = OtlpMetricsExporter::new(settings, proxies)?;
+            Box::new(move || otlp.build().map_err(text))
+        }
+        "remote-write" => {
+            let options = RemoteWriteOptions::default();
+            let settings = RemoteWriteSettings::new(&options, env, &mut warnings)?;
+            let write = RemoteWriteExporter::new(settings, proxies)?;
+            Box::new(move || write.build().map_err(text))
+        }
+        other => return Err(format!("`{other}` is neither otlp nor remote-write").into()),
+    })
+}
+
+fn ledger(ledger: &LedgerSnapshot) -> Json {
+    let dropped: serde_json::Map<_, _> = ledger
+        .dropped
+        .iter()
+        .filter(|(_, items)| *items > 0)
+        .map(|(reason, items)| (reason.name().to_owned(), items.into()))
+        .collect();
+    json!({
+        "balances": ledger.balances(),
+        "offered": ledger.offered,
+        "exported": ledger.exported,
+        "rejected": ledger.rejected,
+        "dropped": dropped,
+        "unsettled": ledger.unsettled(),
+    })
+}

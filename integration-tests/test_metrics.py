@@ -1,0 +1,352 @@
+"""Metrics of a program, by its own account, against what real servers hold of them."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiq_servers import Collector, OldPrometheus, OldPrometheusForProtobuf, Prometheus
+from hiq_servers.measured import (
+    Measured,
+    assert_is_quantile,
+    buckets,
+    in_bucket,
+    measure,
+)
+
+Compared = Callable[[str, str, int], None]
+
+OTLP_HTTP = ("http/protobuf", "http/json")
+OF_OTLP_PATH = "/api/v1/otlp"
+
+
+@pytest.fixture
+def old_prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OldPrometheus]:
+    """Prometheus 2.42, for what is pushed to it."""
+    with request.param(tmp_path) as running:
+        yield running
+
+
+class Service:
+    """A name of its own for each run, in the environment of the program."""
+
+    def __init__(self) -> None:
+        self.name = f"shop-{secrets.token_hex(6)}"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        attributes = "service.namespace=integration,service.instance.id=a1"
+        return {"OTEL_SERVICE_NAME": self.name, "OTEL_RESOURCE_ATTRIBUTES": attributes, **more}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"job": f"integration/{self.name}", "instance": "a1"}
+
+    @property
+    def selector(self) -> str:
+        return f'job="integration/{self.name}"'
+
+
+def over_otlp(url: str, protocol: str) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+
+
+def over_remote_write(server: Prometheus, version: str) -> dict[str, str]:
+    return {
+        "HIQ_REMOTE_WRITE_ENDPOINT": server.url("web"),
+        "HIQ_REMOTE_WRITE_VERSION": version,
+    }
+
+
+@pytest.mark.parametrize("protocol", OTLP_HTTP)
+def test_every_series_sent_by_otlp_is_queried_back(
+    protocol: str, prometheus: Prometheus, tmp_path: Path, compared: Compared
+) -> None:
+    service = Service()
+    way = over_otlp(prometheus.url("web", OF_OTLP_PATH), protocol)
+    measured = measure("otlp", tmp_path, service.environment(**way), "--series", 500)
+
+    measured.assert_all_exported()
+    series = assert_same_series(measured, prometheus, service)
+    compared(f"metrics, OTLP {protocol}", prometheus.name, series)
+
+
+@pytest.mark.parametrize("version", ["1", "2", "auto"])
+def test_every_series_written_remotely_is_queried_back(
+    version: str, prometheus: Prometheus, tmp_path: Path, compared: Compared
+) -> None:
+    service = Service()
+    way = over_remote_write(prometheus, version)
+    measured = measure("remote-write", tmp_path, service.environment(**way), "--series", 500)
+
+    measured.assert_all_exported()
+    series = assert_same_series(measured, prometheus, service)
+    compared(f"metrics, remote write {version}", prometheus.name, series)
+
+
+@pytest.mark.parametrize("old_prometheus", [OldPrometheusForProtobuf], indirect=True)
+def test_an_old_server_gets_version_1_by_itself(
+    old_prometheus: OldPrometheus, tmp_path: Path, compared: Compared
+) -> None:
+    service = Service()
+    way = over_remote_write(old_prometheus, "auto")
+    measured = measure("remote-write", tmp_path, service.environment(**way), "--series", 500)
+
+    measured.assert_all_exported()
+    series = assert_same_series(measured, old_prometheus, service)
+    compared("metrics, remote write auto", old_prometheus.name, series)
+
+
+@pytest.mark.parametrize("old_prometheus", [OldPrometheus], indirect=True)
+def test_an_old_server_without_native_histograms_gets_all_but_those(
+    old_prometheus: OldPrometheus, tmp_path: Path
+) -> None:
+    service = Service()
+    way = over_remote_write(old_prometheus, "auto")
+    measured = measure("remote-write", tmp_path, service.environment(**way))
+
+    assert measured.ledger["balances"] is True
+    assert measured.ledger["exported"] == measured.points - 1
+    assert measured.ledger["dropped"] == {"invalid": 1}
+    (line,) = measured.said
+    assert "1 left out of remote_write_v1: invalid" in line
+    (sample,) = old_prometheus.wait_for_query(f"shop_queue{{{service.selector}}}")
+    assert sample.value == measured.journal["queue"]
+    assert old_prometheus.query(f"shop_size_bytes{{{service.selector}}}") == []
+
+
+@pytest.mark.parametrize("way", ["otlp", "remote-write"])
+def test_summaries_sent_as_histograms_hold_every_measurement(
+    way: str, prometheus: Prometheus, tmp_path: Path
+) -> None:
+    service = Service()
+    environment = {
+        **over_otlp(prometheus.url("web", OF_OTLP_PATH), "http/protobuf"),
+        **over_remote_write(prometheus, "2"),
+    }
+    measured = measure(way, tmp_path, service.environment(**environment), "--histograms")
+
+    measured.assert_all_exported()
+    for function, values in measured.journal["work"].items():
+        series = f'shop_work_seconds{{{service.selector}, function="{function}"}}'
+        (sample,) = prometheus.wait_for_query(series)
+        assert_same_histogram(sample.histogram, values)
+        for share in (0.5, 0.9, 0.99):
+            (quantile,) = prometheus.query(f"histogram_quantile({share}, {series})")
+            # It lies somewhere in a bucket of 2^(1/64): twice the error of its middle.
+            exact = sorted(values)[math.ceil(share * len(values)) - 1]
+            assert quantile.value == pytest.approx(exact, rel=0.012)
+
+
+def assert_same_series(measured: Measured, prometheus: Prometheus, service: Service) -> int:
+    """Compares every series of the service with the journal; returns how many there are."""
+    journal = measured.journal
+    expected: dict[tuple[tuple[str, str], ...], float] = {}
+
+    def expect(name: str, value: float, **labels: str) -> None:
+        key = {"__name__": name, **service.labels, **labels}
+        expected[tuple(sorted(key.items()))] = value
+
+    for city, counted in journal["orders"].items():
+        expect("shop_orders_total", counted["total"], city=city)
+    expect("shop_queue", journal["queue"])
+    expect("shop_temperature_celsius", journal["temperature"])
+    wait = journal["wait"]
+    bounds = [str(float(bound)) for bound in wait["bounds"]] + ["+Inf"]
+    for bound, count in zip(bounds, buckets(wait["values"], wait["bounds"]), strict=True):
+        expect("shop_wait_seconds_bucket", count, le=bound)
+    expect("shop_wait_seconds_count", len(wait["values"]))
+    expect("shop_wait_seconds_sum", math.fsum(wait["values"]))
+    for function, values in journal["work"].items():
+        expect("shop_work_seconds_count", len(values), function=function)
+        expect("shop_work_seconds_sum", math.fsum(values), function=function)
+    for number in range(journal["series"]):
+        expect("shop_numbered_total", number, number=str(number))
+
+    whole = f"{{{service.selector}}}"
+    # The quantiles of each function, the native histogram and `target_info` come to this.
+    beside = 3 * len(journal["work"]) + 2
+    samples = prometheus.wait_for_query(
+        whole, lambda samples: len(samples) >= len(expected) + beside
+    )
+    assert len(samples) == len(expected) + beside
+    found = {}
+    for sample in samples:
+        if sample.histogram is not None:
+            assert sample.labels == {"__name__": "shop_size_bytes", **service.labels}
+            assert_same_histogram(sample.histogram, journal["size"])
+        elif "quantile" in sample.labels:
+            values = journal["work"][sample.labels["function"]]
+            assert sample.labels["__name__"] == "shop_work_seconds"
+            assert_is_quantile(sample.value, float(sample.labels["quantile"]), values)
+        elif sample.labels["__name__"] == "target_info":
+            assert sample.value == 1 and sample.labels["shop_region"] == "north"
+        else:
+            bound = sample.labels.get("le", "+Inf")
+            if bound != "+Inf":
+                # OTLP's receiver writes whole bounds without a decimal.
+                sample.labels["le"] = str(float(bound))
+            found[tuple(sorted(sample.labels.items()))] = sample.value
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-12), key
+    assert_same_exemplars(measured, prometheus, service)
+    return len(samples)
+
+
+def assert_same_histogram(histogram: dict[str, Any] | None, values: list[float]) -> None:
+    assert histogram is not None
+    assert float(histogram["count"]) == len(values)
+    assert float(histogram["sum"]) == pytest.approx(math.fsum(values), rel=1e-9)
+    counted = 0
+    for rule, low, high, count in histogram["buckets"]:
+        assert in_bucket(values, rule, float(low), float(high)) == float(count), (low, high)
+        counted += int(float(count))
+    assert counted == len(values)
+
+
+def assert_same_exemplars(measured: Measured, prometheus: Prometheus, service: Service) -> None:
+    exemplars = prometheus.exemplars(f"shop_orders_total{{{service.selector}}}")
+    traces = {each["seriesLabels"]["city"]: each["labels"]["trace_id"] for each in exemplars}
+    assert traces == {
+        city: counted["trace_id"] for city, counted in measured.journal["orders"].items()
+    }
+
+
+@pytest.mark.parametrize("protocol", ["grpc", *OTLP_HTTP])
+def test_the_collector_takes_every_point(
+    protocol: str, collector: Collector, tmp_path: Path, compared: Compared
+) -> None:
+    service = Service()
+    way = over_otlp(collector.otlp_endpoint_for(protocol), protocol)
+    measured = measure("otlp", tmp_path, service.environment(**way), "--series", 500)
+
+    measured.assert_all_exported()
+    metrics = {
+        metric["name"]: metric
+        for group in collector.wait_for_metrics(service.name)
+        for scope in group["scopeMetrics"]
+        for metric in scope["metrics"]
+    }
+    points = assert_same_points(measured.journal, metrics)
+    assert points == measured.points
+    compared(f"metrics, OTLP {protocol}", collector.name, points)
+
+
+def assert_same_points(journal: dict[str, Any], metrics: dict[str, Any]) -> int:
+    """Compares every point that the Collector wrote with the journal; returns how many."""
+    assert metrics.keys() == {
+        *("shop.orders", "shop.queue", "shop.temperature", "shop.wait", "shop.size"),
+        *("shop.work", "shop.numbered"),
+    }
+
+    def points(name: str, data: str) -> list[dict[str, Any]]:
+        assert metrics[name][data].get("aggregationTemporality", 2) == 2
+        found: list[dict[str, Any]] = metrics[name][data]["dataPoints"]
+        return found
+
+    def labels(point: dict[str, Any]) -> dict[str, str]:
+        pairs = point.get("attributes", [])
+        return {pair["key"]: pair["value"]["stringValue"] for pair in pairs}
+
+    assert metrics["shop.orders"]["sum"]["isMonotonic"] is True
+    assert metrics["shop.orders"]["description"] == "Orders taken."
+    orders = points("shop.orders", "sum")
+    found = {labels(each)["city"]: int(each["asInt"]) for each in orders}
+    assert found == {city: counted["total"] for city, counted in journal["orders"].items()}
+    traces = {labels(each)["city"]: each["exemplars"][0]["traceId"] for each in orders}
+    assert traces == {city: each["trace_id"] for city, each in journal["orders"].items()}
+    (queue,) = points("shop.queue", "sum")
+    assert int(queue["asInt"]) == journal["queue"]
+    (temperature,) = points("shop.temperature", "gauge")
+    assert temperature["asDouble"] == journal["temperature"]
+    (wait,) = points("shop.wait", "histogram")
+    values, bounds = journal["wait"]["values"], journal["wait"]["bounds"]
+    below = buckets(values, bounds)
+    counts = [high - low for low, high in zip([0, *below], below, strict=False)]
+    assert [int(count) for count in wait["bucketCounts"]] == counts
+    assert wait["explicitBounds"] == bounds
+    assert wait["sum"] == pytest.approx(math.fsum(values), rel=1e-12)
+    (size,) = points("shop.size", "exponentialHistogram")
+    assert int(size["count"]) == len(journal["size"])
+    assert_same_exponential(size, journal["size"])
+    work = points("shop.work", "summary")
+    for point in work:
+        values = journal["work"][labels(point)["function"]]
+        assert int(point["count"]) == len(values)
+        assert point["sum"] == pytest.approx(math.fsum(values), rel=1e-12)
+        shares = [quantile["quantile"] for quantile in point["quantileValues"]]
+        assert shares == [0.5, 0.9, 0.99]
+        for quantile in point["quantileValues"]:
+            assert_is_quantile(quantile["value"], quantile["quantile"], values)
+    numbered = points("shop.numbered", "sum")
+    found = {labels(each)["number"]: int(each["asInt"]) for each in numbered}
+    assert found == {str(number): number for number in range(journal["series"])}
+    return len(orders) + 4 + len(work) + len(numbered)
+
+
+def assert_same_exponential(point: dict[str, Any], values: list[float]) -> None:
+    """Every bucket holds the values between its powers of the base."""
+    base = 2 ** (2 ** -point.get("scale", 0))
+    signs = {"positive": [v for v in values if v > 0], "negative": [-v for v in values if v < 0]}
+    for sign, of_sign in signs.items():
+        found = point.get(sign, {})
+        counts = [int(count) for count in found.get("bucketCounts", [])]
+        expected = dict.fromkeys(range(len(counts)), 0)
+        for value in of_sign:
+            expected[math.ceil(math.log(value, base)) - 1 - found["offset"]] += 1
+        assert counts == list(expected.values()), sign
+    assert int(point["zeroCount"]) == sum(value == 0 for value in values)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_sample_that_prometheus_refuses_is_counted_and_said_once(
+    version: str, prometheus: Prometheus, tmp_path: Path
+) -> None:
+    service = Service()
+    way = over_remote_write(prometheus, version)
+    measured = measure("remote-write", tmp_path, service.environment(**way), "--one-too-old")
+
+    assert measured.ledger["balances"] is True
+    assert measured.ledger["offered"] == measured.points + 1
+    assert measured.ledger["rejected"] == 1
+    assert measured.ledger["exported"] == measured.points
+    (line,) = measured.said
+    assert "400" in line and "out of bounds" in line
+    (sample,) = prometheus.wait_for_query(f"shop_queue{{{service.selector}}}")
+    assert sample.value == measured.journal["queue"]
+    assert prometheus.query(f"shop_yesterday{{{service.selector}}}") == []
+
+
+@pytest.mark.parametrize("way", ["otlp", "remote-write"])
+def test_a_wrong_path_is_one_clear_line(way: str, prometheus: Prometheus, tmp_path: Path) -> None:
+    nowhere = prometheus.url("web", "/api/v1/nowhere")
+    environment = Service().environment(
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=nowhere, HIQ_REMOTE_WRITE_ENDPOINT=nowhere
+    )
+    measured = measure(way, tmp_path, environment)
+
+    assert measured.ledger["balances"] is True
+    assert measured.ledger["rejected"] == measured.points
+    (line,) = measured.said
+    assert "404" in line
+    assert ("/v1/metrics" if way == "otlp" else "/api/v1/write") in line
+
+
+@pytest.mark.parametrize("way", ["otlp", "remote-write"])
+def test_a_stopped_server_is_one_clear_line(way: str, tmp_path: Path) -> None:
+    with Prometheus(tmp_path) as prometheus:
+        environment = Service().environment(
+            **over_otlp(prometheus.url("web", OF_OTLP_PATH), "http/protobuf"),
+            **over_remote_write(prometheus, "2"),
+        )
+    measured = measure(way, tmp_path, environment, "--exit", 1)
+
+    assert measured.ledger["balances"] is True
+    assert measured.ledger["dropped"] == {"shutdown": measured.points}
+    (line,) = measured.said
+    assert "connection refused" in line and prometheus.address("web") in line
