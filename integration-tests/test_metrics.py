@@ -102,21 +102,21 @@ def test_an_old_server_gets_version_1_by_itself(
 
 
 @pytest.mark.parametrize("old_prometheus", [OldPrometheus], indirect=True)
-def test_an_old_server_without_native_histograms_gets_all_but_those(
+def test_an_old_server_without_native_histograms_gets_given_bounds(
     old_prometheus: OldPrometheus, tmp_path: Path
 ) -> None:
     service = Service()
     way = over_remote_write(old_prometheus, "auto")
     measured = measure("remote-write", tmp_path, service.environment(**way))
 
-    assert measured.ledger["balances"] is True
-    assert measured.ledger["exported"] == measured.points - 1
-    assert measured.ledger["dropped"] == {"invalid": 1}
-    (line,) = measured.said
-    assert "1 left out of remote_write_v1: invalid" in line
-    (sample,) = old_prometheus.wait_for_query(f"shop_queue{{{service.selector}}}")
-    assert sample.value == measured.journal["queue"]
-    assert old_prometheus.query(f"shop_size_bytes{{{service.selector}}}") == []
+    measured.assert_all_exported()
+    sizes = measured.journal["size"]
+    found = old_prometheus.wait_for_query(f"shop_size_bytes_bucket{{{service.selector}}}")
+    assert len(found) > 10
+    for sample in found:
+        assert sample.value == sum(size <= float(sample.labels["le"]) for size in sizes)
+    (count,) = old_prometheus.query(f"shop_size_bytes_count{{{service.selector}}}")
+    assert count.value == len(sizes)
 
 
 @pytest.mark.parametrize("way", ["otlp", "remote-write"])

@@ -172,7 +172,7 @@ struct Series<'s> {
 #[derive(Clone, Copy, Debug)]
 struct Style {
     alphabet: Alphabet,
-    /// The server takes native histograms. Else exponential ones are left out, and summaries keep their quantiles.
+    /// The server takes native histograms. Else exponential ones have given bounds, and summaries keep their quantiles.
     natives: bool,
 }
 
@@ -267,7 +267,7 @@ impl<B: Body> Page<'_, '_, B> {
             _ => point.start().0,
         };
         let mut name = String::new();
-        rows(point, self.names.kind, |row| {
+        rows(point, self.names.kind, self.style.natives, |row| {
             name.clear();
             name.push_str(&self.names.name);
             name.push_str(row.suffix);
@@ -326,11 +326,11 @@ impl<B: Body> Page<'_, '_, B> {
     }
 }
 
-/// False for a histogram whose buckets are wider than any that Prometheus has, or that the server has no place for.
+/// False for a native histogram whose buckets are wider than any that Prometheus has.
 fn is_carried(value: &PointValue, natives: bool) -> bool {
     match value {
-        PointValue::ExponentialHistogram(histogram) => {
-            natives && schema_of(histogram.scale).is_some()
+        PointValue::ExponentialHistogram(histogram) if natives => {
+            schema_of(histogram.scale).is_some()
         }
         PointValue::Summary(summary) if natives => {
             let sketch = summary.sketch.as_ref();

@@ -66,7 +66,7 @@ fn groups(batch: &MetricBatch, alphabet: Alphabet) -> (Vec<Group<'_>>, usize) {
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut left_out = 0;
     for family in batch.families() {
-        let Some(names) = FamilyNames::of(family, alphabet) else {
+        let Some(names) = FamilyNames::of(family, alphabet, true) else {
             left_out += family.points().len();
             continue;
         };

@@ -41,7 +41,7 @@
 //! | counter | `_total` | start as `start_timestamp` (2.0) |
 //! | gauge, up-down counter | as it is | |
 //! | histogram | `_bucket{le=…}`, `_sum`, `_count` | an exemplar stands with its bucket |
-//! | exponential histogram | native histogram; in the text forms a bucket for each power of two | finer than schema 8: buckets are joined; wider than schema -4, or a server that says it takes none: left out as invalid |
+//! | exponential histogram | native histogram; in the text forms, and for a server that says it takes none, a bucket for each power of two | finer than schema 8: buckets are joined; wider than schema -4: left out as invalid |
 //! | summary | `{quantile=…}`, `_sum`, `_count`; a native histogram where its sketch comes with it and the form has such | |
 //! | labels | labels, sorted, empty ones left out | pushed, `job` and `instance` of a point become `exported_job`, `exported_instance` |
 //! | `service.namespace`/`service.name`, `service.instance.id` | `job`, `instance` | when pushed; a scraper knows its own |

@@ -10,6 +10,7 @@ use hiq_core::resource::Resource;
 use hiq_core::value::ValueRef;
 
 use crate::names::{Alphabet, family_name, label_name, label_number, unit};
+use crate::octaves::octaves;
 
 /// Name and value of a label.
 pub(crate) type Label<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -99,8 +100,14 @@ impl<'p> Row<'p> {
     }
 }
 
-/// Hands the series of `point`, one of a family of `kind`, to `each`. False when it is none of `kind`.
-pub(crate) fn rows<'p>(point: &'p Point, kind: FamilyKind, mut each: impl FnMut(Row<'p>)) -> bool {
+/// Hands the series of `point`, one of a family of `kind`, to `each`. False when it is none of `kind`. Without `natives`,
+/// exponential histograms have a bucket for each power of two.
+pub(crate) fn rows<'p>(
+    point: &'p Point,
+    kind: FamilyKind,
+    natives: bool,
+    mut each: impl FnMut(Row<'p>),
+) -> bool {
     let exemplars = point.exemplars().iter();
     match point.value() {
         PointValue::Number(number) if kind == FamilyKind::Counter => {
@@ -108,7 +115,12 @@ pub(crate) fn rows<'p>(point: &'p Point, kind: FamilyKind, mut each: impl FnMut(
         }
         PointValue::Number(number) => each(Row::float("", number.as_f64())),
         PointValue::Histogram(histogram) => classic_histogram(point, histogram, each),
-        PointValue::ExponentialHistogram(histogram) => each(native(histogram, point)),
+        PointValue::ExponentialHistogram(histogram) if natives => each(native(histogram, point)),
+        PointValue::ExponentialHistogram(histogram) => {
+            let whole = [(f64::INFINITY, histogram.count)];
+            let buckets = octaves(histogram).into_iter().chain(whole);
+            classic_buckets(point, buckets, histogram.sum, histogram.count, each);
+        }
         PointValue::Summary(summary) => match &summary.sketch {
             Some(sketch) if kind == FamilyKind::Histogram => each(native(sketch, point)),
             _ => {
@@ -134,16 +146,27 @@ fn native<'p>(histogram: &'p ExponentialHistogram, point: &'p Point) -> Row<'p> 
 }
 
 /// A bucket's exemplars are those that were counted in it alone.
-fn classic_histogram<'p>(
+fn classic_histogram<'p>(point: &'p Point, histogram: &'p Histogram, each: impl FnMut(Row<'p>)) {
+    let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
+    let buckets = bounds
+        .zip(&histogram.counts)
+        .scan(0_u64, |cumulative, (bound, counted)| {
+            *cumulative = cumulative.saturating_add(*counted);
+            Some((bound, *cumulative))
+        });
+    classic_buckets(point, buckets, histogram.sum, histogram.count, each);
+}
+
+/// `buckets`: bounds, and what was measured up to each.
+fn classic_buckets<'p>(
     point: &'p Point,
-    histogram: &'p Histogram,
+    buckets: impl Iterator<Item = (f64, u64)>,
+    sum: Option<f64>,
+    measured: u64,
     mut each: impl FnMut(Row<'p>),
 ) {
-    let mut cumulative = 0_u64;
     let mut below = f64::NEG_INFINITY;
-    let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
-    for (bound, counted) in bounds.zip(&histogram.counts) {
-        cumulative = cumulative.saturating_add(*counted);
+    for (bound, cumulative) in buckets {
         let in_bucket = |exemplar: &&Exemplar| {
             let value = exemplar.value.as_f64();
             value <= bound && (value > below || below == f64::NEG_INFINITY)
@@ -152,10 +175,10 @@ fn classic_histogram<'p>(
         each(row.with_exemplars(point.exemplars().iter().filter(in_bucket)));
         below = bound;
     }
-    if let Some(sum) = histogram.sum {
+    if let Some(sum) = sum {
         each(Row::float("_sum", sum));
     }
-    each(Row::float("_count", count(histogram.count)));
+    each(Row::float("_count", count(measured)));
 }
 
 #[expect(

@@ -505,22 +505,32 @@ fn a_server_of_version_1_gets_version_1_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_server_without_native_histograms_gets_all_but_those() {
+fn a_server_without_native_histograms_gets_given_bounds() {
     let refusal = response(
         "500 Internal Server Error",
         "",
         "native histograms are disabled\n",
     );
-    let (ledger, requests, _) = sent("1", &[refusal, response("204 No Content", "", "")]);
-    assert_eq!(ledger.exported, 5);
-    let invalid = ledger.dropped.iter().find(|(_, items)| *items > 0);
-    assert_eq!(invalid, Some((DropReason::Invalid, 1)));
-    let names: Vec<_> = read_v1(&requests[1].body)
-        .into_iter()
-        .map(|each| each.series)
+    let (ledger, requests, health) = sent("1", &[refusal, response("204 No Content", "", "")]);
+    assert_eq!((ledger.offered, ledger.exported), (6, 6));
+    assert_eq!(health, Health::Fine);
+    let read = read_v1(&requests[1].body);
+    let size: Vec<_> = read
+        .iter()
+        .filter(|each| each.series.starts_with("size_bytes"))
+        .map(|each| (each.series.as_str(), each.value.as_str()))
         .collect();
-    assert_eq!(names.len(), 13);
-    assert!(!names.iter().any(|name| name.starts_with("size_bytes")));
+    // Base 4: -3 is from 4^-3 to 4^-2, -1 from 4^-1 to 1; below zero 2 is from -4^3 to -4^2.
+    let of = |le: &str| format!(r#"size_bytes_bucket{{instance="a1",job="hanoi/shop",le="{le}"}}"#);
+    let bounds = ["-16.0", "0.0", "0.0625", "1.0", "+Inf"].map(of);
+    let counts = ["5.0", "9.0", "10.0", "310.0", "310.0"];
+    let mut expected: Vec<_> = bounds.iter().map(String::as_str).zip(counts).collect();
+    expected.push((r#"size_bytes_sum{instance="a1",job="hanoi/shop"}"#, "100.0"));
+    expected.push((
+        r#"size_bytes_count{instance="a1",job="hanoi/shop"}"#,
+        "310.0",
+    ));
+    assert_eq!(size, expected);
 }
 
 #[test]
