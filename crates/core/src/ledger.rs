@@ -28,6 +28,8 @@ pub struct Ledger {
 struct Account {
     terms: LedgerSnapshot,
     closed: bool,
+    /// Where `offered` is written as well.
+    mirror: Option<&'static AtomicU64>,
 }
 
 impl Ledger {
@@ -47,15 +49,28 @@ impl Ledger {
     /// Items entered the queue.
     pub fn offer(&self, items: usize) {
         let mut account = self.lock();
-        account.terms.offered += count(items);
+        account.offered(items);
         account.terms.queued += count(items);
     }
 
     /// Items were offered and not taken in.
     pub fn refuse(&self, items: usize, reason: DropReason) {
         let mut account = self.lock();
-        account.terms.offered += count(items);
+        account.offered(items);
         account.terms.dropped.add(reason, items);
+    }
+
+    /// Has every item that is offered from now on, and those offered so far, added to `mirror` as well: memory that another
+    /// process reads when this one was killed.
+    pub(crate) fn mirror_offered(&self, mirror: &'static AtomicU64) {
+        let mut account = self.lock();
+        if account
+            .mirror
+            .is_none_or(|known| !std::ptr::eq(known, mirror))
+        {
+            mirror.fetch_add(account.terms.offered, Ordering::Relaxed);
+            account.mirror = Some(mirror);
+        }
     }
 
     /// Items that were queued are dropped.
@@ -105,6 +120,15 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    fn offered(&mut self, items: usize) {
+        self.terms.offered += count(items);
+        if let Some(mirror) = self.mirror {
+            mirror.fetch_add(count(items), Ordering::Relaxed);
+        }
     }
 }
 

@@ -38,6 +38,8 @@ mod cursor;
 mod family;
 mod fill;
 mod labels;
+pub mod merge;
+pub mod pack;
 pub mod reader;
 pub mod record;
 pub mod trees;

@@ -253,9 +253,10 @@ struct TwoForms {
 
 impl Encoder<MetricBatch> for TwoForms {
     fn encoding(&self) -> Encoding {
-        match self.fallen_back.get() {
-            false => Encoding::new("new", "text/new"),
-            true => Encoding::new("old", "text/old"),
+        if self.fallen_back.get() {
+            Encoding::new("old", "text/old")
+        } else {
+            Encoding::new("new", "text/new")
         }
     }
 

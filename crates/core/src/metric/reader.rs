@@ -186,6 +186,15 @@ impl MetricReaderBuilder {
 /// All readers that ever were, so that the first series starts their workers, in a forked child as well.
 static READERS: List<Weak<Inner>> = List::new();
 
+/// What else is to be done when a series is made.
+static WATCHERS: List<Box<dyn Fn() + Send + Sync>> = List::new();
+
+/// Has `watcher` called whenever a series is made in any registry, and when one is first used in a forked child: for what
+/// starts with the first measurement, in a child as well. It is never forgotten and must cost next to nothing.
+pub fn watch_series(watcher: impl Fn() + Send + Sync + 'static) {
+    WATCHERS.push(Box::new(watcher));
+}
+
 /// Starts the workers of readers that have something to read. Called when a series is made.
 #[cold]
 pub(super) fn wake_all() {
@@ -193,6 +202,9 @@ pub(super) fn wake_all() {
         if let Some(inner) = reader.upgrade() {
             inner.lanes().list.iter().for_each(Lane::start);
         }
+    }
+    for watcher in WATCHERS.iter() {
+        watcher();
     }
 }
 

@@ -16,13 +16,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::{Exemplar, Family, Kind, MetricBatch, PointValue};
+use super::{Descriptor, Exemplar, Family, Kind, MetricBatch, PointValue};
 use crate::config::ConfigError;
 use crate::fork::Lock;
+use crate::ledger::Ledger;
 use crate::resource::{Resource, Scope};
 use crate::time::{Clock, UnixNanos};
 
@@ -32,6 +34,7 @@ mod index;
 mod life;
 pub(super) mod list;
 mod number;
+mod offers;
 mod series;
 mod sketch;
 mod table;
@@ -41,9 +44,12 @@ pub use histogram::{ExponentialHistogram, Histogram, Summary};
 pub use number::{Counter, Gauge, UpDownCounter};
 pub use series::Instrument;
 
-use counts::Distribution;
+pub(super) use counts::{Counts, Distribution};
+pub(super) use sketch::to_histogram;
+
 use life::Life;
 use list::List;
+use offers::Offers;
 use series::{Metric, Series};
 
 /// Series of a metric unless told otherwise.
@@ -164,6 +170,7 @@ struct Inner {
     metrics: List<Arc<dyn Metric>>,
     sources: List<Source>,
     adding: Lock<()>,
+    offers: Offers,
 }
 
 struct Source(Box<Ask>);
@@ -266,6 +273,25 @@ impl Registry {
         self.inner.metrics.iter().any(|metric| metric.has_series())
     }
 
+    /// Has the spans that are offered to be counted here added to `mirror` as well, which outlives this process when that is
+    /// killed. What of them is in a snapshot says [`Registry::spans_in`].
+    pub fn mirror_offered_spans(&self, mirror: &'static AtomicU64) {
+        self.inner.offers.mirror(mirror);
+    }
+
+    /// The spans that have been counted in a snapshot of this registry.
+    pub fn spans_in(&self, snapshot: &MetricBatch) -> u64 {
+        self.inner.offers.spans_in(snapshot)
+    }
+
+    pub(super) fn note_calls(&self, descriptor: &Arc<Descriptor>) {
+        self.inner.offers.note_calls(descriptor);
+    }
+
+    pub(super) fn note_ledger(&self, ledger: &Arc<Ledger>) {
+        self.inner.offers.note_ledger(ledger);
+    }
+
     /// Has `source` asked for further families with every reading: for what somebody else counts.
     pub fn add_source(&self, source: impl Fn(&Reading) -> Vec<Family> + Send + Sync + 'static) {
         self.inner.sources.push(Source(Box::new(source)));
@@ -297,6 +323,9 @@ impl Registry {
 pub struct CollectOptions {
     /// Summaries come with [all measurements as a histogram](super::Summary::sketch) as well. Default: no.
     pub sketches: bool,
+    /// Those histograms hold only what the quantiles are of: the measurements of the sliding window. For a
+    /// [merge](super::merge). Default: no.
+    pub recent: bool,
     /// The moment that quantiles are seen from. Default: now.
     pub now: Option<Instant>,
 }
@@ -306,6 +335,16 @@ impl CollectOptions {
     pub const fn with_sketches() -> Self {
         Self {
             sketches: true,
+            recent: false,
+            now: None,
+        }
+    }
+
+    /// Summaries with their recent measurements, to be [merged](super::merge) with those of other processes.
+    pub const fn to_merge() -> Self {
+        Self {
+            sketches: true,
+            recent: true,
             now: None,
         }
     }
@@ -317,6 +356,7 @@ pub struct Reading {
     time: UnixNanos,
     now: Instant,
     sketches: bool,
+    recent: bool,
     scratch: Distribution,
 }
 
@@ -326,6 +366,7 @@ impl Reading {
             time: Clock::unix_nanos(),
             now: options.now.unwrap_or_else(Instant::now),
             sketches: options.sketches,
+            recent: options.recent,
             scratch: Distribution::default(),
         }
     }

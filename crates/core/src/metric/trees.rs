@@ -41,7 +41,7 @@ use crate::batch::TreeBatch;
 use crate::config::{ConfigError, ExemplarFilter, MetricSettings};
 use crate::context::SAMPLED;
 use crate::export::{Deadline, Exporter, Progress};
-use crate::ledger::Custody;
+use crate::ledger::{Custody, Ledger};
 use crate::span::{Span, Status};
 use crate::tree::SpanTree;
 
@@ -120,6 +120,7 @@ impl TreeMetrics {
             errors: registry.counter(errors)?,
             duration: registry.summary(duration)?,
         };
+        registry.note_calls(instruments.calls.descriptor());
         Ok(Self {
             registry: registry.clone(),
             instruments,
@@ -139,6 +140,7 @@ impl TreeMetrics {
     /// Counts the trees that it is given.
     pub fn exporter(&self) -> TreeMetricsExporter {
         TreeMetricsExporter {
+            registry: self.registry.clone(),
             services: Services::new(
                 self.registry.resource().service_name().into(),
                 self.options.max_series,
@@ -154,6 +156,7 @@ impl TreeMetrics {
 /// Counts trees, as an exporter that sends nothing.
 #[derive(Debug)]
 pub struct TreeMetricsExporter {
+    registry: Registry,
     services: Services,
     columns: Columns,
     instruments: Instruments,
@@ -162,6 +165,10 @@ pub struct TreeMetricsExporter {
 }
 
 impl Exporter<TreeBatch> for TreeMetricsExporter {
+    fn start(&mut self, ledger: &Arc<Ledger>) {
+        self.registry.note_ledger(ledger);
+    }
+
     fn export(
         &mut self,
         batch: Arc<TreeBatch>,

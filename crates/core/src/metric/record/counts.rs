@@ -8,7 +8,7 @@ use crate::metric::{Buckets, QuantileValue};
 
 /// Counts of neighbouring buckets on one scale.
 #[derive(Clone, Debug)]
-pub(super) struct Counts {
+pub(in crate::metric) struct Counts {
     scale: i32,
     offset: i32,
     buckets: Vec<u64>,
@@ -82,6 +82,22 @@ impl Counts {
                 let place = length(&(self.offset..bucket >> coarser_by));
                 self.buckets[place] += count.load(Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Adds `buckets` of `scale`.
+    pub(in crate::metric) fn add_buckets(&mut self, scale: i32, buckets: &Buckets) {
+        let Ok(length) = i32::try_from(buckets.counts.len()) else {
+            return;
+        };
+        if length == 0 {
+            return;
+        }
+        let end = buckets.offset.saturating_add(length);
+        self.make_room(scale, buckets.offset..end);
+        let coarser_by = scale - self.scale;
+        for (bucket, count) in (buckets.offset..end).zip(&buckets.counts) {
+            self.change(bucket >> coarser_by, |own| own + count);
         }
     }
 
@@ -233,10 +249,10 @@ fn length(buckets: &Range<i32>) -> usize {
 
 /// How often which values were measured.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Distribution {
-    pub(super) negative: Counts,
-    pub(super) zeros: u64,
-    pub(super) positive: Counts,
+pub(in crate::metric) struct Distribution {
+    pub(in crate::metric) negative: Counts,
+    pub(in crate::metric) zeros: u64,
+    pub(in crate::metric) positive: Counts,
 }
 
 impl Distribution {
@@ -264,7 +280,7 @@ impl Distribution {
         clippy::cast_precision_loss,
         reason = "a rank of more than 2^53 measurements is not exact"
     )]
-    pub(super) fn quantiles(&self, shares: &[f64], out: &mut Vec<QuantileValue>) {
+    pub(in crate::metric) fn quantiles(&self, shares: &[f64], out: &mut Vec<QuantileValue>) {
         let below = self.negative.total();
         let count = below + self.zeros + self.positive.total();
         let mut seek = Seek::default();

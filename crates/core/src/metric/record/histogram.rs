@@ -227,12 +227,15 @@ impl Cell for Summary {
             quantiles: Vec::with_capacity(self.quantiles.len()),
             sketch: None,
         };
-        if reading.sketches {
+        if reading.sketches && !reading.recent {
             value.sketch = Some(Box::new(to_histogram(all, value.sum)));
         }
         all.subtract(window.floor());
         drop(window);
         all.quantiles(&self.quantiles, &mut value.quantiles);
+        if reading.recent {
+            value.sketch = Some(Box::new(to_histogram(all, f64::NAN)));
+        }
         Measured::of(&self.life, value.into(), || {
             self.example.lock().iter().cloned().collect()
         })

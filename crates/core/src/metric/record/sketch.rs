@@ -79,7 +79,7 @@ impl Sketch {
 }
 
 /// What `all` is in OpenTelemetry's terms, both sides on the coarser of their scales.
-pub(super) fn to_histogram(all: &mut Distribution, sum: f64) -> ExponentialHistogram {
+pub(in crate::metric) fn to_histogram(all: &mut Distribution, sum: f64) -> ExponentialHistogram {
     let scale = all.positive.scale().min(all.negative.scale());
     all.positive.coarsen(scale);
     all.negative.coarsen(scale);
