@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import math
 import secrets
+import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hiq_servers import Collector, OldPrometheus, OldPrometheusForProtobuf, Prometheus
+from hiq_servers import (
+    Collector,
+    Job,
+    OldPrometheus,
+    OldPrometheusForProtobuf,
+    Prometheus,
+    Sample,
+)
 from hiq_servers.measured import (
     Measured,
+    Serving,
     assert_is_quantile,
     buckets,
     in_bucket,
     measure,
+    served,
 )
 
 Compared = Callable[[str, str, int], None]
@@ -144,11 +158,65 @@ def test_summaries_sent_as_histograms_hold_every_measurement(
 
 def assert_same_series(measured: Measured, prometheus: Prometheus, service: Service) -> int:
     """Compares every series of the service with the journal; returns how many there are."""
-    journal = measured.journal
+    # One for each point, and what else a point becomes: quantiles with sum and count, buckets with
+    # them, `target_info`.
+    whole = measured.points + 4 * len(measured.journal["work"]) + 6 + 1
+    samples = prometheus.wait_for_query(
+        f"{{{service.selector}}}", lambda samples: len(samples) >= whole
+    )
+    assert len(samples) == whole
+    assert_same_samples(measured.journal, samples, service.labels)
+    assert_same_exemplars(measured.journal, prometheus, service.selector)
+    return len(samples)
+
+
+def assert_same_samples(
+    journal: dict[str, Any], samples: list[Sample], labels: dict[str, str]
+) -> None:
+    expected = expected_series(journal, labels)
+    found = {}
+    bounds_of_size = set()
+    for sample in samples:
+        name = sample.labels["__name__"]
+        bound = sample.labels.get("le", "+Inf")
+        if bound != "+Inf":
+            # OTLP's receiver writes whole bounds without a decimal.
+            sample.labels["le"] = str(float(bound))
+        if sample.histogram is not None:
+            assert sample.labels == {"__name__": "shop_size_bytes", **labels}
+            assert_same_histogram(sample.histogram, journal["size"])
+        elif name == "shop_size_bytes_bucket":
+            assert sample.value == sum(size <= float(bound) for size in journal["size"])
+            bounds_of_size.add(bound)
+        elif name == "shop_size_bytes_count":
+            assert sample.value == len(journal["size"])
+        elif name == "shop_size_bytes_sum":
+            assert sample.value == pytest.approx(math.fsum(journal["size"]), rel=1e-9)
+        elif "quantile" in sample.labels:
+            values = journal["work"][sample.labels["function"]]
+            assert name == "shop_work_seconds"
+            assert_is_quantile(sample.value, float(sample.labels["quantile"]), values)
+        elif name == "target_info":
+            assert sample.value == 1 and sample.labels["shop_region"] == "north"
+        else:
+            found[tuple(sorted(sample.labels.items()))] = sample.value
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-12), key
+    has_native = any(sample.histogram is not None for sample in samples)
+    assert has_native or (len(bounds_of_size) > 10 and "+Inf" in bounds_of_size)
+    quantiles = [sample for sample in samples if "quantile" in sample.labels]
+    assert len(quantiles) == 3 * len(journal["work"])
+
+
+def expected_series(
+    journal: dict[str, Any], labels: dict[str, str]
+) -> dict[tuple[tuple[str, str], ...], float]:
+    """Every series whose value is exact, whatever the form."""
     expected: dict[tuple[tuple[str, str], ...], float] = {}
 
-    def expect(name: str, value: float, **labels: str) -> None:
-        key = {"__name__": name, **service.labels, **labels}
+    def expect(name: str, value: float, **more: str) -> None:
+        key = {"__name__": name, **labels, **more}
         expected[tuple(sorted(key.items()))] = value
 
     for city, counted in journal["orders"].items():
@@ -166,36 +234,7 @@ def assert_same_series(measured: Measured, prometheus: Prometheus, service: Serv
         expect("shop_work_seconds_sum", math.fsum(values), function=function)
     for number in range(journal["series"]):
         expect("shop_numbered_total", number, number=str(number))
-
-    whole = f"{{{service.selector}}}"
-    # The quantiles of each function, the native histogram and `target_info` come to this.
-    beside = 3 * len(journal["work"]) + 2
-    samples = prometheus.wait_for_query(
-        whole, lambda samples: len(samples) >= len(expected) + beside
-    )
-    assert len(samples) == len(expected) + beside
-    found = {}
-    for sample in samples:
-        if sample.histogram is not None:
-            assert sample.labels == {"__name__": "shop_size_bytes", **service.labels}
-            assert_same_histogram(sample.histogram, journal["size"])
-        elif "quantile" in sample.labels:
-            values = journal["work"][sample.labels["function"]]
-            assert sample.labels["__name__"] == "shop_work_seconds"
-            assert_is_quantile(sample.value, float(sample.labels["quantile"]), values)
-        elif sample.labels["__name__"] == "target_info":
-            assert sample.value == 1 and sample.labels["shop_region"] == "north"
-        else:
-            bound = sample.labels.get("le", "+Inf")
-            if bound != "+Inf":
-                # OTLP's receiver writes whole bounds without a decimal.
-                sample.labels["le"] = str(float(bound))
-            found[tuple(sorted(sample.labels.items()))] = sample.value
-    assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        assert found[key] == pytest.approx(value, rel=1e-12), key
-    assert_same_exemplars(measured, prometheus, service)
-    return len(samples)
+    return expected
 
 
 def assert_same_histogram(histogram: dict[str, Any] | None, values: list[float]) -> None:
@@ -209,12 +248,115 @@ def assert_same_histogram(histogram: dict[str, Any] | None, values: list[float])
     assert counted == len(values)
 
 
-def assert_same_exemplars(measured: Measured, prometheus: Prometheus, service: Service) -> None:
-    exemplars = prometheus.exemplars(f"shop_orders_total{{{service.selector}}}")
+def assert_same_exemplars(journal: dict[str, Any], prometheus: Prometheus, selector: str) -> None:
+    exemplars = prometheus.exemplars(f"shop_orders_total{{{selector}}}")
     traces = {each["seriesLabels"]["city"]: each["labels"]["trace_id"] for each in exemplars}
-    assert traces == {
-        city: counted["trace_id"] for city, counted in measured.journal["orders"].items()
-    }
+    assert traces == {city: counted["trace_id"] for city, counted in journal["orders"].items()}
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """The program, waiting for scrapes."""
+    folder = tmp_path_factory.mktemp("measure")
+    environment = Service().environment(
+        OTEL_EXPORTER_PROMETHEUS_HOST="127.0.0.1", OTEL_EXPORTER_PROMETHEUS_PORT="0"
+    )
+    with served(folder, environment, "--series", 500) as running:
+        yield running
+
+
+SCRAPED_BY_NEW = {
+    "text": {"scrape_protocols": ["PrometheusText0.0.4"]},
+    "OpenMetrics": {"scrape_protocols": ["OpenMetricsText1.0.0"]},
+    "protobuf": {"scrape_protocols": ["PrometheusProto"], "scrape_native_histograms": True},
+}
+
+
+def test_prometheus_scrapes_every_series_in_every_form(
+    serving: Serving, tmp_path: Path, compared: Compared
+) -> None:
+    jobs = [Job(form, [serving.address], how) for form, how in SCRAPED_BY_NEW.items()]
+    with Prometheus(tmp_path, jobs) as prometheus:
+        for job in jobs:
+            series = assert_scraped(serving, prometheus, job)
+            compared(f"metrics, scraped as {job.name}", prometheus.name, series)
+
+
+@pytest.mark.parametrize(
+    ("server", "form"),
+    [(OldPrometheus, "OpenMetrics"), (OldPrometheusForProtobuf, "protobuf")],
+)
+def test_prometheus_2_42_scrapes_every_series(
+    server: type[OldPrometheus],
+    form: str,
+    serving: Serving,
+    tmp_path: Path,
+    compared: Compared,
+) -> None:
+    job = Job(form, [serving.address])
+    with server(tmp_path, [job]) as prometheus:
+        series = assert_scraped(serving, prometheus, job)
+        compared(f"metrics, scraped as {form}", prometheus.name, series)
+
+
+def test_prometheus_2_42_scrapes_plain_text(
+    serving: Serving, tmp_path: Path, compared: Compared
+) -> None:
+    with relayed(f"http://{serving.address}/metrics", accept="text/plain") as address:
+        job = Job("text", [address])
+        with OldPrometheus(tmp_path, [job]) as prometheus:
+            series = assert_scraped(serving, prometheus, job)
+            compared("metrics, scraped as text", prometheus.name, series)
+
+
+def assert_scraped(serving: Serving, prometheus: Prometheus, job: Job) -> int:
+    """Compares every series of a job with the journal; returns how many there are."""
+    target = prometheus.wait_for_scrape(job.name)
+    assert (target["health"], target["lastError"]) == ("up", "")
+    selector = f'job="{job.name}", __name__=~"shop_.*|target_info"'
+    (address,) = job.targets
+    samples = prometheus.wait_for_query(f"{{{selector}}}")
+    # 2.42 keeps OpenMetrics' times of creation as series of their own; newer ones know them.
+    created = [sample for sample in samples if sample.labels["__name__"].endswith("_created")]
+    assert all(0 <= time.time() - sample.value < 600 for sample in created)
+    others = [sample for sample in samples if sample not in created]
+    assert_same_samples(serving.journal, others, {"job": job.name, "instance": address})
+    assert any(sample.histogram for sample in others) == (job.name == "protobuf")
+    if job.name != "text":
+        assert_same_exemplars(serving.journal, prometheus, f'job="{job.name}"')
+    (orders,) = prometheus.metadata(
+        "shop_orders" if job.name == "OpenMetrics" else "shop_orders_total"
+    )
+    assert (orders["type"], orders["help"]) == ("counter", "Orders taken.")
+    return len(others)
+
+
+@contextlib.contextmanager
+def relayed(url: str, accept: str) -> Iterator[str]:
+    """The address of a server that fetches `url` for whoever asks, in the form `accept`."""
+
+    class Relay(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            request = urllib.request.Request(url, headers={"Accept": accept})
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(request, timeout=10) as answer:
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.end_headers()
+                self.wfile.write(answer.read())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Relay)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.mark.parametrize("protocol", ["grpc", *OTLP_HTTP])

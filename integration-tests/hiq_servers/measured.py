@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import json
 import math
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiq_servers.programs import run_program
+from hiq_servers.programs import BackgroundProgram, run_program
 from servers.build import cache_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -60,6 +61,26 @@ def measure(to: str, folder: Path, environment: Mapping[str, str], *options: str
     ).require_success()
     said = json.loads(finished.stdout)
     return Measured(said["journal"], said["ledger"], finished.stderr.splitlines())
+
+
+@dataclasses.dataclass(frozen=True)
+class Serving:
+    """The program, waiting for scrapes."""
+
+    journal: dict[str, Any]
+    address: str
+
+
+@contextlib.contextmanager
+def served(folder: Path, environment: Mapping[str, str], *options: str | int) -> Iterator[Serving]:
+    """Has the program wait for scrapes for as long as the block lasts."""
+    command = [measure_program(), "serve", *map(str, options)]
+    output = folder / "output"
+    with BackgroundProgram(
+        command, folder=folder, output=output, environment=environment
+    ) as running:
+        said = json.loads(running.wait_for_output(r"\{.*\}\n", LIMIT_SECONDS)[0])
+        yield Serving(said["journal"], said["address"])
 
 
 @functools.cache

@@ -1,12 +1,14 @@
 //! Counts, keeps a journal of what it counted, and pushes its metrics where it is told.
 //!
 //! ```text
+//! measure serve
 //! measure otlp|remote-write [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
 //! ```
 //!
 //! Addresses come from the environment, as for any program with hiq. On standard output it writes one JSON object: `journal`,
 //! each single measurement as the program itself knows it, and `ledger`, what hiq says became of the points; on standard
-//! error stands what hiq says to its user.
+//! error stands what hiq says to its user. `serve` waits for scrapes until it is killed, and writes `address` in place of
+//! `ledger`.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -21,7 +23,10 @@ use hiq_core::metric::reader::MetricReader;
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::value::Value;
 use hiq_otlp::OtlpMetricsExporter;
-use hiq_prometheus::{RemoteWriteExporter, RemoteWriteOptions, RemoteWriteSettings};
+use hiq_prometheus::{
+    RemoteWriteExporter, RemoteWriteOptions, RemoteWriteSettings, ScrapeOptions, ScrapeServer,
+    ScrapeSettings,
+};
 use serde_json::{Value as Json, json};
 
 mod work;
@@ -35,6 +40,9 @@ fn main() -> Result<(), Failure> {
     let settings = Settings::from_env(&env);
     let own = [("shop.region".to_owned(), Value::from("north"))];
     let registry = Registry::of(Arc::new(detect::resource(&settings.resource, own)));
+    if asked.to == "serve" {
+        return serve(&registry, &asked, &env);
+    }
     let mut collect = CollectOptions::default();
     collect.sketches = asked.histograms;
     let build = exporter(&asked.to, &env)?;
@@ -49,6 +57,17 @@ fn main() -> Result<(), Failure> {
     });
     writeln!(std::io::stdout(), "{said}")?;
     Ok(())
+}
+
+fn serve(registry: &Registry, asked: &Asked, env: &Env) -> Result<(), Failure> {
+    let settings = ScrapeSettings::new(&ScrapeOptions::default(), env, &mut Vec::new());
+    let server = ScrapeServer::start(registry, &settings)?;
+    let journal = work::measure(registry, asked)?;
+    let said = json!({"journal": journal, "address": server.address().to_string()});
+    writeln!(std::io::stdout(), "{said}")?;
+    loop {
+        std::thread::park();
+    }
 }
 
 /// What the command line says.
