@@ -106,8 +106,12 @@ class BackgroundProgram:
 
     def interrupt(self, seconds: float) -> Finished:
         """Does what Ctrl-C does, and waits for the end."""
-        self._program.send_signal(signal.SIGINT)
+        self.send_signal(signal.SIGINT)
         return self.finish(seconds)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the program itself, without waiting."""
+        self._program.send_signal(number)
 
 
 def _start(

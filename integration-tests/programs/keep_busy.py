@@ -24,7 +24,8 @@ def main() -> None:
             made += 1
         time.sleep(0.001)
     delivered = hiq.flush(FLUSH_SECONDS)
-    report = {"made": made, "delivered": delivered, "stats": hiq.stats()["otlp"]}
+    (stats,) = hiq.stats().values()
+    report = {"made": made, "delivered": delivered, "stats": stats}
     print(f"report {json.dumps(report)}", flush=True)
 
 

@@ -81,6 +81,11 @@ fn convert<'py>(
     }
 }
 
+/// The name of the format that `bytes` look like.
+pub(crate) fn sniffed(bytes: &[u8]) -> Option<&'static str> {
+    sniff(bytes).map(|format| format.name)
+}
+
 /// The names of the formats that can be read, and of those that can be written.
 #[pyfunction]
 fn convert_formats(py: Python<'_>) -> PyResult<(Bound<'_, PyList>, Bound<'_, PyList>)> {

@@ -157,9 +157,13 @@ const KNOWN: [&str; 15] = [
 
 /// The exporters that `given` names, as `init` takes them.
 pub(crate) fn specs(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Vec<Spec>> {
-    let env = Env::process();
-    let mut settings = Settings::from_env(&env);
-    registry::specs(py, Some(given), &mut settings, &env, &mut Vec::new())
+    specs_in(py, given, &Env::process())
+}
+
+/// The same in another environment than the process's.
+pub(crate) fn specs_in(py: Python<'_>, given: &Bound<'_, PyAny>, env: &Env) -> PyResult<Vec<Spec>> {
+    let mut settings = Settings::from_env(env);
+    registry::specs(py, Some(given), &mut settings, env, &mut Vec::new())
 }
 
 /// Builds the pipeline of this process. Returns warnings about the environment.

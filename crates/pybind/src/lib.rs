@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 mod attributes;
 mod block;
+mod bridge;
 mod calibrate;
 mod conf;
 mod context;
@@ -52,6 +53,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     exporting::add_to_module(module)?;
     metrics::add_to_module(module)?;
     conf::add_to_module(module)?;
+    bridge::add_to_module(module)?;
     convert::add_to_module(module)?;
     tree::add_to_module(module)
 }

@@ -31,6 +31,8 @@
 //! | the message is over the broker's limit | cut in halves, and smaller messages from then on |
 //! | more waits than fits into memory | the worker waits; the program does not |
 //!
+//! [`KafkaSource`] is the other side: a member of a consumer group that commits what was delivered, never before.
+//!
 //! A message counts as exported when its delivery report says so. With `acks=all` and an idempotent producer the broker has it
 //! once, unless one that came back is sent anew though it may have arrived: those are counted as possible repeats.
 //! Settings are those of [librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md); encodings and topics those
@@ -43,6 +45,7 @@ mod exporter;
 mod names;
 mod producer;
 mod reports;
+mod source;
 mod transport;
 mod words;
 
@@ -52,6 +55,7 @@ pub use exporter::KafkaExporter;
 pub use names::{
     KafkaCompression, KafkaEncoding, KafkaKey, KafkaProfile, KafkaSecurity, SaslMechanism,
 };
+pub use source::{KafkaMessage, KafkaPositions, KafkaSource, KafkaSourceSettings, Polled};
 pub use transport::KafkaTransport;
 
 /// The header that names a message's encoding.

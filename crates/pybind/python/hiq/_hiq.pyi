@@ -41,6 +41,7 @@ __all__ = [
     "add_exporter",
     "at_exit",
     "attach",
+    "bridge",
     "capture",
     "check_conf",
     "clock_source",
@@ -535,6 +536,22 @@ def convert(
 
 def convert_formats() -> tuple[list[str], list[str]]:
     """Names of the formats that can be read, and of those that can be written."""
+
+# --- bridge -------------------------------------------------------------------------------------
+
+def bridge(
+    topics: Sequence[str],
+    group: str,
+    to: Sequence[str],
+    stop: Any,
+    *,
+    brokers: str | None = None,
+    encoding: str | None = None,
+    from_start: bool = True,
+    until_end: bool = False,
+) -> dict[str, int]:
+    """Forwards the spans in topics of Kafka to exporters until `stop.is_set()`; commits what was delivered, never before. Counts
+    messages, skipped, read, delivered, lost, possible_repeats, and those left in the topics."""
 
 # --- conf, status, clock ------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-"""The command line: `run`, `convert`, `doctor`, `conf check`, `conf suggest`.
+"""The command line: `run`, `convert`, `bridge`, `doctor`, `conf check`, `conf suggest`.
 
 Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver, `convert`
-when a file could not be converted whole.
+when a file could not be converted whole, `bridge` when spans were lost.
 """
 
 from __future__ import annotations
@@ -41,6 +41,19 @@ examples:
 """
 
 
+_BRIDGE_EXAMPLES = """\
+Brokers, topics and group are in the address; user, password and certificates in HIQ_KAFKA_*, where a backend is in its
+own variables. Bridges of one group share the topics' partitions. What was read is committed once it was delivered: a
+bridge that is killed loses nothing, and what it delivered last may be delivered again. SIGTERM ends it cleanly.
+
+examples:
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 \\
+    python -m hiq bridge --from kafka://kafka-1:9092,kafka-2:9092/otlp_spans?group=to-collector --to otlp
+  python -m hiq bridge --from kafka://localhost:9092/zipkin,jaeger-spans --to otlp,jaeger
+  python -m hiq bridge --from kafka://localhost:9092/hiq-trees --encoding hiq_text --until-end --to otlp
+"""
+
+
 def run_command(arguments: list[str]) -> int:
     """Runs one command and returns its exit code."""
     options = _parser().parse_args(arguments)
@@ -60,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
     _add_convert(commands)
+    _add_bridge(commands)
     _add_doctor(commands)
     conf = commands.add_parser("conf", help="check or propose a conf").add_subparsers(metavar="COMMAND", required=True)
     _add_check(conf)
@@ -126,6 +140,23 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(command=_convert, parser=parser)
 
 
+def _add_bridge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "bridge",
+        help="forward the spans in a topic of Kafka, delivered before committed",
+        usage="hiq bridge --from kafka://HOST:PORT/TOPIC[?group=NAME] --to EXPORTER[,EXPORTER] [options]",
+        epilog=_BRIDGE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--from", dest="source", required=True, metavar="ADDRESS", help="brokers, topics, group")
+    parser.add_argument("--to", required=True, metavar="EXPORTER", help="otlp, jaeger, zipkin, kafka, ...")
+    parser.add_argument("--group", metavar="NAME", help="the consumer group (hiq-bridge)")
+    parser.add_argument("--encoding", metavar="NAME", help="of messages that do not say: otlp_proto, zipkin_json, ...")
+    parser.add_argument("--until-end", action="store_true", help="end when everything there is was delivered")
+    parser.set_defaults(command=_bridge, parser=parser)
+
+
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("check", help="look whether a conf fits the code that can be imported here")
     parser.add_argument("conf", metavar="FILE")
@@ -176,6 +207,13 @@ def _convert(options: argparse.Namespace) -> int:
         send=options.to,
         base_unix_nanos=base,
     )
+
+
+def _bridge(options: argparse.Namespace) -> int:
+    from .bridge import bridge
+
+    to = [name for name in options.to.split(",") if name]
+    return bridge(options.source, to, encoding=options.encoding, group=options.group, until_end=options.until_end)
 
 
 def _check(options: argparse.Namespace) -> int:

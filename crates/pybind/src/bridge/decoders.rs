@@ -1,0 +1,83 @@
+//! A decoder for each encoding that messages have.
+
+use std::sync::Arc;
+
+use hiq_core::decode::Decoder as _;
+use hiq_core::render::HiqTextDecoder;
+use hiq_core::tree::SpanTree;
+use hiq_jaeger::JaegerDecoder;
+use hiq_kafka::{KafkaEncoding, KafkaMessage};
+use hiq_otlp::OtlpDecoder;
+use hiq_zipkin::ZipkinDecoder;
+
+use crate::convert::sniffed;
+
+/// All of them, and which is meant where a message does not say.
+pub(super) struct Decoders {
+    fallback: Option<KafkaEncoding>,
+    otlp_proto: OtlpDecoder,
+    otlp_json: OtlpDecoder,
+    jaeger: JaegerDecoder,
+    zipkin_json: ZipkinDecoder,
+    zipkin_proto: ZipkinDecoder,
+    text: HiqTextDecoder,
+}
+
+impl Decoders {
+    pub(super) fn new(fallback: Option<KafkaEncoding>) -> Self {
+        Self {
+            fallback,
+            otlp_proto: OtlpDecoder::proto(),
+            otlp_json: OtlpDecoder::json(),
+            jaeger: JaegerDecoder::message(),
+            zipkin_json: ZipkinDecoder::json(),
+            zipkin_proto: ZipkinDecoder::proto(),
+            text: HiqTextDecoder::new(),
+        }
+    }
+
+    /// Decodes a message. The error says what it should have been.
+    pub(super) fn decode(
+        &mut self,
+        message: &KafkaMessage<'_>,
+        sink: &mut dyn FnMut(Arc<SpanTree>),
+    ) -> Result<(), String> {
+        let named = message.encoding.and_then(|name| name.parse().ok());
+        let encoding = named.or(self.fallback).or_else(|| guessed(message.value));
+        let Some(encoding) = encoding else {
+            return Err("it is in none of the encodings that hiq reads; say which by --encoding, if it is one of them".to_owned());
+        };
+        let value = message.value;
+        let decoded = match encoding {
+            KafkaEncoding::OtlpProto => self.otlp_proto.decode(value, sink),
+            KafkaEncoding::OtlpJson => self.otlp_json.decode(value, sink),
+            KafkaEncoding::JaegerProto => self.jaeger.decode(value, sink),
+            KafkaEncoding::ZipkinJson => self.zipkin_json.decode(value, sink),
+            KafkaEncoding::ZipkinProto => self.zipkin_proto.decode(value, sink),
+            KafkaEncoding::HiqText => {
+                self.text
+                    .set_origin(message.topic, message.partition, message.offset);
+                self.text.decode(value, sink)
+            }
+            other => return Err(format!("{} is not read by this build", other.name())),
+        };
+        decoded.map_err(|error| format!("it is no {}: {error}", encoding.name()))
+    }
+}
+
+/// The encoding of a message that other programs wrote, by its looks.
+fn guessed(value: &[u8]) -> Option<KafkaEncoding> {
+    // A trace id of 16 bytes, then a span id of 8.
+    let is_jaeger = value.starts_with(&[0x0a, 16]) && value.get(18..20) == Some(&[0x12, 8]);
+    if is_jaeger {
+        return Some(KafkaEncoding::JaegerProto);
+    }
+    Some(match sniffed(value)? {
+        "hiq-tree" => KafkaEncoding::HiqText,
+        "otlp-json" => KafkaEncoding::OtlpJson,
+        "otlp-proto" => KafkaEncoding::OtlpProto,
+        "zipkin-json" => KafkaEncoding::ZipkinJson,
+        "zipkin-proto" => KafkaEncoding::ZipkinProto,
+        _ => return None,
+    })
+}
