@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 from hiq_servers import (
     Collector,
@@ -21,6 +22,7 @@ from hiq_servers import (
     OldPrometheus,
     OldPrometheusForProtobuf,
     Prometheus,
+    Pushgateway,
     Sample,
 )
 from hiq_servers.measured import (
@@ -265,7 +267,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield running
 
 
-SCRAPED_BY_NEW = {
+SCRAPED_BY_NEW: dict[str, dict[str, Any]] = {
     "text": {"scrape_protocols": ["PrometheusText0.0.4"]},
     "OpenMetrics": {"scrape_protocols": ["OpenMetricsText1.0.0"]},
     "protobuf": {"scrape_protocols": ["PrometheusProto"], "scrape_native_histograms": True},
@@ -357,6 +359,55 @@ def relayed(url: str, accept: str) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.mark.parametrize("method", ["put", "post"])
+def test_a_pushed_group_is_read_back_and_scraped(
+    method: str, pushgateway: Pushgateway, tmp_path: Path, compared: Compared
+) -> None:
+    service = Service()
+    environment = service.environment(
+        HIQ_PUSHGATEWAY_ENDPOINT=pushgateway.url("web"), HIQ_PUSHGATEWAY_METHOD=method
+    )
+    push_by_another(pushgateway, service.name, "shop_left_over")
+    measured = measure("pushgateway", tmp_path, environment, "--series", 500)
+
+    measured.assert_all_exported()
+    group = pushgateway.group(job=service.name, instance="a/1")
+    assert group is not None and group["shop_orders_total"]["help"] == "Orders taken."
+    # A PUT leaves nothing of what the group had, a POST leaves what it does not bring itself.
+    assert ("shop_left_over" in group) == (method == "post")
+    settings = {"honor_labels": True, "scrape_protocols": ["PrometheusProto"]}
+    native = {"scrape_native_histograms": True}
+    job = Job("gateway", [pushgateway.address("web")], {**settings, **native})
+    selector = f'job="{service.name}", __name__=~"shop_.*|target_info"'
+    with Prometheus(tmp_path, [job]) as prometheus:
+        target = prometheus.wait_for_scrape(job.name)
+        assert (target["health"], target["lastError"]) == ("up", "")
+        found = prometheus.wait_for_query(f"{{{selector}}}")
+    samples = [each for each in found if each.labels["__name__"] != "shop_left_over"]
+    labels = {"job": service.name, "instance": "a/1"}
+    assert_same_samples(measured.journal, samples, labels)
+    compared(f"metrics, pushed by {method}", pushgateway.name, len(samples))
+
+
+def push_by_another(pushgateway: Pushgateway, job: str, name: str) -> None:
+    registry = CollectorRegistry()
+    Gauge(name, "Of an earlier run.", registry=registry).set(1)
+    push_to_gateway(pushgateway.address("web"), job, registry, {"instance": "a/1"})
+
+
+def test_a_group_that_the_gateway_refuses_is_one_clear_line(tmp_path: Path) -> None:
+    # One of its own: it keeps one type for each name, whatever the group, and that one is wrong.
+    with Pushgateway(tmp_path) as gateway:
+        push_by_another(gateway, "other", "shop_orders_total")
+        environment = Service().environment(HIQ_PUSHGATEWAY_ENDPOINT=gateway.url("web"))
+        measured = measure("pushgateway", tmp_path, environment)
+
+    assert measured.ledger["balances"] is True
+    assert measured.ledger["rejected"] == measured.points
+    (line,) = measured.said
+    assert "400" in line and "shop_orders_total" in line
 
 
 @pytest.mark.parametrize("protocol", ["grpc", *OTLP_HTTP])
@@ -464,11 +515,13 @@ def test_a_sample_that_prometheus_refuses_is_counted_and_said_once(
     assert prometheus.query(f"shop_yesterday{{{service.selector}}}") == []
 
 
-@pytest.mark.parametrize("way", ["otlp", "remote-write"])
+@pytest.mark.parametrize("way", ["otlp", "remote-write", "pushgateway"])
 def test_a_wrong_path_is_one_clear_line(way: str, prometheus: Prometheus, tmp_path: Path) -> None:
     nowhere = prometheus.url("web", "/api/v1/nowhere")
     environment = Service().environment(
-        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=nowhere, HIQ_REMOTE_WRITE_ENDPOINT=nowhere
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=nowhere,
+        HIQ_REMOTE_WRITE_ENDPOINT=nowhere,
+        HIQ_PUSHGATEWAY_ENDPOINT=nowhere,
     )
     measured = measure(way, tmp_path, environment)
 
@@ -476,15 +529,17 @@ def test_a_wrong_path_is_one_clear_line(way: str, prometheus: Prometheus, tmp_pa
     assert measured.ledger["rejected"] == measured.points
     (line,) = measured.said
     assert "404" in line
-    assert ("/v1/metrics" if way == "otlp" else "/api/v1/write") in line
+    advice = {"otlp": "/v1/metrics", "remote-write": "/api/v1/write", "pushgateway": "port 9091"}
+    assert advice[way] in line
 
 
-@pytest.mark.parametrize("way", ["otlp", "remote-write"])
+@pytest.mark.parametrize("way", ["otlp", "remote-write", "pushgateway"])
 def test_a_stopped_server_is_one_clear_line(way: str, tmp_path: Path) -> None:
     with Prometheus(tmp_path) as prometheus:
         environment = Service().environment(
             **over_otlp(prometheus.url("web", OF_OTLP_PATH), "http/protobuf"),
             **over_remote_write(prometheus, "2"),
+            HIQ_PUSHGATEWAY_ENDPOINT=prometheus.url("web"),
         )
     measured = measure(way, tmp_path, environment, "--exit", 1)
 

@@ -74,7 +74,7 @@ class Serving:
 @contextlib.contextmanager
 def served(folder: Path, environment: Mapping[str, str], *options: str | int) -> Iterator[Serving]:
     """Has the program wait for scrapes for as long as the block lasts."""
-    command = [measure_program(), "serve", *map(str, options)]
+    command = [str(measure_program()), "serve", *map(str, options)]
     output = folder / "output"
     with BackgroundProgram(
         command, folder=folder, output=output, environment=environment

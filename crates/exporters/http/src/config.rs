@@ -89,6 +89,8 @@ pub enum Method {
     Put,
     /// `GET`: asks for something; the payload is left out.
     Get,
+    /// `DELETE`: the payload is left out.
+    Delete,
 }
 
 impl Method {
@@ -98,7 +100,13 @@ impl Method {
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Get => "GET",
+            Self::Delete => "DELETE",
         }
+    }
+
+    /// True for those that carry a payload.
+    pub const fn has_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put)
     }
 }
 

@@ -90,7 +90,7 @@ impl HttpTransport {
             .ready(&target.peer, target.tls_files.as_ref(), |tls, progress| {
                 Wire::open(target, tls, progress)
             })?;
-        let has_body = target.method != Method::Get;
+        let has_body = target.method.has_body();
         let body = has_body.then(|| line.outgoing.load(&[payload.body], line.progress));
         let secrets = Secrets::of(&headers).and_query_of(&target.url);
         let mut request = Request::new(target.method.into(), target.url.clone());
@@ -115,7 +115,7 @@ impl HttpTransport {
         deadline: &Deadline,
     ) -> Result<HeaderMap, TransportError> {
         let mut all = self.target.headers.clone();
-        if self.target.method != Method::Get {
+        if self.target.method.has_body() {
             all.insert(header::CONTENT_TYPE, self.value(payload.content_type)?);
         }
         if let Some(encoding) = payload.content_encoding {
@@ -155,6 +155,7 @@ impl From<Method> for reqwest::Method {
             Method::Post => Self::POST,
             Method::Put => Self::PUT,
             Method::Get => Self::GET,
+            Method::Delete => Self::DELETE,
         }
     }
 }

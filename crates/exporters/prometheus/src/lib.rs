@@ -1,4 +1,4 @@
-//! Prometheus: metrics scraped from an endpoint, or pushed by remote write.
+//! Prometheus: metrics scraped from an endpoint, pushed by remote write, or left with a Pushgateway.
 //!
 //! ```
 //! use hiq_core::config::{Env, ProxySettings};
@@ -33,6 +33,7 @@
 //! Registry ─ collect() ─► Scrape ─ Form::negotiate ─► expose ─► ScrapeServer
 //! MetricBatch ─► RemoteWriteEncoder (2.0, or 1.0 from the server's first 415 on) ─► snappy ─► HttpTransport
 //!                      └─ judge ◄────────────────────────────────────────────────── reply
+//! MetricBatch ─► expose ─► HttpTransport ─► Pushgateway: PUT or POST of a group, DELETE by hand
 //! ```
 //!
 //! | ours | Prometheus | rule |
@@ -64,6 +65,8 @@ mod judge;
 pub mod names;
 mod native;
 mod octaves;
+mod push_config;
+mod pushgateway;
 mod remote_write;
 mod scrape;
 mod scrape_config;
@@ -74,6 +77,8 @@ mod target;
 pub use config::{RemoteWriteOptions, RemoteWriteSettings, VARIABLES, WriteVersion};
 pub use encode_write::RemoteWriteEncoder;
 pub use exposition::expose;
+pub use push_config::{PUSH_VARIABLES, PushMethod, PushgatewayOptions, PushgatewaySettings};
+pub use pushgateway::PushgatewayExporter;
 pub use remote_write::RemoteWriteExporter;
 pub use scrape::{Page, Scrape};
 pub use scrape_config::{SCRAPE_VARIABLES, ScrapeOptions, ScrapeSettings};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! measure serve
-//! measure otlp|remote-write [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
+//! measure otlp|remote-write|pushgateway [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
 //! ```
 //!
 //! Addresses come from the environment, as for any program with hiq. On standard output it writes one JSON object: `journal`,
@@ -24,8 +24,8 @@ use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::value::Value;
 use hiq_otlp::OtlpMetricsExporter;
 use hiq_prometheus::{
-    RemoteWriteExporter, RemoteWriteOptions, RemoteWriteSettings, ScrapeOptions, ScrapeServer,
-    ScrapeSettings,
+    PushgatewayExporter, PushgatewayOptions, PushgatewaySettings, RemoteWriteExporter,
+    RemoteWriteOptions, RemoteWriteSettings, ScrapeOptions, ScrapeServer, ScrapeSettings,
 };
 use serde_json::{Value as Json, json};
 
@@ -126,7 +126,14 @@ fn exporter(to: &str, env: &Env) -> Result<Build, Failure> {
             let write = RemoteWriteExporter::new(settings, proxies)?;
             Box::new(move || write.build().map_err(text))
         }
-        other => return Err(format!("`{other}` is neither otlp nor remote-write").into()),
+        "pushgateway" => {
+            let mut options = PushgatewayOptions::default();
+            options.grouping = vec![("instance".to_owned(), "a/1".to_owned())];
+            let settings = PushgatewaySettings::new(&options, env, &mut warnings)?;
+            let push = PushgatewayExporter::new(settings, proxies)?;
+            Box::new(move || push.build().map_err(text))
+        }
+        other => return Err(format!("`{other}`: otlp, remote-write or pushgateway?").into()),
     })
 }
 
