@@ -1,5 +1,8 @@
 //! Where and how metrics are scraped: code beats `OTEL_EXPORTER_PROMETHEUS_*` beats defaults.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use hiq_core::config::{Env, Reader, Variable, Warning};
 
 use crate::names::Alphabet;
@@ -16,6 +19,8 @@ pub struct ScrapeOptions {
     pub alphabet: Alphabet,
     /// Summaries leave as native histograms in the protobuf form, in place of their quantiles.
     pub native_summaries: bool,
+    /// The folder in which processes of one service meet.
+    pub group_dir: Option<PathBuf>,
 }
 
 /// Where and how metrics are scraped.
@@ -28,18 +33,29 @@ pub struct ScrapeSettings {
     pub port: u16,
     /// Which characters names may have, for scrapers that read them; the classic ones unless said otherwise.
     pub alphabet: Alphabet,
-    /// Summaries leave as native histograms in the protobuf form; no unless said otherwise.
+    /// Summaries leave as native histograms in the protobuf form; no unless said otherwise. Not in a group, whose summaries
+    /// are always quantiles.
     pub native_summaries: bool,
+    /// The folder in which processes of one service meet: in memory, for the most part.
+    pub group_dir: PathBuf,
+    /// How often a process of a group lays down what it has counted; every second.
+    pub publish_interval: Duration,
 }
 
 /// All variables that are read for the scrape endpoint.
 pub const SCRAPE_VARIABLES: &[Variable] = &[
     Variable::new(HOST, "localhost", "name or address that a scrape comes to"),
     Variable::new(PORT, "9464", "port that a scrape comes to"),
+    Variable::new(
+        GROUP_DIR,
+        "",
+        "folder in which processes of one service meet behind one port; $XDG_RUNTIME_DIR or the one for temporary files",
+    ),
 ];
 
 const HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
 const PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
+const GROUP_DIR: &str = "HIQ_METRIC_DIR";
 
 impl ScrapeSettings {
     /// Settings: `options`, then `OTEL_EXPORTER_PROMETHEUS_*`, then defaults. Adds to `warnings` what was not understood.
@@ -56,12 +72,17 @@ impl ScrapeSettings {
         let mut reader = Reader::new(env);
         let host = reader.text(HOST).map(str::to_owned);
         let port = reader.number(&[PORT], 0);
+        let group_dir = options.group_dir.clone();
+        let named = (reader.text(GROUP_DIR)).or_else(|| reader.text("XDG_RUNTIME_DIR"));
+        let named = named.map(PathBuf::from);
         warnings.extend(reader.into_warnings());
         Self {
             host: (options.host.clone().or(host)).unwrap_or_else(|| "localhost".to_owned()),
             port: options.port.or(port).unwrap_or(9464),
             alphabet: options.alphabet,
             native_summaries: options.native_summaries,
+            group_dir: (group_dir.or(named)).unwrap_or_else(std::env::temp_dir),
+            publish_interval: Duration::from_secs(1),
         }
     }
 }

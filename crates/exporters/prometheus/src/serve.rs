@@ -60,8 +60,10 @@ impl ScrapeServer {
             .with_alphabet(settings.alphabet)
             .with_native_summaries(settings.native_summaries);
         let listener = listen(settings).map_err(|error| cannot_listen(settings, &error))?;
-        Self::serve(listener, Arc::new(move |request| answer(&scrape, request)))
-            .map_err(|error| cannot_listen(settings, &error))
+        let answer: Arc<Answer> = Arc::new(move |asked| {
+            asked.answer(|| scrape.answer(asked.accept, asked.accept_encoding))
+        });
+        Self::serve(listener, answer).map_err(|error| cannot_listen(settings, &error))
     }
 
     pub(crate) fn serve(listener: TcpListener, answer: Arc<Answer>) -> io::Result<Self> {
@@ -120,14 +122,14 @@ pub(crate) enum Answered {
     NotAllowed,
 }
 
-/// A scrape of `/metrics`; whoever looks by hand may ask for `/`.
-pub(crate) fn answer(scrape: &Scrape, asked: &Asked<'_>) -> Answered {
-    match (asked.method, asked.path) {
-        (&(Method::GET | Method::HEAD), "/metrics" | "/") => {
-            Answered::Page(scrape.answer(asked.accept, asked.accept_encoding))
+impl Asked<'_> {
+    /// `page` for a scrape of `/metrics`; whoever looks by hand may ask for `/`.
+    pub(crate) fn answer(&self, page: impl FnOnce() -> Page) -> Answered {
+        match (self.method, self.path) {
+            (&(Method::GET | Method::HEAD), "/metrics" | "/") => Answered::Page(page()),
+            (_, "/metrics" | "/") => Answered::NotAllowed,
+            _ => Answered::NotFound,
         }
-        (_, "/metrics" | "/") => Answered::NotAllowed,
-        _ => Answered::NotFound,
     }
 }
 
