@@ -78,12 +78,9 @@ mod target;
 pub use config::{RemoteWriteOptions, RemoteWriteSettings, VARIABLES, WriteVersion};
 pub use encode_write::RemoteWriteEncoder;
 pub use exposition::expose;
-<<<<<<< HEAD
+pub use group::ScrapeGroup;
 pub use push_config::{PUSH_VARIABLES, PushMethod, PushgatewayOptions, PushgatewaySettings};
 pub use pushgateway::PushgatewayExporter;
-=======
-pub use group::ScrapeGroup;
->>>>>>> fb1b4d5 (Many processes behind one scrape: each lays down what it counts in a slot that outlives it, the port is taken over when its owner goes, and spans lost with a killed process are reported)
 pub use remote_write::RemoteWriteExporter;
 pub use scrape::{Page, Scrape};
 pub use scrape_config::{SCRAPE_VARIABLES, ScrapeOptions, ScrapeSettings};
