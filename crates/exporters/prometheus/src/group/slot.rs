@@ -104,7 +104,9 @@ fn area_start(area: usize) -> u64 {
 
 /// Never zero, and from the system: two children of one process would take the same from a generator that they inherit.
 fn random_id() -> io::Result<u64> {
-    Ok(getrandom::u64()?.max(1))
+    let random = getrandom::u64();
+    let random = random.map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(random.max(1))
 }
 
 /// What another process has laid down.
