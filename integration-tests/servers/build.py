@@ -209,9 +209,8 @@ def _fetch_project_with_maven(recipe: Path, how: dict[str, str], output: Path) -
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
     options = [f"-DoutputDirectory={output}", "-DincludeScope=runtime"]
     _run_or_explain(["mvn", "--batch-mode", "--quiet", goal, *options], recipe)
-    wanted = dict(
-        reversed(line.split()) for line in (recipe / how["sha256"]).read_text().splitlines()
-    )
+    lines = (recipe / how["sha256"]).read_text().splitlines()
+    wanted = {name: digest for digest, name in map(str.split, lines)}
     for jar in output.iterdir():
         digest = hashlib.sha256(jar.read_bytes()).hexdigest()
         if wanted.pop(jar.name, None) != digest:

@@ -1,7 +1,7 @@
 //! Counts, keeps a journal of what it counted, and pushes its metrics where it is told.
 //!
 //! ```text
-//! measure serve
+//! measure serve [--functions]
 //! measure otlp|remote-write|pushgateway [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
 //! ```
 //!
@@ -29,6 +29,7 @@ use hiq_prometheus::{
 };
 use serde_json::{Value as Json, json};
 
+mod functions;
 mod work;
 
 type Failure = Box<dyn std::error::Error>;
@@ -62,7 +63,11 @@ fn main() -> Result<(), Failure> {
 fn serve(registry: &Registry, asked: &Asked, env: &Env) -> Result<(), Failure> {
     let settings = ScrapeSettings::new(&ScrapeOptions::default(), env, &mut Vec::new());
     let server = ScrapeServer::start(registry, &settings)?;
-    let journal = work::measure(registry, asked)?;
+    let journal = if asked.functions {
+        functions::call(registry)?
+    } else {
+        work::measure(registry, asked)?
+    };
     let said = json!({"journal": journal, "address": server.address().to_string()});
     writeln!(std::io::stdout(), "{said}")?;
     loop {
@@ -80,6 +85,8 @@ struct Asked {
     one_too_old: bool,
     /// Series of one more counter.
     series: usize,
+    /// In place of all else, what hiq counts of functions by itself.
+    functions: bool,
     /// Given to the last snapshot.
     exit_seconds: u64,
 }
@@ -91,6 +98,7 @@ impl Asked {
             histograms: false,
             one_too_old: false,
             series: 0,
+            functions: false,
             exit_seconds: 20,
         };
         let number = |arguments: &mut dyn Iterator<Item = String>| -> Result<u64, Failure> {
@@ -99,6 +107,7 @@ impl Asked {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--histograms" => asked.histograms = true,
+                "--functions" => asked.functions = true,
                 "--one-too-old" => asked.one_too_old = true,
                 "--series" => asked.series = usize::try_from(number(&mut arguments)?)?,
                 "--exit" => asked.exit_seconds = number(&mut arguments)?,
