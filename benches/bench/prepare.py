@@ -66,6 +66,8 @@ def python_programs(
         add(f"hiq {version}", python, "hiq_calls.py", **ours)
         by_monotonic = {**ours, "HIQ_CLOCK": "monotonic"}
         add(f"hiq {version} by CLOCK_MONOTONIC", python, "hiq_calls.py", **by_monotonic)
+        without_answers = {**ours, "HIQ_BENCH_ENDPOINT": silent_endpoint}
+        add(f"hiq {version}, silent server", python, "hiq_calls.py", **without_answers)
         add(f"hiq texts {version}", python, "hiq_texts.py")
         silent = {"HIQ_BENCH_SILENT_ENDPOINT": silent_endpoint}
         add(f"hiq memory {version}", python, "hiq_memory.py", **silent)

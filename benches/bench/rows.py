@@ -256,6 +256,13 @@ def calls(version: str) -> list[Row]:
             at_most=300,
         ),
         row(
+            "S1c",
+            "the same into a full queue, where the oldest makes room",
+            added(f"hiq {version}, silent server", "root_displacing"),
+            peers={f"{OTEL}, decorated": Peer(decorated, 50)},
+            at_most=300,
+        ),
+        row(
             "S1d",
             "declared call that raises",
             added(hiq, "declared_failing", "bare_failing"),

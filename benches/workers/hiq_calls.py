@@ -1,6 +1,7 @@
 """Calls and spans as hiq records them, and the floors beside them.
 
-The pipeline exports OTLP to a server that discards it."""
+The pipeline exports OTLP to a server that discards it, or, for roots that meet a full queue, to one
+that never answers."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ import targets
 from suite import Batch, Suite, calls, inside, loops
 
 SPANS_OF_A_HELD_ROOT = 1_000
+# Fewer than the queue has room for.
+ROOTS_OF_A_BATCH = 50_000
 
 
 def main() -> None:
@@ -52,7 +55,8 @@ def root() -> hiq.trace:
 def plain_calls(suite: Suite) -> None:
     suite.timed("bare", calls(targets.bare))
     suite.timed("declared", inside(root, calls(targets.declared)))
-    suite.timed("root", calls(targets.declared))
+    suite.timed("root", with_an_empty_queue(calls(targets.declared)), most=ROOTS_OF_A_BATCH)
+    suite.timed("root_displacing", with_a_full_queue(calls(targets.declared)))
     suite.timed("through_floor", calls(_floor.hook(targets.hooked, "through")))
     suite.timed("floor", calls(_floor.hook(targets.hooked, "tsc")))
     suite.timed("floor_monotonic", calls(_floor.hook(targets.hooked, "monotonic")))
@@ -63,6 +67,27 @@ def plain_calls(suite: Suite) -> None:
     suite.timed("bare_fib", loops(lambda loop: [targets.bare_fib(24) for _ in loop]))
     suite.timed("declared_fib", fib_inside)
     suite.timed("floor_fib", loops(lambda loop: [targets.hooked_fib(24) for _ in loop]))
+
+
+def with_an_empty_queue(batch: Batch) -> Batch:
+    """Nothing is dropped: that would be measured too."""
+
+    def into_empty_queue(n: int) -> int:
+        hiq.flush(60)
+        return batch(n)
+
+    return into_empty_queue
+
+
+def with_a_full_queue(batch: Batch) -> Batch:
+    """For a server that never answers: each root drops the oldest one."""
+
+    def into_full_queue(n: int) -> int:
+        while not hiq.stats()["otlp"]["dropped"].get("queue_full"):
+            batch(ROOTS_OF_A_BATCH)
+        return batch(n)
+
+    return into_full_queue
 
 
 def timed_in_python(function):
