@@ -38,9 +38,6 @@ SHOP = REPOSITORY / "examples" / "shop"
 LIMIT_SECONDS = 60.0
 # hiq's clock is the processor's, put in step with the system's once a second.
 CLOCK_NANOS = 1_000_000
-# The wall clock is looked up once a second, when a tree begins: between a coroutine's tree and that
-# of its caller it may have been moved by this much.
-STEP_NANOS = 50_000
 TYPICAL_GAP_NANOS = 500_000
 
 SAMPLED = 0x001
@@ -331,7 +328,6 @@ def gaps_nanos(call: Node[dict[str, Any]], span: Node[Span]) -> tuple[int, int]:
 
 def assert_children_lie_inside(pairs: list[tuple[Node[dict[str, Any]], Node[Span]]]) -> None:
     calls = {id(span): call.item for call, span in pairs}
-    with_trees_of_their_own = coroutines_and_generators()
     for _, parent in pairs:
         for child in parent.children:
             call = calls[id(child)]
@@ -339,21 +335,6 @@ def assert_children_lie_inside(pairs: list[tuple[Node[dict[str, Any]], Node[Span
             if call["thread_id"] != calls[id(parent)]["thread_id"]:
                 # Two threads' clocks were put in step apart from each other.
                 slack = CLOCK_NANOS
-            elif call["function"] in with_trees_of_their_own:
-                slack = STEP_NANOS
             early = parent.start_unix_nanos - child.start_unix_nanos
             late = child.end_unix_nanos - parent.end_unix_nanos
             assert max(early, late) <= slack, f"{child.item} lies outside {parent.item}"
-
-
-def coroutines_and_generators() -> set[str]:
-    """Of the shop's functions, by the names that its journal has."""
-    found = {
-        name
-        for path, module in shop_modules()
-        for name, node in definitions(path, module).items()
-        if isinstance(node, ast.AsyncFunctionDef)
-        or any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(node))
-    }
-    assert {"shop.client.Client.fetch", "shop.catalogue.search"} <= found
-    return found

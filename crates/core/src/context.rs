@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::id::{SpanId, TraceId};
+use crate::time::TickScale;
 
 /// Where a span hangs in a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Context {
     pub baggage: Vec<(String, String)>,
     /// True when it came from another process.
     pub is_remote: bool,
+    /// What the ticks of its tree mean, when that is of this process: what hangs there keeps to it, and lies inside.
+    pub(crate) scale: Option<TickScale>,
 }
 
 /// The W3C *sampled* flag.
@@ -74,6 +77,7 @@ impl Context {
             trace_state,
             baggage,
             is_remote: true,
+            scale: None,
         })
     }
 

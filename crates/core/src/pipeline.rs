@@ -32,6 +32,7 @@ use crate::pool;
 use crate::resource::Resource;
 use crate::sample::Sampler;
 use crate::status::StatusSink;
+use crate::time::Clock;
 use crate::tree::SpanTree;
 
 mod lane;
@@ -334,7 +335,7 @@ impl Inner {
         let Some(mut lane) = takers.next() else {
             return pool::recycle_here(tree);
         };
-        let (bytes, now) = (tree.heap_bytes(), Instant::now());
+        let (bytes, now) = (tree.heap_bytes(), Clock::instant());
         for next in takers {
             lane.offer(Arc::clone(&tree), bytes, now);
             lane = next;

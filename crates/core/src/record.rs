@@ -183,6 +183,7 @@ impl OpenTree {
         let mut context =
             Context::local(builder.trace_id(), self.current_id(), builder.trace_flags());
         context.trace_state.push_str(builder.trace_state());
+        context.scale = Some(builder.scale());
         context
     }
 

@@ -4,10 +4,12 @@
 //! else nanoseconds of `CLOCK_MONOTONIC`. A [`TickScale`] turns ticks into Unix time when a tree is read,
 //! so the traced program pays one counter read, and a duration can never be negative or jump with the wall clock.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::context::Context;
 use crate::fork::PerProcess;
 
 mod source;
@@ -111,6 +113,9 @@ pub struct Clock;
 /// An anchor older than this is taken again when a root starts.
 const ANCHOR_MAX_AGE: Duration = Duration::from_secs(1);
 
+/// How long the trees below a root keep to its anchor, which is all the further from the wall clock the older it is.
+const KEPT_NANOS: u64 = 600_000_000_000;
+
 impl Clock {
     /// Which counter [`Clock::ticks`] reads; found once.
     #[inline]
@@ -132,10 +137,28 @@ impl Clock {
     }
 
     /// The scale for a tree whose root starts at `tick`.
+    #[inline]
     pub fn scale_at(tick: u64) -> TickScale {
-        let anchors = ANCHORS.get().lock();
-        let mut anchors = anchors.unwrap_or_else(PoisonError::into_inner);
-        anchors.scale_at(tick)
+        Anchor::for_tick(tick).scale
+    }
+
+    /// The moment of the standard library's clock that it is now: half as dear as asking that.
+    #[inline]
+    pub(crate) fn instant() -> Instant {
+        let tick = Self::ticks();
+        let anchor = Anchor::for_tick(tick);
+        let since = tick.saturating_sub(anchor.scale.tick_origin);
+        anchor.instant + Duration::from_nanos(anchor.scale.nanos(since))
+    }
+
+    /// The scale for a tree whose root starts at `tick` under `parent`: that of the parent's tree, when that is of this process
+    /// and no older than ten minutes, so that children lie inside their parents to the nanosecond.
+    pub(crate) fn scale_under(parent: Option<&Context>, tick: u64) -> TickScale {
+        let inherited = parent
+            .filter(|parent| !parent.is_remote)
+            .and_then(|parent| parent.scale)
+            .filter(|scale| scale.nanos(tick.saturating_sub(scale.tick_origin)) < KEPT_NANOS);
+        inherited.unwrap_or_else(|| Self::scale_at(tick))
     }
 
     /// The wall clock.
@@ -164,12 +187,48 @@ fn find_source() -> TickSource {
     found
 }
 
+/// Where the counter stood at one moment, by the other clocks.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    scale: TickScale,
+    instant: Instant,
+    max_age_ticks: u64,
+}
+
+thread_local! {
+    /// What this thread saw last, so that no lock is taken for each root.
+    static ANCHOR: Cell<Option<Anchor>> = const { Cell::new(None) };
+}
+
+impl Anchor {
+    #[inline]
+    fn for_tick(tick: u64) -> Self {
+        match ANCHOR.get() {
+            Some(anchor) if anchor.holds_at(tick) => anchor,
+            _ => Self::anew(tick),
+        }
+    }
+
+    #[cold]
+    fn anew(tick: u64) -> Self {
+        let anchors = ANCHORS.get().lock();
+        let mut anchors = anchors.unwrap_or_else(PoisonError::into_inner);
+        let anchor = anchors.for_tick(tick);
+        ANCHOR.set(Some(anchor));
+        anchor
+    }
+
+    #[inline]
+    fn holds_at(&self, tick: u64) -> bool {
+        tick.saturating_sub(self.scale.tick_origin) <= self.max_age_ticks
+    }
+}
+
 /// The first reading fixes the counter's speed, the latest one the wall time.
 #[derive(Debug)]
 struct Anchors {
     first: Reading,
-    scale: TickScale,
-    max_age_ticks: u64,
+    latest: Anchor,
 }
 
 impl Anchors {
@@ -179,50 +238,25 @@ impl Anchors {
             TickSource::Tsc => first.spin_until_comparable(),
             TickSource::Monotonic => first,
         };
-        let mut anchors = Self {
-            first,
-            scale: TickScale::UNIX_NANOS,
-            max_age_ticks: 0,
-        };
-        anchors.set(later);
-        anchors
+        let latest = first.anchor_at(later);
+        Self { first, latest }
     }
 
-    fn scale_at(&mut self, tick: u64) -> TickScale {
-        if tick.saturating_sub(self.scale.tick_origin) > self.max_age_ticks {
-            self.set(Reading::take());
+    fn for_tick(&mut self, tick: u64) -> Anchor {
+        if !self.latest.holds_at(tick) {
+            self.latest = self.first.anchor_at(Reading::take());
         }
-        self.scale
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a rate in 32.32 fixed point; a counter below 1 Hz does not exist"
-    )]
-    fn set(&mut self, now: Reading) {
-        let ticks = now.tick - self.first.tick;
-        let nanos = now.monotonic - self.first.monotonic;
-        let nanos_per_tick_q32 = match Clock::source() {
-            TickSource::Monotonic => 1 << 32,
-            TickSource::Tsc => ((u128::from(nanos) << 32) / u128::from(ticks.max(1))) as u64,
-        };
-        self.scale = TickScale {
-            tick_origin: now.tick,
-            unix_origin: now.realtime,
-            nanos_per_tick_q32,
-        };
-        let max_age = ANCHOR_MAX_AGE.as_nanos() as u64;
-        self.max_age_ticks =
-            ((u128::from(max_age) << 32) / u128::from(nanos_per_tick_q32.max(1))) as u64;
+        self.latest
     }
 }
 
-/// The three clocks at (nearly) one moment.
+/// The clocks at (nearly) one moment.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     tick: u64,
     monotonic: u64,
     realtime: u64,
+    instant: Instant,
 }
 
 /// Long enough that a clock read's jitter (30 ns) is 30 ppm of it; later anchors are far apart and better.
@@ -237,12 +271,14 @@ impl Reading {
                 let (monotonic, realtime) = (source::monotonic_nanos(), source::realtime_nanos());
                 let after = Clock::ticks();
                 let tick = before + (after - before) / 2;
+                let instant = Instant::now();
                 (
                     after - before,
                     Self {
                         tick,
                         monotonic,
                         realtime,
+                        instant,
                     },
                 )
             })
@@ -250,11 +286,35 @@ impl Reading {
             .map_or_else(Self::zero, |(_, reading)| reading)
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a rate in 32.32 fixed point; a counter below 1 Hz does not exist"
+    )]
+    fn anchor_at(self, now: Self) -> Anchor {
+        let ticks = now.tick - self.tick;
+        let nanos = now.monotonic - self.monotonic;
+        let nanos_per_tick_q32 = match Clock::source() {
+            TickSource::Monotonic => 1 << 32,
+            TickSource::Tsc => ((u128::from(nanos) << 32) / u128::from(ticks.max(1))) as u64,
+        };
+        let scale = TickScale {
+            tick_origin: now.tick,
+            unix_origin: now.realtime,
+            nanos_per_tick_q32,
+        };
+        Anchor {
+            scale,
+            instant: now.instant,
+            max_age_ticks: scale.ticks(ANCHOR_MAX_AGE.as_nanos() as u64),
+        }
+    }
+
     fn zero() -> Self {
         Self {
             tick: 0,
             monotonic: 0,
             realtime: 0,
+            instant: Instant::now(),
         }
     }
 
@@ -289,9 +349,45 @@ mod tests {
     }
 
     #[test]
+    fn an_instant_by_ticks_is_that_of_the_standard_library() {
+        for _ in 0..100 {
+            let before = Instant::now();
+            let instant = Clock::instant();
+            let after = Instant::now();
+            let slack = Duration::from_millis(1);
+            assert!(instant + slack >= before && instant <= after + slack);
+        }
+    }
+
+    #[test]
     fn a_decoded_trees_ticks_are_unix_nanoseconds() {
         for nanos in [0, 1, 1_700_000_000_000_000_000, u64::MAX] {
             assert_eq!(TickScale::UNIX_NANOS.unix_nanos(nanos), UnixNanos(nanos));
+        }
+    }
+
+    #[test]
+    fn what_hangs_in_this_process_keeps_to_its_parents_anchor_until_that_is_old() {
+        let near = Clock::scale_at(Clock::ticks());
+        // Far enough ahead that an anchor of long ago is after the machine's start.
+        let tick = Clock::ticks() + near.ticks(2 * KEPT_NANOS);
+        let under = |age: u64, is_remote: bool| {
+            let parent = Context {
+                is_remote,
+                scale: Some(TickScale {
+                    tick_origin: tick - near.ticks(age),
+                    unix_origin: 5,
+                    ..near
+                }),
+                ..Context::default()
+            };
+            (Some(Clock::scale_under(Some(&parent), tick)), parent.scale)
+        };
+        let (young, of_its_parent) = under(KEPT_NANOS - 1_000_000, false);
+        assert_eq!(young, of_its_parent);
+        for (age, is_remote) in [(KEPT_NANOS + 1_000_000, false), (0, true)] {
+            let (own, of_its_parent) = under(age, is_remote);
+            assert_ne!(own, of_its_parent, "{age} {is_remote}");
         }
     }
 

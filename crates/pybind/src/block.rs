@@ -22,7 +22,7 @@ use crate::context;
 use crate::exception;
 use crate::gil::GilCell;
 use crate::otel;
-use crate::state::{Begun, Root, ThreadState, context_of, deliver};
+use crate::state::{Begun, Parent, Root, ThreadState, context_of, deliver};
 
 /// An entry into a block that has not been left.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Block {
         let begun = state.begin_root(&Root {
             role,
             tick: Clock::ticks(),
-            parent: &parent,
+            parent: Parent::Given(parent.as_ref()),
         });
         let tree = std::mem::replace(&mut state.tree, outer.0);
         state.scope = outer.1;

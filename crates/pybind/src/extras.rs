@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::block::Turn;
 use crate::driver::Driver;
 use crate::exception::{Pending, record_pending};
-use crate::state::{Begun, Quiet, Root, ThreadState};
+use crate::state::{Begun, Parent, Quiet, Root, ThreadState};
 use crate::wrap::TracedObject;
 
 /// Records one call with everything that its drivers want.
@@ -66,7 +66,7 @@ fn open(me: *mut TracedObject, state: &mut ThreadState) -> Option<SpanId> {
     match state.begin_root(&Root {
         role,
         tick,
-        parent: &None,
+        parent: Parent::Attached,
     }) {
         Begun::Recording(id) => Some(id),
         Begun::SampledOut(_) => None,

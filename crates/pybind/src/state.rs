@@ -221,21 +221,22 @@ impl ThreadState {
             self.note_generation();
         }
         let runtime = runtime::current();
-        let parent = root
-            .parent
-            .clone()
-            .or_else(attached)
-            .or_else(|| runtime.parent.clone());
-        let parent = parent.filter(Context::is_valid);
-        let trace_id = parent
-            .as_ref()
-            .map_or_else(TraceId::random, |parent| parent.trace_id);
-        let sampled = runtime.sample(parent.as_ref(), trace_id);
+        let attached = match root.parent {
+            Parent::Attached => attached(),
+            Parent::Given(_) => None,
+        };
+        let parent = match root.parent {
+            Parent::Attached => attached.as_ref().or(runtime.parent.as_ref()),
+            Parent::Given(parent) => parent,
+        };
+        let parent = parent.filter(|parent| parent.is_valid());
+        let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
+        let sampled = runtime.sample(parent, trace_id);
         if !sampled && root.role.drivers == 0 && !runtime.records_sampled_out() {
             runtime.count_sampled_out();
             return Begun::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
         }
-        let tree = open_tree(runtime, root, parent.as_ref(), (trace_id, sampled));
+        let tree = open_tree(runtime, root, parent, (trace_id, sampled));
         let id = tree.current_id();
         // Spans that nobody exports are no parents for others.
         if runtime.pipeline.is_some() && loaded::opentelemetry() {
@@ -262,8 +263,16 @@ pub(crate) fn pass_on(sampled_out: &Context) {
 pub(crate) struct Root<'a> {
     pub(crate) role: Role,
     pub(crate) tick: u64,
-    /// Where it hangs, when that was captured; else the attached context counts.
-    pub(crate) parent: &'a Option<Context>,
+    pub(crate) parent: Parent<'a>,
+}
+
+/// Where a root hangs.
+#[derive(Clone, Copy)]
+pub(crate) enum Parent<'a> {
+    /// In the attached context, if there is one.
+    Attached,
+    /// Where was captured before; nowhere, if that was nowhere.
+    Given(Option<&'a Context>),
 }
 
 /// How a root begins.
@@ -317,11 +326,22 @@ fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
 
 /// The place of the innermost span of `tree`.
 pub(crate) fn context_of(tree: &OpenTree) -> Context {
-    let builder = tree.peek();
-    let mut context = Context::local(builder.trace_id(), tree.current_id(), builder.trace_flags());
-    context.trace_state.push_str(builder.trace_state());
+    let mut context = tree.context();
     context.baggage = context::attached_baggage();
     context
+}
+
+/// No thread has `tree` open any more: somebody else lets it go.
+pub(crate) fn forget_tree(tree: *mut OpenTree) {
+    for thread in THREADS.lock().iter() {
+        let state = *thread as *mut ThreadState;
+        // SAFETY: as in `finish_all_threads`.
+        unsafe {
+            if (*state).tree == tree {
+                (*state).tree = ptr::null_mut();
+            }
+        }
+    }
 }
 
 /// Hands a finished fragment to the drivers that asked for a span of it and to the pipeline.

@@ -26,7 +26,7 @@ use crate::block::{Block, Turn};
 use crate::exception;
 use crate::otel;
 use crate::span::Span;
-use crate::state::{Begun, Root, ThreadState, state};
+use crate::state::{Begun, Parent, Root, ThreadState, state};
 
 mod decorate;
 
@@ -138,7 +138,7 @@ impl Trace {
             None => match state.begin_root(&Root {
                 role,
                 tick,
-                parent: &None,
+                parent: Parent::Attached,
             }) {
                 Begun::Recording(id) => id,
                 Begun::SampledOut(context) => {
@@ -483,7 +483,7 @@ unsafe fn record_now(
         let begun = state.begin_root(&Root {
             role: Role::new(name, SiteId::NONE),
             tick,
-            parent: &None,
+            parent: Parent::Attached,
         });
         if let Begun::Recording(id) = begun {
             if let Some(tree) = state.open() {

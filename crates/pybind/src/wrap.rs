@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 
 use crate::block::Turn;
 use crate::exception::record_pending;
-use crate::state::{Begun, Root, ThreadState, state};
+use crate::state::{Begun, Parent, Root, ThreadState, state};
 use crate::status;
 use crate::step;
 use crate::subscribe::Plan;
@@ -212,7 +212,7 @@ unsafe fn call_root(
         let root = Root {
             role: (*me).role,
             tick: Clock::ticks(),
-            parent: &None,
+            parent: Parent::Attached,
         };
         match (*state).begin_root(&root) {
             Begun::Recording(id) => {

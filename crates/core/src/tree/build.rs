@@ -66,7 +66,7 @@ impl TreeBuilder {
         tree.trace_state = Symbol::EMPTY;
         tree.thread = Thread::current();
         tree.root = SpanId::INVALID;
-        tree.scale = Clock::scale_at(tick);
+        tree.scale = Clock::scale_under(origin.parent, tick);
         let mut builder = Self::filling(tree, origin.limits);
         if let Some(parent) = origin.parent {
             builder.hang_under(parent);
@@ -115,6 +115,11 @@ impl TreeBuilder {
     /// W3C trace flags of the tree.
     pub fn trace_flags(&self) -> u8 {
         self.tree.trace_flags
+    }
+
+    /// What its ticks mean.
+    pub fn scale(&self) -> TickScale {
+        self.tree.scale
     }
 
     /// W3C `tracestate` of the tree, empty for none.

@@ -10,7 +10,9 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::{Ended, Stepped, as_iteration, call_inner, enter, itself, leave};
+use super::Stepped;
+use super::run::{Ended, enter, leave};
+use super::slots::{self, as_iteration, call_inner, itself};
 use crate::object::{self, fast_method, method, slot};
 
 static GENERATOR: object::TypeCell = object::TypeCell::new();
@@ -240,13 +242,13 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         slot(ffi::Py_am_aiter, itself as *mut c_void),
         slot(ffi::Py_am_anext, next as *mut c_void),
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
-        slot(ffi::Py_tp_members, super::weak_reference_members().cast()),
-        slot(ffi::Py_tp_getattro, super::get_attribute as *mut c_void),
-        slot(ffi::Py_tp_setattro, super::set_attribute as *mut c_void),
-        slot(ffi::Py_tp_repr, super::repr as *mut c_void),
-        slot(ffi::Py_tp_traverse, super::traverse as *mut c_void),
-        slot(ffi::Py_tp_clear, super::clear as *mut c_void),
-        slot(ffi::Py_tp_dealloc, super::dealloc as *mut c_void),
+        slot(ffi::Py_tp_members, slots::weak_reference_members().cast()),
+        slot(ffi::Py_tp_getattro, slots::get_attribute as *mut c_void),
+        slot(ffi::Py_tp_setattro, slots::set_attribute as *mut c_void),
+        slot(ffi::Py_tp_repr, slots::repr as *mut c_void),
+        slot(ffi::Py_tp_traverse, slots::traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, slots::clear as *mut c_void),
+        slot(ffi::Py_tp_dealloc, slots::dealloc as *mut c_void),
         slot(0, ptr::null_mut()),
     ];
     GENERATOR.make(

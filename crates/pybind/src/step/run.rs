@@ -1,0 +1,237 @@
+//! One step: the fragment becomes the thread's open tree, and is taken away again.
+#![allow(
+    unsafe_code,
+    reason = "the objects' memory and the thread's state, used with the GIL held"
+)]
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use hiq_core::context::Context;
+use hiq_core::id::SpanId;
+use hiq_core::intern::{Symbol, symbol};
+use hiq_core::record::OpenTree;
+use hiq_core::time::Clock;
+use hiq_core::tree::Role;
+use hiq_core::value::ValueRef;
+use pyo3::ffi;
+
+use super::{OPEN, Stepped};
+use crate::context;
+use crate::exception::{Pending, record_pending};
+use crate::otel;
+use crate::state::{Begun, Parent, Root, ThreadState, context_of, state};
+use crate::wrap::Returns;
+
+/// The recording of one coroutine or generator.
+pub(super) struct Run {
+    role: Role,
+    returns: Returns,
+    /// Where the coroutine function was called.
+    pub(super) parent: Option<Context>,
+    pub(super) stage: Stage,
+    active_ticks: u64,
+}
+
+pub(super) enum Stage {
+    /// No step has been made.
+    Fresh,
+    /// Its fragment, taken away from the thread between steps.
+    Open { tree: *mut OpenTree, root: SpanId },
+    /// Its root was sampled out: steps are silent and pass the decision on.
+    SampledOut(Box<Context>),
+    /// Its span has ended.
+    Ended,
+}
+
+impl Run {
+    pub(super) fn new(role: Role, returns: Returns, parent: Option<Context>) -> Self {
+        Self {
+            role,
+            returns,
+            parent,
+            stage: Stage::Fresh,
+            active_ticks: 0,
+        }
+    }
+
+    /// The id that it passes on while it runs.
+    fn place(&self) -> Option<SpanId> {
+        match &self.stage {
+            Stage::Open { root, .. } => Some(*root),
+            Stage::SampledOut(context) => Some(context.span_id),
+            Stage::Fresh | Stage::Ended => None,
+        }
+    }
+}
+
+/// What the thread was doing when a step began.
+pub(super) struct Outer {
+    tree: *mut OpenTree,
+    scope: *mut ffi::PyObject,
+    in_step: bool,
+    unsampled: *const Context,
+    quiet: u32,
+    token: *mut ffi::PyObject,
+    started: u64,
+}
+
+/// Begins a step: the fragment becomes the thread's open tree. `None`: this step is not recorded.
+pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
+    // SAFETY: a live object of ours, with the GIL held.
+    unsafe {
+        let state = &mut *state();
+        let run = &mut (*object).run;
+        let started = Clock::ticks();
+        let silent = state.quiet != 0 && state.unsampled.is_null();
+        if matches!(run.stage, Stage::Ended)
+            || matches!(run.stage, Stage::Fresh) && (silent || crate::status::is_off())
+        {
+            return None;
+        }
+        let mut outer = Outer {
+            tree: state.tree,
+            scope: state.scope,
+            in_step: state.in_step,
+            unsampled: state.unsampled,
+            quiet: state.quiet,
+            token: ptr::null_mut(),
+            started,
+        };
+        if let Stage::Fresh = run.stage {
+            begin(object, state, started);
+        } else if let Some(id) = run.place() {
+            otel::resume(id);
+        }
+        match &run.stage {
+            Stage::Open { tree, .. } => {
+                (state.tree, state.unsampled, state.quiet) = (*tree, ptr::null(), 0);
+            }
+            Stage::SampledOut(context) => {
+                (state.tree, state.unsampled, state.quiet) =
+                    (ptr::null_mut(), &raw const **context, 1);
+            }
+            Stage::Fresh | Stage::Ended => {}
+        }
+        state.in_step = true;
+        if run.returns != Returns::Generator {
+            outer.token = set_context(object, state);
+        }
+        Some(outer)
+    }
+}
+
+/// The first step: opens the fragment.
+unsafe fn begin(object: *mut Stepped, state: &mut ThreadState, tick: u64) {
+    // SAFETY: as in `enter`.
+    unsafe {
+        let run = &mut (*object).run;
+        let parent = run.parent.take().or_else(|| state.capture());
+        state.tree = ptr::null_mut();
+        state.in_step = true;
+        let root = Root {
+            role: run.role,
+            tick,
+            parent: Parent::Given(parent.as_ref()),
+        };
+        run.stage = match state.begin_root(&root) {
+            Begun::Recording(root) => {
+                OPEN.lock().add(object);
+                Stage::Open {
+                    tree: state.tree,
+                    root,
+                }
+            }
+            Begun::SampledOut(context) => {
+                crate::state::pass_on(&context);
+                Stage::SampledOut(context)
+            }
+        };
+    }
+}
+
+unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi::PyObject {
+    // SAFETY: a live object of ours; the context is kept for all steps.
+    unsafe {
+        if (*object).context.is_null()
+            && let Some(place) = place(&(*object).run, state)
+        {
+            (*object).context = context::new_object(place);
+        }
+        context::set((*object).context)
+    }
+}
+
+/// Where what is begun inside the first step hangs.
+fn place(run: &Run, state: &mut ThreadState) -> Option<Context> {
+    match &run.stage {
+        Stage::Open { .. } => state.open().map(|tree| context_of(tree)),
+        Stage::SampledOut(context) => Some((**context).clone()),
+        Stage::Fresh | Stage::Ended => None,
+    }
+}
+
+/// Ends a step. An exception that is pending stays so.
+pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
+    // SAFETY: as in `enter`, by the thread that entered.
+    unsafe {
+        let state = &mut *state();
+        let run = &mut (*object).run;
+        let tick = Clock::ticks();
+        run.active_ticks += tick.saturating_sub(outer.started);
+        if ended != Ended::No {
+            OPEN.lock().remove(object);
+            finish(run, state, tick, ended);
+        }
+        if let Some(id) = run.place() {
+            otel::suspend(id);
+        }
+        if let Stage::Open { tree, .. } = &mut run.stage {
+            // Null when the interpreter's exit has let the fragment go meanwhile.
+            *tree = state.tree;
+        }
+        (state.tree, state.unsampled, state.quiet) = (outer.tree, outer.unsampled, outer.quiet);
+        (state.scope, state.in_step) = (outer.scope, outer.in_step);
+        if !outer.token.is_null() {
+            let failed = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
+            context::reset(outer.token);
+            if let Some(pending) = failed {
+                pending.restore();
+            }
+        }
+    }
+}
+
+/// Whether and how a step was the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    No,
+    Returned,
+    /// By the exception that is pending.
+    Raised,
+}
+
+/// Closes the root while its fragment is the thread's open tree.
+fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
+    let root = match std::mem::replace(&mut run.stage, Stage::Ended) {
+        Stage::Open { root, .. } => root,
+        Stage::SampledOut(context) => return otel::leave(context.span_id),
+        Stage::Fresh | Stage::Ended => return,
+    };
+    if ended == Ended::Raised {
+        record_pending(state, root, tick);
+    }
+    if let Some(tree) = state.open()
+        && let Some(index) = tree.index_of_open(root)
+    {
+        let active = tree.peek().scale().nanos(run.active_ticks);
+        let value = ValueRef::Int(active.cast_signed());
+        tree.builder().set_attribute(index, active_key(), value);
+    }
+    state.end(root, tick);
+}
+
+fn active_key() -> Symbol {
+    static KEY: OnceLock<Symbol> = OnceLock::new();
+    *KEY.get_or_init(|| symbol("hiq.active_ns").unwrap_or(Symbol::EMPTY))
+}
