@@ -1,4 +1,4 @@
-"""What `docker/` gives Prometheus and Grafana, in a real Prometheus, against a program's account."""
+"""What `docker/` gives Prometheus and Grafana, in a real Prometheus, against what was counted."""
 
 from __future__ import annotations
 

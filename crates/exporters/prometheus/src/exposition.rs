@@ -61,7 +61,7 @@ pub fn expose(batch: &MetricBatch, form: Form, out: &mut Vec<u8>) -> usize {
     left_out
 }
 
-fn groups(batch: &MetricBatch, alphabet: Alphabet) -> (Vec<Group<'_>>, usize) {
+pub(crate) fn groups(batch: &MetricBatch, alphabet: Alphabet) -> (Vec<Group<'_>>, usize) {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut left_out = 0;

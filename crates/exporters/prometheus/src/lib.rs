@@ -52,8 +52,13 @@
 //! | exemplar | labels `trace_id`, `span_id` and its own | 128 characters at most |
 //! | time | milliseconds | |
 //!
+//! The feature `registry`, which is off unless turned on, puts metrics of ours into a `prometheus::Registry` that a service
+//! already has.
+//!
 //! Sources: prometheus/docs, `exposition_formats.md`; OpenMetrics 1.0; Prometheus remote write 1.0 and 2.0-rc.4; OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`.
 
+#[cfg(feature = "registry")]
+mod collector;
 mod config;
 mod encode_proto;
 mod encode_text;
@@ -75,6 +80,8 @@ mod series;
 mod serve;
 mod target;
 
+#[cfg(feature = "registry")]
+pub use collector::RegistryCollector;
 pub use config::{RemoteWriteOptions, RemoteWriteSettings, VARIABLES, WriteVersion};
 pub use encode_write::RemoteWriteEncoder;
 pub use exposition::expose;

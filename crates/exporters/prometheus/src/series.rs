@@ -11,6 +11,7 @@ use hiq_core::value::ValueRef;
 
 use crate::names::{Alphabet, family_name, label_name, label_number, unit};
 use crate::octaves::octaves;
+use crate::target::merge;
 
 /// Name and value of a label.
 pub(crate) type Label<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -255,14 +256,7 @@ pub(crate) fn labels_of<'a>(
             sorted.push((name.into(), value.as_str().into()));
         }
     }
-    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-    sorted.dedup_by(|(next, value), (name, values)| {
-        let is_same = name == next;
-        if is_same {
-            *values = format!("{values};{value}").into();
-        }
-        is_same
-    });
+    merge(sorted);
 }
 
 /// Labels of an exemplar: trace and span, and what its point's labels leave out, as far as 128 characters go.

@@ -40,6 +40,12 @@ fn merged<'a>(
     labels: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
 ) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
     let mut labels: Vec<_> = labels.collect();
+    merge(&mut labels);
+    labels
+}
+
+/// Sorts the labels. Where two have one name, their values stand between semicolons.
+pub(crate) fn merge(labels: &mut Vec<(Cow<'_, str>, Cow<'_, str>)>) {
     labels.sort_by(|(a, _), (b, _)| a.cmp(b));
     labels.dedup_by(|(next, value), (name, values)| {
         let is_same = name == next;
@@ -48,5 +54,4 @@ fn merged<'a>(
         }
         is_same
     });
-    labels
 }
