@@ -15,7 +15,7 @@
 
 use std::fmt;
 
-use crate::context::Context;
+use crate::context::{Context, Propagator};
 use crate::sample::Sampler;
 use crate::tree::SpanLimits;
 
@@ -38,7 +38,6 @@ pub use env::Env;
 pub use metrics::{ExemplarFilter, MetricSettings};
 pub use otlp::{ClientIdentity, Compression, OtlpOptions, OtlpSettings, Protocol};
 pub use pipeline::{PipelineSettings, SpoolSettings};
-pub use propagation::Propagator;
 pub use proxy::ProxySettings;
 pub use reader::{Reader, unlimited_if_zero};
 pub use resource::ResourceSettings;

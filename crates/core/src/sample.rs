@@ -58,7 +58,9 @@ impl Sampler {
     #[inline]
     pub fn samples(&self, trace_id: TraceId, parent: Option<&Context>) -> bool {
         match parent {
-            Some(parent) if self.follows_parent && parent.is_valid() => parent.is_sampled(),
+            Some(parent) if self.follows_parent && parent.is_valid() && !parent.is_deferred => {
+                parent.is_sampled()
+            }
             _ => self.root.samples(trace_id),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hiq_core::config::{Env, LogLevel, PipelineSettings, Propagator, Settings};
+use hiq_core::config::{Env, LogLevel, PipelineSettings, Settings};
+use hiq_core::context::Propagator;
 use hiq_core::sample::{RootSampler, Sampler};
 use hiq_core::tree::SpanLimits;
 
@@ -275,13 +276,14 @@ fn exporters_are_a_list_and_none_is_empty() {
 
 #[test]
 fn propagators_are_those_named_and_known() {
-    use Propagator::{Baggage, TraceContext};
+    use Propagator::{B3, B3Multi, Baggage, Jaeger, TraceContext};
     for (text, expected, warnings) in [
         ("tracecontext", vec![TraceContext], 0),
         ("baggage,tracecontext", vec![Baggage, TraceContext], 0),
         ("none", vec![], 0),
-        ("tracecontext,b3,xray", vec![TraceContext], 2),
-        ("b3multi", vec![TraceContext, Baggage], 1),
+        ("b3, B3multi,jaeger,b3", vec![B3, B3Multi, Jaeger], 0),
+        ("tracecontext,ottrace,b3,xray", vec![TraceContext, B3], 1),
+        ("xray", vec![TraceContext, Baggage], 1),
     ] {
         let settings = read(&[("OTEL_PROPAGATORS", text)]);
         assert_eq!(settings.propagators, expected, "{text}");

@@ -1,4 +1,4 @@
-//! `hiq.Context`, W3C headers in and out, and the ContextVar that carries a place across tasks and `to_thread`.
+//! `hiq.Context`, and the ContextVar that carries a place across tasks and `to_thread`.
 #![allow(unsafe_code, reason = "ContextVar is only reachable through the C API")]
 
 use std::ptr;
@@ -7,11 +7,10 @@ use std::sync::OnceLock;
 use hiq_core::context::Context;
 use hiq_core::fork;
 use pyo3::IntoPyObjectExt as _;
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
-use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::block::Fragment;
 use crate::otel;
@@ -26,7 +25,7 @@ pub(crate) struct PyContext(pub(crate) Context, Generation, Fragment);
 type Generation = u32;
 
 impl PyContext {
-    fn new(context: Context) -> Self {
+    pub(crate) fn new(context: Context) -> Self {
         Self(context, fork::generation(), Fragment::default())
     }
 
@@ -255,76 +254,6 @@ fn detach(py: Python<'_>, token: Option<Py<PyAny>>) {
     }
 }
 
-/// Reads W3C headers from a mapping or from pairs; names in any case, text or bytes.
-#[pyfunction]
-fn extract(headers: &Bound<'_, PyAny>) -> PyResult<Option<PyContext>> {
-    let wanted = ["traceparent", "tracestate", "baggage"];
-    let mut found: [Option<String>; 3] = Default::default();
-    let mut take = |name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| {
-        let name = header_text(name).to_ascii_lowercase();
-        if let Some(at) = wanted.iter().position(|wanted| *wanted == name) {
-            let value = header_text(value);
-            // Several lines of one header are joined, as HTTP has it; a second traceparent would be an error.
-            found[at] = Some(match found[at].take() {
-                Some(before) if at > 0 => format!("{before},{value}"),
-                _ => value,
-            });
-        }
-    };
-    if let Ok(mapping) = headers.cast::<PyMapping>() {
-        for pair in mapping.items()?.iter() {
-            let (name, value) = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-            take(&name, &value);
-        }
-    } else {
-        for pair in headers.try_iter()? {
-            let pair = pair?;
-            let (name, value) = pair
-                .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
-                .map_err(|_| {
-                    PyTypeError::new_err("headers must be a mapping, or pairs of name and value")
-                })?;
-            take(&name, &value);
-        }
-    }
-    let header = |name: &str| {
-        wanted
-            .iter()
-            .position(|wanted| *wanted == name)
-            .and_then(|at| found[at].as_deref())
-    };
-    Ok(Context::extract(header).map(PyContext::new))
-}
-
-fn header_text(value: &Bound<'_, PyAny>) -> String {
-    use pyo3::types::PyBytes;
-    if let Ok(text) = value.cast::<PyString>() {
-        return crate::attributes::lossless(text);
-    }
-    value.cast::<PyBytes>().map_or_else(
-        |_| String::new(),
-        |bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
-    )
-}
-
-/// Writes W3C headers of the current span into `carrier`, a new dict by default, and returns it.
-#[pyfunction]
-#[pyo3(signature = (carrier=None))]
-fn inject<'py>(py: Python<'py>, carrier: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-    let carrier = carrier.unwrap_or_else(|| PyDict::new(py).into_any());
-    // SAFETY: the calling thread's state, with the GIL held.
-    let Some(context) = (unsafe { (*state()).capture() }) else {
-        return Ok(carrier);
-    };
-    let mut failed = Ok(());
-    context.inject(|name, value| {
-        if failed.is_ok() {
-            failed = carrier.set_item(name, value);
-        }
-    });
-    failed.map(|()| carrier)
-}
-
 /// (trace id, span id) of the innermost open span, for log records.
 #[pyfunction]
 fn current_trace_ids(py: Python<'_>) -> PyResult<Option<Bound<'_, PyTuple>>> {
@@ -366,7 +295,5 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(current_context, module)?)?;
     module.add_function(wrap_pyfunction!(attach, module)?)?;
     module.add_function(wrap_pyfunction!(detach, module)?)?;
-    module.add_function(wrap_pyfunction!(extract, module)?)?;
-    module.add_function(wrap_pyfunction!(inject, module)?)?;
     module.add_function(wrap_pyfunction!(current_trace_ids, module)?)
 }

@@ -18,7 +18,7 @@ use crate::attributes;
 use crate::gil::GilCell;
 use crate::module::errors;
 use crate::runtime::{self, ResourceSource, Runtime};
-use crate::{block, state, step};
+use crate::{block, headers, state, step};
 
 mod chrome;
 mod doctor;
@@ -137,13 +137,14 @@ fn wrong_type(key: &str, value: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
     ))
 }
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "service_name",
     "resource",
     "exporters",
     "sampler",
     "sampler_arg",
     "traceparent",
+    "propagators",
     "schedule_delay_s",
     "export_timeout_s",
     "max_queue_spans",
@@ -224,6 +225,9 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
 }
 
 fn apply(arguments: &Arguments<'_, '_>, settings: &mut Settings) -> PyResult<()> {
+    if let Some(names) = arguments.get("propagators")? {
+        settings.propagators = headers::propagators(&names)?;
+    }
     let queue = &mut settings.pipeline;
     if let Some(delay) = arguments.seconds("schedule_delay_s")? {
         queue.schedule_delay = delay;

@@ -21,6 +21,7 @@ mod exporting;
 mod extras;
 mod gil;
 mod greenlets;
+mod headers;
 mod loaded;
 mod metrics;
 mod module;
@@ -43,6 +44,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     step::add_to_module(module)?;
     step::add_async_generator(module)?;
     context::add_to_module(module)?;
+    headers::add_to_module(module)?;
     driver::add_to_module(module)?;
     loaded::add_to_module(module)?;
     otel::add_to_module(module)?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hiq_core::config::{Env, ResourceSettings, Settings};
-use hiq_core::context::{Context, SAMPLED};
+use hiq_core::context::{Context, Propagator, SAMPLED};
 use hiq_core::id::TraceId;
 use hiq_core::pipeline::Pipeline;
 use hiq_core::record::MAX_HELD_BACK_NANOS;
@@ -31,6 +31,8 @@ pub(crate) struct Runtime {
     pub(crate) pipeline: Option<Pipeline>,
     /// What roots hang under when nothing else is said: `TRACEPARENT`, or the span that a fork left.
     pub(crate) parent: Option<Context>,
+    /// The forms of headers that are read and written.
+    pub(crate) propagators: Vec<Propagator>,
     pub(crate) hold_back_ticks: u64,
     shutdown_timeout: Duration,
 }
@@ -73,6 +75,7 @@ impl Runtime {
             keep: self.keep,
             pipeline,
             parent,
+            propagators: self.propagators.clone(),
             hold_back_ticks: self.hold_back_ticks,
             shutdown_timeout: self.shutdown_timeout,
         }
@@ -89,6 +92,7 @@ impl Runtime {
             keep: KeepRules::default(),
             pipeline: None,
             parent: settings.parent.clone(),
+            propagators: settings.propagators.clone(),
             hold_back_ticks: ticks_of(MAX_HELD_BACK_NANOS),
             shutdown_timeout: settings.pipeline.shutdown_timeout,
         }

@@ -1,22 +1,7 @@
 //! Propagators, the parent of the process, and the list of exporters.
 
 use super::reader::Reader;
-use crate::context::Context;
-
-/// What is read from and written to headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Propagator {
-    /// W3C `traceparent` and `tracestate`.
-    TraceContext,
-    /// W3C `baggage`.
-    Baggage,
-}
-
-impl Propagator {
-    /// OpenTelemetry's default set.
-    pub const DEFAULT: [Self; 2] = [Self::TraceContext, Self::Baggage];
-}
+use crate::context::{Context, Propagator};
 
 pub(super) fn propagators(reader: &mut Reader<'_>) -> Vec<Propagator> {
     const NAME: &str = "OTEL_PROPAGATORS";
@@ -26,18 +11,22 @@ pub(super) fn propagators(reader: &mut Reader<'_>) -> Vec<Propagator> {
     if words.iter().any(|word| word == "none") {
         return Vec::new();
     }
-    let mut known = Vec::new();
-    for word in words {
-        match word.as_str() {
-            "tracecontext" => known.push(Propagator::TraceContext),
-            "baggage" => known.push(Propagator::Baggage),
-            _ => reader.warn(
-                NAME,
-                format!(
-                    "`{word}` is not known here and is left out; known: tracecontext, baggage, none"
-                ),
-            ),
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for word in &words {
+        match Propagator::from_name(word) {
+            Some(propagator) if !known.contains(&propagator) => known.push(propagator),
+            Some(_) => {}
+            None => unknown.push(format!("`{word}`")),
         }
+    }
+    if !unknown.is_empty() {
+        let names: Vec<&str> = Propagator::ALL.iter().map(|known| known.name()).collect();
+        let message = format!(
+            "{} is not known here and is left out; known: {}, none",
+            unknown.join(", "),
+            names.join(", ")
+        );
+        reader.warn(NAME, message);
     }
     if known.is_empty() {
         return Propagator::DEFAULT.to_vec();

@@ -459,11 +459,16 @@ class Context:
     def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Calls `func` with this context attached."""
 
-def extract(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Context | None:
-    """The context in W3C headers (names in any case); None when there is none."""
+def extract(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]], propagators: Iterable[str] | str | None = None
+) -> Context | None:
+    """The context in a request's headers (names in any case); None when there is none, or none that is valid.
 
-def inject(carrier: Any = None) -> Any:
-    """Writes W3C headers of the current span into `carrier` (a dict by default), which is returned."""
+    `propagators`: the forms that are read, `tracecontext`, `baggage`, `b3`, `b3multi`, `jaeger`; by default those of `init`, or of
+    OTEL_PROPAGATORS."""
+
+def inject(carrier: Any = None, propagators: Iterable[str] | str | None = None) -> Any:
+    """Writes headers of the current span into `carrier` (a dict by default), which is returned."""
 
 def capture() -> Context | None:
     """The place where the next span would be recorded: what to hand to another thread."""
@@ -488,7 +493,7 @@ def init(settings: Mapping[str, Any]) -> list[str]:
     """Builds the pipeline of this process. Returns warnings about environment variables. A second call with equal settings
     does nothing, with others it raises ConfigError. Keys (all optional): `service_name`, `resource` (dict), `exporters` (list of
     dicts: {"type": "otlp", "protocol": "http/protobuf"|"http/json", "endpoint", "headers", "timeout_s", "compression", "certificate",
-    "client_certificate", "client_key"}, {"type": "file", "path"}, {"type": "chrome", "path", "format": "chrome"|"perfetto"}, {"type": "memory"}, {"type": "console"}), `sampler`, `sampler_arg`, `traceparent`,
+    "client_certificate", "client_key"}, {"type": "file", "path"}, {"type": "chrome", "path", "format": "chrome"|"perfetto"}, {"type": "memory"}, {"type": "console"}), `sampler`, `sampler_arg`, `traceparent`, `propagators`,
     `schedule_delay_s`, `max_queue_spans`, `max_batch_spans`, `keep_errors`, `keep_slower_than_s`, `log_level`. What is missing comes from
     the environment, then from the defaults."""
 

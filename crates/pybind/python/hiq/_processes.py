@@ -21,6 +21,8 @@ __all__ = ["carry_over", "install"]
 # After the program's own finalizers, which may still record.
 _LAST = -1000
 _PREPARATION_KEY = "hiq"
+# Between a program's own processes, whatever it speaks to others.
+_OURS = "tracecontext,baggage"
 
 
 def install() -> None:
@@ -56,13 +58,13 @@ class _Restart:
         self._arguments = arguments
 
     def __reduce__(self) -> Any:
-        return _call, (self._function, self._arguments, _hiq.inject())
+        return _call, (self._function, self._arguments, _hiq.inject(propagators=_OURS))
 
 
 def _call(function: Callable[..., None], arguments: tuple[Any, ...], headers: dict[str, str]) -> None:
     function(*arguments)
     # As a forked child, which hangs its spans under the one that was open.
-    context = _hiq.extract(headers)
+    context = _hiq.extract(headers, _OURS)
     if context is not None:
         _hiq.attach(context)
 

@@ -240,7 +240,7 @@ def _variable(name: str) -> str:
 
 
 def _context(traceparent: str) -> _hiq.Context:
-    context = _hiq.extract({"traceparent": traceparent})
+    context = _hiq.extract({"traceparent": traceparent}, "tracecontext")
     if context is None:
         raise _hiq.ConfigError(
             f"traceparent: `{traceparent}` is not one; use the form 00-<32 hex digits>-<16 hex digits>-01"

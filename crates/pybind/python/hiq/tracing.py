@@ -29,6 +29,7 @@ def init(
     sampler: str | None = None,
     sampler_arg: float | None = None,
     traceparent: str | None = None,
+    propagators: Iterable[str] | str | None = None,
     keep_errors: bool | None = None,
     keep_slower_than_s: float | None = None,
     schedule_delay_s: float | None = None,
@@ -41,9 +42,10 @@ def init(
 
     `endpoint`, `protocol` and `headers` are short for one `OtlpExporter`. `conf` declares functions as `instrument`
     does. `sampler` has OpenTelemetry's names (`always_on`, `traceidratio`, ...), `sampler_arg` its ratio. `traceparent`
-    is the span that this process's spans hang under. `keep_errors` and `keep_slower_than_s` (seconds) keep what the
-    sampler would leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans` spans;
-    `max_queue_spans` is the memory. `log_ids` puts trace and span ids on `logging` records.
+    is the span that this process's spans hang under. `propagators` are the forms of headers that `extract` and `inject`
+    read and write: `tracecontext`, `baggage`, `b3`, `b3multi`, `jaeger`. `keep_errors` and `keep_slower_than_s`
+    (seconds) keep what the sampler would leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans`
+    spans; `max_queue_spans` is the memory. `log_ids` puts trace and span ids on `logging` records.
 
     The same call again does nothing; with other settings it raises ConfigError until `shutdown`.
     """
@@ -54,6 +56,7 @@ def init(
         "sampler": sampler,
         "sampler_arg": sampler_arg,
         "traceparent": traceparent,
+        "propagators": propagators if propagators is None or isinstance(propagators, str) else list(propagators),
         "keep_errors": keep_errors,
         "keep_slower_than_s": keep_slower_than_s,
         "schedule_delay_s": schedule_delay_s,
