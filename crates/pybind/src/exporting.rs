@@ -25,7 +25,9 @@ mod doctor;
 mod jaeger;
 mod kafka;
 mod memory;
+mod oci;
 mod registry;
+mod root;
 mod sdk;
 mod zipkin;
 
@@ -507,6 +509,8 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
     module.add_class::<sdk::SdkPipeline>()?;
+    module.add_class::<oci::OciStream>()?;
+    module.add_class::<root::RootSpan>()?;
     module.add_class::<doctor::Patient>()?;
     module.add_function(wrap_pyfunction!(doctor::patients, module)?)?;
     let at_exit = wrap_pyfunction!(at_exit, module)?;

@@ -266,13 +266,3 @@ def test_the_endpoint_is_the_argument_then_the_variable(program, zipkin: Zipkin,
     with HiQOpenTelemetryContext(endpoint=zipkin.url), hiq.HiQLatency(rows(module)):
         module.main()
     assert len(zipkin.spans()) == 4
-
-
-def test_apm_is_told_to_be_missing(monkeypatch, caplog) -> None:
-    monkeypatch.setenv("APM_BASE_URL", "https://apm.example")
-    monkeypatch.setenv("APM_PUB_KEY", "k")
-    HiQOpenTelemetryContext(OtmExporterType.ZIPKIN_JSON)
-    assert "APM_BASE_URL: OCI APM is not in this build yet; spans go to Zipkin at localhost:9411" in caplog.text
-    caplog.clear()
-    HiQOpenTelemetryContext(OtmExporterType.ZIPKIN_JSON, endpoint="http://localhost:9411")
-    assert caplog.text == ""

@@ -38,6 +38,8 @@ from .exporters import (
     FileExporter,
     JaegerExporter,
     KafkaExporter,
+    OciApmExporter,
+    OciStreamingExporter,
     OtlpExporter,
     ZipkinExporter,
 )
@@ -105,6 +107,8 @@ __all__ = [
     "HiqError",
     "JaegerExporter",
     "KafkaExporter",
+    "OciApmExporter",
+    "OciStreamingExporter",
     "OtlpExporter",
     "OtmExporterType",
     "SilencePrint",

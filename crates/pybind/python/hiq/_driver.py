@@ -85,7 +85,7 @@ def read_environment(driver: HiQBase) -> None:
 def tell_of_missing_parts() -> None:
     """HiQ's helpers that are asked for by the environment and are not in this build."""
     kind = os.environ.get("TRACE_TYPE", "")
-    if kind in ("oci-apm", "prometheus"):
+    if kind == "prometheus":
         say(f"TRACE_TYPE={kind} is not in this build yet: trees are built, nothing is sent")
 
 

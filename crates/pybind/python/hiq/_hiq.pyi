@@ -591,6 +591,36 @@ def overhead_ns() -> float:
 def clock_source() -> Literal["tsc", "monotonic"]: ...
 
 @final
+class RootSpan:
+    """A span of kind *server*, a fragment of its own, of a service of its own. What is recorded under its context are
+    further fragments."""
+
+    def __new__(
+        cls, name: str, service: str, tags: dict[str, Any], *, sampled: bool = True, parent: Context | None = None
+    ) -> RootSpan: ...
+    @property
+    def context(self) -> Context: ...
+    @property
+    def unsampled_context(self) -> Context:
+        """The same place in a trace that is not recorded."""
+
+    def add_tags(self, tags: dict[str, Any]) -> None: ...
+    def finish(self, error: BaseException | None = None) -> None:
+        """Ends it and hands it to the pipeline. Further calls do nothing."""
+
+@final
+class OciStream:
+    """A stream of OCI Streaming. Thread-safe; one call at a time."""
+
+    @staticmethod
+    def open(settings: dict[str, Any]) -> OciStream:
+        """With the settings of `OciStreamingExporter`, without `encoding`. Opens no socket."""
+
+    def put(self, messages: list[tuple[str | None, bytes]], timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """One call, of at most 1 MiB. For each message `partition`, `offset`, `timestamp`, and `error` and
+        `error_message` where it was not taken. ExportError when the call failed. The GIL is released meanwhile."""
+
+@final
 class SdkPipeline:
     @staticmethod
     def open(settings: dict[str, Any]) -> tuple[SdkPipeline, list[str]]: ...

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _hiq, tracing
 from .constants import TRACING_TYPE_OTM
-from .exporters import ConsoleExporter, Exporter, JaegerExporter, OtlpExporter, ZipkinExporter
+from .exporters import ConsoleExporter, Exporter, JaegerExporter, OciApmExporter, OtlpExporter, ZipkinExporter
 
 __all__ = ["HiQOpenTelemetryContext", "OtmExporterType", "setup_jaeger", "setup_zipkin"]
 
@@ -105,27 +105,24 @@ def setup_zipkin(
 ) -> Any:
     """HiQ's set-up of the Zipkin exporters. `timeout` is in seconds; unless named, the service is `hiq_service`.
 
-    Without `endpoint`, `OTEL_EXPORTER_ZIPKIN_ENDPOINT` says where to, else it is http://localhost:9411/api/v2/spans.
+    Without `endpoint`, `OTEL_EXPORTER_ZIPKIN_ENDPOINT` says where to. Else JSON goes to OCI APM where `APM_BASE_URL`
+    and a data key (`APM_PUB_KEY`, `APM_PRIVATE_KEY`) are set. Else it is http://localhost:9411/api/v2/spans.
     """
     os.environ["OTM_TRACER_NAME"] = tracer_name
-    if endpoint is None and not _variable("OTEL_EXPORTER_ZIPKIN_ENDPOINT") and _asks_for_apm():
-        tracing.say(
-            "APM_BASE_URL: OCI APM is not in this build yet; spans go to Zipkin at localhost:9411"
-            " (endpoint= or OTEL_EXPORTER_ZIPKIN_ENDPOINT names another address)"
-        )
-    exporter = ZipkinExporter(
-        endpoint,
-        format="proto" if exporter_type is OtmExporterType.ZIPKIN_PROTOBUF else "v2",
-        timeout_s=timeout,
-        local_ip=None if local_node_ipv4 is None else str(local_node_ipv4),
-        local_port=local_node_port,
-        max_tag_value_length=max_tag_value_length,
-    )
-    return exporter, service_name
+    settings: dict[str, Any] = {
+        "timeout_s": timeout,
+        "local_ip": None if local_node_ipv4 is None else str(local_node_ipv4),
+        "local_port": local_node_port,
+        "max_tag_value_length": max_tag_value_length,
+    }
+    is_json = exporter_type is OtmExporterType.ZIPKIN_JSON
+    if is_json and endpoint is None and not _variable("OTEL_EXPORTER_ZIPKIN_ENDPOINT") and _asks_for_apm():
+        return OciApmExporter(**settings), service_name
+    return ZipkinExporter(endpoint, format="v2" if is_json else "proto", **settings), service_name
 
 
 def _asks_for_apm() -> bool:
-    return bool(_variable("APM_BASE_URL") and _variable("APM_PUB_KEY"))
+    return bool(_variable("APM_BASE_URL") and (_variable("APM_PUB_KEY") or _variable("APM_PRIVATE_KEY")))
 
 
 # --- which exporter -------------------------------------------------------------------------------
@@ -254,13 +251,15 @@ def _context(traceparent: str) -> _hiq.Context:
 _own_contexts = 0
 
 
-def _attach(exporter: Exporter | None, service_name: str | None) -> int | None:
+def _attach(exporter: Exporter | None, service_name: str | None, **settings: Any) -> int | None:
+    """`settings` are those of a pipeline that is started here."""
     global _own_contexts
     if exporter is None or _variable("OTEL_SDK_DISABLED").lower() == "true":
         return None
     if _own_contexts or not _hiq.is_running():
         if not _own_contexts:
-            tracing.start({**_service(service_name), "resource": tracing.runtime_attributes(), "exporters": []})
+            own = {"resource": tracing.runtime_attributes(), "exporters": [], **settings}
+            tracing.start({**_service(service_name), **own})
         _own_contexts += 1
     elif service_name is not None:
         tracing.say(f"service_name `{service_name}` of HiQOpenTelemetryContext is not used: hiq.init() has set it")

@@ -13,6 +13,8 @@ __all__ = [
     "FileExporter",
     "JaegerExporter",
     "KafkaExporter",
+    "OciApmExporter",
+    "OciStreamingExporter",
     "OtlpExporter",
     "ZipkinExporter",
 ]
@@ -216,6 +218,91 @@ class KafkaExporter(Exporter):
             timeout_s=timeout_s,
             max_message_bytes=max_message_bytes,
             properties=None if properties is None else dict(properties),
+        )
+
+
+class OciApmExporter(Exporter):
+    """Sends to OCI APM (Oracle Cloud).
+
+    `base_url` (APM_BASE_URL) is the APM domain's data upload endpoint, without a path; `data_key` (APM_PUB_KEY, else
+    APM_PRIVATE_KEY) a data key of the domain, the private one with `private=True`; `api_version` (APM_API_VER) is
+    20200101. `format` is `zipkin` (default) or `otlp`; `timeout_s` (10) covers an export with its retries. The others
+    are `ZipkinExporter`'s, for that format.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        data_key: str | None = None,
+        private: bool | None = None,
+        api_version: str | None = None,
+        format: str | None = None,
+        timeout_s: float | None = None,
+        certificate: str | None = None,
+        local_ip: str | None = None,
+        local_port: int | None = None,
+        max_tag_value_length: int | None = None,
+        annotations: str | None = None,
+        resource_tags: bool | None = None,
+    ) -> None:
+        super().__init__(
+            "oci_apm",
+            base_url=base_url,
+            data_key=data_key,
+            private=private,
+            api_version=api_version,
+            format=format,
+            timeout_s=timeout_s,
+            certificate=certificate,
+            local_ip=local_ip,
+            local_port=local_port,
+            max_tag_value_length=max_tag_value_length,
+            annotations=annotations,
+            resource_tags=resource_tags,
+        )
+
+
+class OciStreamingExporter(Exporter):
+    """Puts messages into a stream of OCI Streaming (Oracle Cloud), by its REST interface.
+
+    `endpoint` (OCI_STM_END) is the messages endpoint of the stream's pool, `stream` (OCI_STM_OCID) the stream's OCID.
+    `encoding` is `otlp_proto` (default), `otlp_json`, `jaeger_proto`, `zipkin_json`, `zipkin_proto` or `hiq_text`;
+    `key`, which decides about the partition, is `none` (default), `service` or `trace`.
+
+    `auth` is `api_key`, `security_token`, `instance_principal` or `resource_principal`, and follows from the profile
+    unless it is given; `config_file` (~/.oci/config), `profile` (DEFAULT), `region` and `passphrase` are as Oracle's
+    tools have them, their environment variables as well. `timeout_s` (10) covers an export with its retries.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        stream: str | None = None,
+        *,
+        encoding: str | None = None,
+        key: str | None = None,
+        auth: str | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        profile: str | None = None,
+        region: str | None = None,
+        passphrase: str | None = None,
+        timeout_s: float | None = None,
+        certificate: str | None = None,
+    ) -> None:
+        super().__init__(
+            "oci_streaming",
+            endpoint=endpoint,
+            stream=stream,
+            encoding=encoding,
+            key=key,
+            auth=auth,
+            config_file=None if config_file is None else os.fspath(config_file),
+            profile=profile,
+            region=region,
+            passphrase=passphrase,
+            timeout_s=timeout_s,
+            certificate=certificate,
         )
 
 

@@ -1,8 +1,10 @@
-"""HiQ's sending of trees: with `JACK=1`, what a driver no longer holds is written to a log file."""
+"""HiQ's sending of trees: with `JACK=1`, what a driver no longer holds is written to a log file, and with
+`HIQ_OCI_STREAMING=1` put into a stream of OCI Streaming."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,14 @@ from .utils import ensure_folder, get_env_bool, get_home
 if TYPE_CHECKING:
     import logging
 
+    from .vendor_oci_streaming import OciStreamingClient
+
 __all__ = ["Jack", "get_jack_log_file", "get_kafka", "log_jack_rotated"]
 
 _MAX_BYTES = 500 * 1024 * 1024
 _BACKUPS = 20
+_ATTEMPTS = 4
+_PAUSE_S = 0.2
 
 
 class Jack:
@@ -28,7 +34,7 @@ class Jack:
         self.queue_jack: Any = None
         if self.invite_jack:
             print(f"🅹 🅰 🅒 Ⓚ {os.getpid()} is started")
-            get_kafka()
+            self.kafka = get_kafka()
             from . import _handlers
 
             _handlers.start()
@@ -42,15 +48,38 @@ class Jack:
 
 
 def send(trees: list[Any]) -> None:
-    """Writes a line for each tree: its metric and its string."""
+    """Writes a line for each tree, its metric and its string, and puts the same into the stream where there is one."""
     global _log, _has_log
     if not _has_log:
         _log, _has_log = log_jack_rotated(), True
+    messages = [(str(tree.tid), str(tree.repr())) for tree in trees]
     if _log is not None:
-        for tree in trees:
-            _log.info("%s,%s", tree.tid, tree.repr())
+        for metric, tree in messages:
+            _log.info("%s,%s", metric, tree)
+    if _stream is not None:
+        _put(_stream, messages)
 
 
+def _put(stream: OciStreamingClient, messages: list[tuple[str, str]]) -> None:
+    """Those that the service does not take are sent again, and no others."""
+    problem = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_PAUSE_S * attempt)
+        try:
+            entries = stream.put(messages)
+        except _hiq.ExportError as error:
+            problem = str(error)
+            continue
+        failed = [(message, entry) for message, entry in zip(messages, entries, strict=True) if entry["error"]]
+        if not failed:
+            return
+        problem = f"{failed[0][1]['error']}: {failed[0][1]['error_message']}"
+        messages = [message for message, _ in failed]
+    say(f"HIQ_OCI_STREAMING: {len(messages)} trees were not taken by the stream: {problem}")
+
+
+_stream: OciStreamingClient | None = None
 _log: logging.Logger | None = None
 _has_log = False
 
@@ -87,7 +116,15 @@ def log_jack_rotated(
     return logger
 
 
-def get_kafka() -> None:
-    """HiQ's client of OCI streaming, which is not in this build: says so where it is asked for."""
-    if get_env_bool("HIQ_OCI_STREAMING"):
-        say("HIQ_OCI_STREAMING: the sending to OCI streaming is not in this build yet, trees go to the log file")
+def get_kafka() -> OciStreamingClient | None:
+    """The client that trees go to as well, with `HIQ_OCI_STREAMING`; else, or without its settings, None."""
+    global _stream
+    if not get_env_bool("HIQ_OCI_STREAMING"):
+        return None
+    from .vendor_oci_streaming import OciStreamingClient
+
+    try:
+        _stream = OciStreamingClient()
+    except ValueError as error:
+        say(f"HIQ_OCI_STREAMING: {error}; trees go to the log file only")
+    return _stream

@@ -12,7 +12,7 @@ use hiq_otlp::{OtlpExporter, OtlpFileExporter};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::{Arguments, chrome, jaeger, kafka, memory, wrong_type, zipkin};
+use super::{Arguments, chrome, jaeger, kafka, memory, oci, wrong_type, zipkin};
 use crate::module::errors;
 
 /// An exporter to be built on its worker's thread, in each process anew.
@@ -33,11 +33,13 @@ impl<F: Fn() -> Result<Box<dyn Exporter<TreeBatch>>, ConfigError> + Send + Sync>
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Spec>;
 
-const EXPORTERS: [(&str, Read); 8] = [
+const EXPORTERS: [(&str, Read); 10] = [
     ("otlp", otlp),
     ("jaeger", jaeger::read),
     ("zipkin", zipkin::read),
     ("kafka", kafka::read),
+    ("oci_apm", oci::apm),
+    ("oci_streaming", oci::streaming),
     ("chrome", chrome::read),
     ("file", file),
     ("console", console),

@@ -71,7 +71,7 @@ fn client_identity(arguments: &Arguments<'_, '_>) -> PyResult<Option<ClientIdent
     }
 }
 
-fn mapping(arguments: &Arguments<'_, '_>) -> PyResult<ZipkinMapping> {
+pub(super) fn mapping(arguments: &Arguments<'_, '_>) -> PyResult<ZipkinMapping> {
     let mut mapping = ZipkinMapping::default();
     mapping.local_ip = arguments
         .text("local_ip")?
