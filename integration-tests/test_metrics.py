@@ -509,6 +509,7 @@ def test_a_sample_that_prometheus_refuses_is_counted_and_said_once(
     assert measured.ledger["rejected"] == 1
     assert measured.ledger["exported"] == measured.points
     (line,) = measured.said
+    assert "exporter: 1 point lost: " in line
     assert "400" in line and "out of bounds" in line
     (sample,) = prometheus.wait_for_query(f"shop_queue{{{service.selector}}}")
     assert sample.value == measured.journal["queue"]
@@ -546,4 +547,5 @@ def test_a_stopped_server_is_one_clear_line(way: str, tmp_path: Path) -> None:
     assert measured.ledger["balances"] is True
     assert measured.ledger["dropped"] == {"shutdown": measured.points}
     (line,) = measured.said
+    assert f"{measured.points} points wait: " in line
     assert "connection refused" in line and prometheus.address("web") in line

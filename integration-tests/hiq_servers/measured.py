@@ -83,18 +83,22 @@ def served(folder: Path, environment: Mapping[str, str], *options: str | int) ->
         yield Serving(said["journal"], said["address"])
 
 
-@functools.cache
 def measure_program() -> Path:
-    """Builds the program, where that is still to be done."""
+    return built_by_cargo("hiq-measure") / "hiq-measure"
+
+
+@functools.cache
+def built_by_cargo(package: str, *options: str) -> Path:
+    """Builds a package, where that is still to be done; returns the folder with its programs."""
     target = os.environ.get("CARGO_TARGET_DIR") or str(cache_folder() / "target")
     subprocess.run(
-        ["cargo", "build", "--quiet", "--locked", "--package", "hiq-measure"],
+        ["cargo", "build", "--quiet", "--locked", "--package", package, *options],
         cwd=REPOSITORY,
         env={**os.environ, "CARGO_TARGET_DIR": target},
         check=True,
         timeout=BUILD_SECONDS,
     )
-    return Path(target) / "debug" / "hiq-measure"
+    return Path(target) / "debug"
 
 
 def buckets(values: Sequence[float], bounds: Sequence[float]) -> list[int]:

@@ -67,6 +67,8 @@ impl fmt::Debug for StatusSink {
 #[derive(Debug)]
 pub(crate) struct StatusLine {
     exporter: Arc<str>,
+    /// One of what it counts: `span`.
+    item: &'static str,
     sink: StatusSink,
     said: State,
     said_at: Option<Instant>,
@@ -84,10 +86,17 @@ impl StatusLine {
     pub(crate) fn new(exporter: Arc<str>, sink: StatusSink) -> Self {
         Self {
             exporter,
+            item: "span",
             sink,
             said: State::Fine,
             said_at: None,
         }
+    }
+
+    /// The same for an exporter of other things than spans; `item` is one of them.
+    pub(crate) fn of(mut self, item: &'static str) -> Self {
+        self.item = item;
+        self
     }
 
     /// Says how the exporter fares, if that is not what was said last and the last line is old enough. What is held
@@ -111,22 +120,22 @@ impl StatusLine {
         let lost = ledger.rejected + ledger.dropped.total();
         let news = match health {
             Health::Waiting(why) => match ledger.unsettled() {
-                1 => format!("1 span waits: {why}"),
-                waiting => format!("{waiting} spans wait: {why}"),
+                1 => format!("1 {} waits: {why}", self.item),
+                waiting => format!("{waiting} {}s wait: {why}", self.item),
             },
             Health::Losing(why) if lost == 0 => why.clone(),
-            Health::Losing(why) => format!("{} lost: {why}", spans(lost)),
+            Health::Losing(why) => format!("{} lost: {why}", self.items(lost)),
             Health::Warned(words) => format!("warning: {words}"),
-            Health::Fine => format!("delivering again; {} lost meanwhile", spans(lost)),
+            Health::Fine => format!("delivering again; {} lost meanwhile", self.items(lost)),
         };
         one_line(&format!("hiq: {} exporter: {news}", self.exporter))
     }
-}
 
-fn spans(count: u64) -> String {
-    match count {
-        1 => "1 span".to_owned(),
-        count => format!("{count} spans"),
+    fn items(&self, count: u64) -> String {
+        match count {
+            1 => format!("1 {}", self.item),
+            count => format!("{count} {}s", self.item),
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl Lane {
         status: StatusSink,
     ) -> Arc<Self> {
         Arc::new(Self {
-            status: Mutex::new(StatusLine::new(Arc::clone(&spec.name), status)),
+            status: Mutex::new(StatusLine::new(Arc::clone(&spec.name), status).of("point")),
             spec,
             registry,
             settings,
