@@ -2,6 +2,7 @@
 
     python integration-tests/run.py --wheel dist/          (or HIQ_WHEEL=dist/)
     python integration-tests/run.py --servers-only         the harness alone, without hiq
+    python integration-tests/run.py --wheel dist/ --runs 3  three times in a row, until one fails
 
 `--wheel` takes a wheel, or a folder to find the one for this Python in. Further arguments go to
 pytest. Servers and the environment are kept in `$HIQ_CACHE` (default: `hiq` in the user's cache
@@ -45,7 +46,13 @@ def main() -> int:
             prepare(python)
             if wheel is not None:
                 install_wheel(python, wheel)
-            return run_tests(python, WITHOUT_HIQ if wheel is None else [], for_pytest)
+            files = WITHOUT_HIQ if wheel is None else []
+            for number in range(1, options.runs + 1):
+                if options.runs > 1:
+                    say(f"run {number} of {options.runs}")
+                if code := run_tests(python, files, for_pytest):
+                    return code
+            return 0
     except (BuildError, SetUpError) as error:
         print(f"integration: {error}", file=sys.stderr)
         return 1
@@ -57,6 +64,7 @@ def parsed_arguments() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--wheel", type=Path, default=os.environ.get("HIQ_WHEEL"))
     parser.add_argument("--servers-only", action="store_true")
+    parser.add_argument("--runs", type=int, default=1, help="how often, one after the other")
     return parser.parse_known_args()
 
 

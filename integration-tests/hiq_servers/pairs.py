@@ -146,19 +146,29 @@ def with_our_resource(read: Span, sent: Span) -> Span:
 
 
 def send_spans_of_every_shape(exporter: Any) -> Sent:
+    (sent,) = send_to_all(exporter)
+    return sent
+
+
+def send_to_all(*exporters: Any) -> list[Sent]:
+    """The same spans to each, from one process; what was sent, with the ledger of each in turn."""
     import hiq
 
     service = f"pair-{secrets.token_hex(8)}"
     resource = {"test.run": secrets.token_hex(8), "test.number": 7, "test.yes": True}
-    hiq.init(service_name=service, resource=resource, exporters=[exporter])
+    hiq.init(service_name=service, resource=resource, exporters=exporters)
     try:
         record = Recording({"service.name": service, **resource})
         record.spans_of_every_shape()
         assert hiq.flush(20.0)
-        (ledger,) = hiq.stats().values()
+        ledgers = list(hiq.stats().values())
     finally:
         hiq.shutdown()
-    return Sent(service, record.spans, {key: count for key, count in counts(ledger) if count})
+    assert len(ledgers) == len(exporters)
+    return [
+        Sent(service, record.spans, {key: count for key, count in counts(ledger) if count})
+        for ledger in ledgers
+    ]
 
 
 def counts(ledger: dict[str, Any]) -> Iterator[tuple[str, int]]:

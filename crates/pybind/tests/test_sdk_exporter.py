@@ -11,7 +11,7 @@ from typing import Any
 
 import hiq
 import pytest
-from hiq.opentelemetry import HiqSpanExporter
+from hiq.opentelemetry import ChromeSpanExporter, HiqSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import (
@@ -89,12 +89,28 @@ def test_a_wrong_exporter_is_refused_when_it_is_made() -> None:
         HiqSpanExporter("carrier pigeon")
 
 
-@pytest.mark.parametrize("name", ["hiq_otlp", "hiq_jaeger", "hiq_kafka", "hiq_zipkin"])
-def test_the_sdk_finds_the_exporters_by_name(name: str) -> None:
+@pytest.mark.parametrize("name", ["hiq_chrome", "hiq_otlp", "hiq_jaeger", "hiq_kafka", "hiq_zipkin"])
+def test_the_sdk_finds_the_exporters_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIQ_CHROME_FILE", str(tmp_path / "trace.json"))
     found = importlib.metadata.entry_points(group="opentelemetry_traces_exporter", name=name)
     exporter = next(iter(found)).load()
     assert issubclass(exporter, SpanExporter)
     exporter().shutdown()
+
+
+def test_the_sdks_spans_make_a_trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "trace.json"
+    monkeypatch.setenv("HIQ_CHROME_FILE", str(file))
+    exporter = ChromeSpanExporter()
+    provider = provider_with(SimpleSpanProcessor(exporter))
+    with provider.get_tracer("shop").start_as_current_span("root") as root:
+        span_id = f"{root.get_span_context().span_id:016x}"
+    provider.shutdown()
+    events = json.loads(file.read_text())["traceEvents"]
+    slices = [(event["name"], event["args"]["hiq.span_id"]) for event in events if event["ph"] == "X"]
+    assert slices == [("root", span_id)]
+    (ledger,) = exporter.stats().values()
+    assert ledger["offered"] == ledger["exported"] == 1
 
 
 def provider_with(*processors: Any) -> TracerProvider:

@@ -17,7 +17,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # typ
 from . import _hiq
 from .exporters import Exporter
 
-__all__ = ["HiqSpanExporter", "JaegerSpanExporter", "KafkaSpanExporter", "OtlpSpanExporter", "ZipkinSpanExporter"]
+__all__ = [
+    "ChromeSpanExporter",
+    "HiqSpanExporter",
+    "JaegerSpanExporter",
+    "KafkaSpanExporter",
+    "OtlpSpanExporter",
+    "ZipkinSpanExporter",
+]
 
 _logger = logging.getLogger("hiq")
 
@@ -74,6 +81,13 @@ class KafkaSpanExporter(HiqSpanExporter):
 
     def __init__(self) -> None:
         super().__init__("kafka")
+
+
+class ChromeSpanExporter(HiqSpanExporter):
+    """`OTEL_TRACES_EXPORTER=hiq_chrome`: a trace file, named by `HIQ_CHROME_FILE`."""
+
+    def __init__(self) -> None:
+        super().__init__("chrome")
 
 
 class ZipkinSpanExporter(HiqSpanExporter):
