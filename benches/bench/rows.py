@@ -17,6 +17,7 @@ def rows(interpreters: list[str]) -> list[Row]:
         *encoding_for_jaeger(),
         *encoding_for_zipkin(),
         *recording(),
+        *counting(),
         *delivering(),
         *calls(main),
         *[row for version in interpreters for row in recursion(version)],
@@ -178,6 +179,53 @@ def recording() -> list[Row]:
                 "fastrace": Peer(times("record", "fastrace_1_thread", "fastrace_2_threads")),
             },
             at_least=1.9,
+        ),
+    ]
+
+
+def counting() -> list[Row]:
+    def ours(name: str) -> Quantity:
+        return plain("metrics", name)
+
+    peer = "metrics with metrics-exporter-prometheus"
+    return [
+        Row(
+            "S12",
+            "metrics",
+            "a measurement of a summary, Rust",
+            "ns",
+            ours("observe_hiq"),
+            ours("observe_floor"),
+            peers={peer: Peer(ours("observe_metrics"), 3.7)},
+            wanted_over_floor=1.4,
+            at_most=9,
+        ),
+        Row(
+            "S12",
+            "metrics",
+            "a page of 1,000 summaries with quantiles, read and written",
+            "ns a summary",
+            ours("expose_hiq"),
+            ours("expose_floor"),
+            peers={peer: Peer(ours("expose_metrics"), 300)},
+            wanted_over_floor=1.4,
+            at_most=515,
+        ),
+        Row(
+            "S12",
+            "metrics",
+            "a scrape of 10,000 series",
+            "ms",
+            ours("scrape_10000"),
+            at_most=10,
+        ),
+        Row(
+            "S12",
+            "metrics",
+            "metrics from trees, on the worker",
+            "ns a span",
+            ours("trees"),
+            at_most=60,
         ),
     ]
 

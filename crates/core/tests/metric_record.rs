@@ -125,6 +125,21 @@ proptest! {
     }
 }
 
+/// What was counted on a finer scale before counts for the width of the range as well.
+#[test]
+fn a_range_that_grows_in_steps_has_no_more_buckets_than_one_that_came_at_once() {
+    let registry = Registry::new();
+    let histogram = registry.exponential_histogram("h").unwrap().plain();
+    for exponent in [274, 24, 0] {
+        histogram.observe(1.5 * 2_f64.powi(exponent));
+    }
+    let batch = registry.collect(&CollectOptions::default());
+    let read = exponential_of(point(&batch, "h"));
+    // 275 octaves: 2^4 of them share the 64 buckets of one of 32 chunks.
+    assert_eq!((read.count, read.scale), (3, 2));
+    assert_eq!(read.positive.counts.len(), 274 * 4 + 1);
+}
+
 #[test]
 fn quantiles_forget_what_is_older_than_the_window_but_count_and_sum_do_not() {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);

@@ -162,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_wishes_the_first_counts() {
+        let accept = "text/plain, application/openmetrics-text";
+        assert_eq!(
+            Form::negotiate(accept, Alphabet::Classic).format,
+            Format::Text
+        );
+        let accept = "application/openmetrics-text, text/plain";
+        let form = Form::negotiate(accept, Alphabet::Classic);
+        assert_eq!(form.format, Format::OpenMetrics);
+    }
+
+    #[test]
     fn what_is_weighed_with_nothing_or_nonsense_is_not_wished() {
         let accept =
             "application/openmetrics-text;q=0, text/plain;q=0.1, application/openmetrics-text;q=x";

@@ -314,6 +314,41 @@ fn of_a_killed_worker_all_that_it_laid_down_is_there_and_the_rest_is_reported_as
     assert!(pipeline.shutdown(PATIENCE).is_complete());
 }
 
+/// As it is when the owner is killed after it has written the base and before it has removed the slot.
+#[test]
+fn a_slot_that_was_folded_and_is_there_still_is_not_folded_again() {
+    let _alone = alone();
+    let folder = TempDir::new().unwrap();
+    let settings = settings(folder.path());
+    let registry = registry();
+    let orders = registry.counter("orders").unwrap().plain();
+    let group = ScrapeGroup::join(&registry, &settings).unwrap();
+    let worker = Worker::new([&mut || {
+        orders.add(5);
+        group.publish().unwrap();
+    }]);
+    worker.kill();
+    let users = std::fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let place = std::fs::read_dir(users.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let slot = place.join("slot-001");
+    let kept = place.join("kept");
+    std::fs::copy(&slot, &kept).unwrap();
+    assert_eq!(value(&scrape(&settings), "orders_total"), Some("5"));
+    assert!(!slot.exists());
+    std::fs::rename(&kept, &slot).unwrap();
+    assert_eq!(value(&scrape(&settings), "orders_total"), Some("5"), "once");
+    assert!(!slot.exists(), "it is removed all the same");
+}
+
 #[test]
 fn when_the_owner_is_killed_another_one_takes_over_with_what_it_had_counted() {
     let _alone = alone();

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::counts::Counts;
 use super::index::{MAX_SCALE, OCTAVE};
@@ -30,6 +30,8 @@ pub(super) struct Tables {
 struct Table {
     /// The finest scale less this one.
     coarser_by: u8,
+    /// A bit for each place of a chunk that is there: a reader need not look at the others.
+    used: AtomicU32,
     chunks: [AtomicPtr<Chunk>; CHUNKS],
     /// Of a finer scale; what has been counted there counts as well.
     older: *mut Table,
@@ -146,6 +148,7 @@ impl Table {
     fn new(coarser_by: u8, older: *mut Self) -> Self {
         Self {
             coarser_by,
+            used: AtomicU32::new(0),
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
             older,
         }
@@ -172,16 +175,22 @@ impl Table {
                 counts: [const { AtomicU64::new(0) }; OCTAVE],
             };
             place.store(Box::into_raw(Box::new(chunk)), Ordering::Release);
+            let bit = 1 << octave.rem_euclid(CHUNKS_I32);
+            self.used.fetch_or(bit, Ordering::Release);
         }
     }
 
     fn chunks(&self) -> impl Iterator<Item = &Chunk> {
-        let pointers = self
-            .chunks
-            .iter()
-            .map(|place| place.load(Ordering::Acquire));
-        // SAFETY: as in `chunk_of`.
-        pointers.filter_map(|chunk| unsafe { chunk.as_ref() })
+        let mut used = self.used.load(Ordering::Acquire);
+        std::iter::from_fn(move || {
+            if used == 0 {
+                return None;
+            }
+            let place = used.trailing_zeros() as usize;
+            used &= used - 1;
+            // SAFETY: as in `chunk_of`.
+            unsafe { self.chunks[place].load(Ordering::Acquire).as_ref() }
+        })
     }
 
     fn read(&self, scale: i32, counts: &mut Counts) {

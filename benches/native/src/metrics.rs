@@ -1,0 +1,272 @@
+//! S12: a measurement of a summary, a page of summaries with quantiles, and metrics from trees; by hiq, by `metrics` with its
+//! exporter for Prometheus, and by the floor.
+
+use std::hint::black_box;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use hiq_core::batch::{Batch, TreeBatch};
+use hiq_core::export::{Deadline, Exporter};
+use hiq_core::id::TraceId;
+use hiq_core::intern::{SiteId, symbol};
+use hiq_core::ledger::Ledger;
+use hiq_core::metric::record::{CollectOptions, Registry, Summary};
+use hiq_core::metric::trees::{TreeMetrics, TreeMetricsOptions};
+use hiq_core::resource::{Resource, Scope};
+use hiq_core::tree::{SpanLimits, SpanTree, TreeBuilder, TreeStart};
+use hiq_prometheus::expose;
+use hiq_prometheus::form::{Form, Format};
+use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::worker::Worker;
+
+/// Summaries of a page, with two labels each.
+const SUMMARIES: usize = 1_000;
+/// Measurements in each.
+const MEASURED: usize = 1_000;
+/// Series of the large scrape.
+const SERIES: usize = 10_000;
+const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+/// Until the runner closes the pipe.
+pub fn main() {
+    let values = durations(4_096);
+    let registry = Registry::new();
+    let ours = summary(&registry, "one");
+    let floor = Floor::default();
+    let (peer, _) = peer();
+    let theirs = peer_histogram(&peer, "one", &[]);
+
+    let (page, large) = (many_summaries(&values), many_counters());
+    let (floors, rendered) = (many_floors(&values), many_of_the_peer(&values));
+    let (mut out, mut large_out, mut floor_out) = (Vec::new(), Vec::new(), Vec::new());
+
+    let mut worker = Worker::default();
+    let each = values.len();
+    worker.call("observe_hiq", each, || {
+        observe(&values, |value| ours.observe(value))
+    });
+    worker.call("observe_floor", each, || {
+        observe(&values, |value| floor.observe(value))
+    });
+    worker.call("observe_metrics", each, || {
+        observe(&values, |value| theirs.record(value))
+    });
+    worker.call("expose_hiq", SUMMARIES, || expose_all(&page, &mut out));
+    worker.call("expose_floor", SUMMARIES, || {
+        expose_floors(&floors, &mut floor_out)
+    });
+    worker.call("expose_metrics", SUMMARIES, || rendered.render());
+    worker.call("scrape_10000", 1_000_000, || {
+        expose_all(&large, &mut large_out)
+    });
+    worker.call("trees", 512, count_trees());
+    worker.serve();
+}
+
+fn observe(values: &[f64], mut observe: impl FnMut(f64)) {
+    for value in values {
+        observe(black_box(*value));
+    }
+}
+
+/// From 1 to 8 ms, in seconds.
+fn durations(count: usize) -> Vec<f64> {
+    let mut random = fastrand::Rng::with_seed(12);
+    (0..count)
+        .map(|_| 0.001 * (1.0 + 7.0 * random.f64()))
+        .collect()
+}
+
+fn summary(registry: &Registry, name: &str) -> Arc<Summary> {
+    registry.summary(name).expect("a new name").plain()
+}
+
+fn labels(number: usize) -> [(&'static str, String); 2] {
+    [
+        ("function", format!("function-{number}")),
+        ("service", "shop".to_owned()),
+    ]
+}
+
+fn many_summaries(values: &[f64]) -> Registry {
+    let registry = Registry::new();
+    let took = registry.summary("took").expect("a new name");
+    for number in 0..SUMMARIES {
+        let one = took.with(labels(number));
+        values
+            .iter()
+            .cycle()
+            .skip(number)
+            .take(MEASURED)
+            .for_each(|value| one.observe(*value));
+    }
+    registry
+}
+
+fn many_counters() -> Registry {
+    let registry = Registry::new();
+    let calls = registry.counter("calls").expect("a new name");
+    for number in 0..SERIES {
+        calls.with(labels(number)).add(number as u64);
+    }
+    registry
+}
+
+fn expose_all(registry: &Registry, out: &mut Vec<u8>) -> usize {
+    out.clear();
+    let snapshot = registry.collect(&CollectOptions::default());
+    expose(&snapshot, Form::new(Format::Text), out)
+}
+
+fn peer() -> (
+    metrics_exporter_prometheus::PrometheusRecorder,
+    PrometheusHandle,
+) {
+    let recorder = PrometheusBuilder::new()
+        .set_quantiles(&QUANTILES)
+        .expect("quantiles")
+        .build_recorder();
+    let handle = recorder.handle();
+    (recorder, handle)
+}
+
+fn peer_histogram(
+    recorder: &impl Recorder,
+    name: &'static str,
+    labels: &[(&'static str, String)],
+) -> metrics::Histogram {
+    static METADATA: Metadata<'static> = Metadata::new("bench", Level::INFO, None);
+    let labels: Vec<_> = labels
+        .iter()
+        .map(|(name, value)| Label::new(*name, value.clone()))
+        .collect();
+    recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+}
+
+fn many_of_the_peer(values: &[f64]) -> PrometheusHandle {
+    let (recorder, handle) = peer();
+    for number in 0..SUMMARIES {
+        let one = peer_histogram(&recorder, "took", &labels(number));
+        values
+            .iter()
+            .cycle()
+            .skip(number)
+            .take(MEASURED)
+            .for_each(|value| one.record(*value));
+    }
+    handle
+}
+
+/// Counts trees of 64 spans, eight a batch, by twenty functions.
+fn count_trees() -> impl FnMut() {
+    let counted = TreeMetrics::new(&Registry::new(), TreeMetricsOptions::default());
+    let mut exporter = counted.expect("new names").exporter();
+    let resource = Arc::new(Resource::default());
+    let trees = (0..8).map(|number| Arc::new(tree(&resource, number)));
+    let batch = Arc::new(TreeBatch::new(trees.collect()));
+    let (ledger, deadline) = (Ledger::new(), Deadline::never());
+    move || {
+        ledger.offer(batch.items());
+        let custody = ledger.take(batch.items(), Instant::now());
+        exporter.export(Arc::clone(&batch), custody, &deadline);
+    }
+}
+
+fn tree(resource: &Arc<Resource>, number: u64) -> SpanTree {
+    const START: u64 = 1_700_000_000_000_000_000;
+    let scope = Arc::new(Scope::default());
+    let start = TreeStart::new(TraceId::random(), Arc::clone(resource), scope);
+    let mut tree = TreeBuilder::new(start, SpanLimits::default());
+    for place in 0..64_u64 {
+        let name = symbol(&format!("function-{}", (place * 7 + number) % 20)).expect("room");
+        let parent = (place > 0).then_some(0);
+        let span = tree.start(name, SiteId::NONE, parent, START + place);
+        tree.end(span, START + place + 1_000 + place * place * 37 + number);
+    }
+    tree.finish()
+}
+
+/// As little as a shared summary of this precision can do: 64 buckets an octave, a sum, no window.
+struct Floor {
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+/// The top of a double: 11 bits of exponent, 6 of mantissa; 32 octaves from 2^-16 on are kept.
+const SHIFT: u32 = 46;
+const FIRST: u64 = (1023 - 16) << 6;
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self {
+            counts: (0..32 * 64).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Floor {
+    #[inline]
+    fn observe(&self, value: f64) {
+        let place = (value.to_bits() >> SHIFT).saturating_sub(FIRST) as usize;
+        self.counts[place.min(self.counts.len() - 1)].fetch_add(1, Ordering::Relaxed);
+        let mut before = self.sum.load(Ordering::Relaxed);
+        loop {
+            let after = (f64::from_bits(before) + value).to_bits();
+            let order = (Ordering::Relaxed, Ordering::Relaxed);
+            match (self.sum).compare_exchange_weak(before, after, order.0, order.1) {
+                Ok(_) => return,
+                Err(other) => before = other,
+            }
+        }
+    }
+}
+
+fn many_floors(values: &[f64]) -> Vec<(String, Floor)> {
+    let one = |number: usize| {
+        let floor = Floor::default();
+        values
+            .iter()
+            .cycle()
+            .skip(number)
+            .take(MEASURED)
+            .for_each(|value| floor.observe(*value));
+        (
+            format!("function=\"function-{number}\",service=\"shop\""),
+            floor,
+        )
+    };
+    (0..SUMMARIES).map(one).collect()
+}
+
+fn expose_floors(floors: &[(String, Floor)], out: &mut Vec<u8>) {
+    out.clear();
+    // The octaves in use, as a summary that keeps its range knows them.
+    let used = ((0.001_f64.to_bits() >> SHIFT) - FIRST) as usize / 64 * 64;
+    for (labels, floor) in floors {
+        let counts = &floor.counts[used..used + 4 * 64];
+        let total: u64 = counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .sum();
+        let (mut seen, mut place) = (0, 0);
+        for share in QUANTILES {
+            while (seen as f64) < share * total as f64 {
+                seen += counts[place].load(Ordering::Relaxed);
+                place += 1;
+            }
+            let value = f64::from_bits((FIRST + (used + place) as u64) << SHIFT);
+            write!(out, "took{{{labels},quantile=\"{share}\"}} ").expect("memory");
+            out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+            out.push(b'\n');
+        }
+        let sum = f64::from_bits(floor.sum.load(Ordering::Relaxed));
+        write!(out, "took_sum{{{labels}}} ").expect("memory");
+        out.extend_from_slice(zmij::Buffer::new().format_finite(sum).as_bytes());
+        writeln!(out, "\ntook_count{{{labels}}} {total}").expect("memory");
+    }
+}
