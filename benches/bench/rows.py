@@ -22,6 +22,7 @@ def rows(interpreters: list[str]) -> list[Row]:
         *calls(main),
         *[row for version in interpreters for row in recursion(version)],
         *by_hand(main),
+        *measurements(main),
         *texts(main),
         *memory(main),
     ]
@@ -401,6 +402,21 @@ def recursion(version: str) -> list[Row]:
             },
             wanted_over_floor=1.1,
             at_most=2.0 if version == "3.11" else 2.5,
+        )
+    ]
+
+
+def measurements(version: str) -> list[Row]:
+    peer = added(f"otel {version}", "observe", "empty_loop")
+    return [
+        Row(
+            "S12",
+            "metrics",
+            "Summary.observe from Python, with quantiles",
+            "ns a measurement",
+            added(f"hiq {version}", "observe", "empty_loop"),
+            peers={"prometheus_client, without quantiles": Peer(peer, 18)},
+            at_most=29,
         )
     ]
 

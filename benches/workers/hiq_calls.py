@@ -31,6 +31,7 @@ def main() -> None:
     switched_off(suite)
     tasks(suite)
     spans_by_hand(suite)
+    measurements(suite)
     suite.serve()
 
 
@@ -156,6 +157,16 @@ def drivers(suite: Suite) -> None:
 
     suite.timed("held", held, most=SPANS_OF_A_HELD_ROOT)
     suite.timed("held_root", held_root, most=100_000)
+
+
+def measurements(suite: Suite) -> None:
+    latency = hiq.metrics.summary("bench.latency", unit="s")
+
+    def observe(loop: Iterable[None]) -> None:
+        for _ in loop:
+            latency.observe(0.25)
+
+    suite.timed("observe", loops(observe))
 
 
 def switched_off(suite: Suite) -> None:

@@ -11,6 +11,7 @@ import targets
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from prometheus_client import Summary
 from suite import Suite, calls, inside, loops
 
 ATTRIBUTES = {"method": "GET", "code": 200, "address": "cart.internal", "hit": True}
@@ -38,6 +39,7 @@ def main() -> None:
     steps(suite, tracer)
     fib(suite, tracer)
     spans_by_hand(suite, tracer)
+    measurements(suite)
     suite.serve()
 
 
@@ -80,6 +82,21 @@ def fib(suite: Suite, tracer) -> None:
     targets.declared_fib = tracer.start_as_current_span("fib")(targets.declared_fib)
     suite.timed("bare_fib", loops(lambda loop: [targets.bare_fib(16) for _ in loop]))
     suite.timed("decorated_fib", loops(lambda loop: [targets.declared_fib(16) for _ in loop]))
+
+
+def measurements(suite: Suite) -> None:
+    latency = Summary("bench_latency", "Latency.")
+
+    def observe(loop: Iterable[None]) -> None:
+        for _ in loop:
+            latency.observe(0.25)
+
+    def empty(loop: Iterable[None]) -> None:
+        for _ in loop:
+            pass
+
+    suite.timed("observe", loops(observe))
+    suite.timed("empty_loop", loops(empty))
 
 
 def spans_by_hand(suite: Suite, tracer) -> None:

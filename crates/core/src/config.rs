@@ -83,7 +83,7 @@ impl Settings {
             pipeline: PipelineSettings::read(&mut reader),
             limits: limits::span_limits(&mut reader),
             sampler: limits::sampler(&mut reader),
-            exporters: propagation::exporters(&mut reader),
+            exporters: propagation::exporters(&mut reader, "OTEL_TRACES_EXPORTER"),
             resource: ResourceSettings::read(&mut reader),
             parent: propagation::parent(&mut reader, &propagators),
             propagators,

@@ -140,17 +140,13 @@ impl Pipeline {
 
     /// Has everything that was offered before delivered, or written to the spool, in at most `timeout`.
     pub fn flush(&self, timeout: Duration) -> PipelineReport {
-        let deadline = after(timeout);
-        let lanes = self.inner.lanes();
-        let marks: Vec<_> = lanes
-            .list
-            .iter()
-            .map(|lane| lane.queue.request_flush())
-            .collect();
-        let report = |(lane, mark): (&Arc<Lane>, u64)| {
-            lane.report(lane.queue.wait_for_flush(mark, deadline))
-        };
-        PipelineReport::new(lanes.list.iter().zip(marks).map(report))
+        self.inner.flush(timeout, |_| true)
+    }
+
+    /// As [`Pipeline::flush`], for the exporters [before sampling](PipelineBuilder::exporter_before_sampling) alone: what
+    /// they count is then up to date, and nothing has been waited for that is sent.
+    pub fn flush_before_sampling(&self, timeout: Duration) -> PipelineReport {
+        self.inner.flush(timeout, Lane::takes_sampled_out)
     }
 
     /// How long a shutdown takes at most unless told otherwise; also that of the last handle's drop.
@@ -341,6 +337,19 @@ impl Inner {
             lane = next;
         }
         lane.offer(tree, bytes, now);
+    }
+
+    fn flush(&self, timeout: Duration, is_meant: impl Fn(&Lane) -> bool) -> PipelineReport {
+        let deadline = after(timeout);
+        let lanes = self.lanes();
+        let meant = lanes.list.iter().filter(|lane| is_meant(lane));
+        let marked: Vec<_> = meant
+            .map(|lane| (lane, lane.queue.request_flush()))
+            .collect();
+        let report = |(lane, mark): (&Arc<Lane>, u64)| {
+            lane.report(lane.queue.wait_for_flush(mark, deadline))
+        };
+        PipelineReport::new(marked.into_iter().map(report))
     }
 
     fn attach(&self, spec: LaneSpec) -> ExporterId {

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use hiq_core::batch::TreeBatch;
 use hiq_core::config::{ExemplarFilter, PipelineSettings};
 use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
-use hiq_core::export::Exporter;
+use hiq_core::export::{Deadline, Exporter, Progress};
 use hiq_core::id::TraceId;
 use hiq_core::intern::SiteId;
+use hiq_core::ledger::Custody;
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::metric::trees::{TreeMetrics, TreeMetricsOptions};
 use hiq_core::metric::{MetricBatch, Number, PointValue};
@@ -331,4 +332,42 @@ fn beyond_the_limit_functions_are_counted_together() {
         6.0
     );
     assert_eq!(read.len(), 12, "{read:#?}");
+}
+
+/// Holds a batch until it is let go.
+#[derive(Debug)]
+struct Stuck(mpsc::Receiver<()>);
+
+impl Exporter<TreeBatch> for Stuck {
+    fn export(&mut self, _: Arc<TreeBatch>, custody: Custody, _: &Deadline) -> Progress {
+        self.0.recv().unwrap();
+        custody.delivered();
+        Progress::Done
+    }
+}
+
+#[test]
+fn counts_are_up_to_date_without_waiting_for_what_is_sent() {
+    let shop = service("shop");
+    let registry = Registry::of(Arc::clone(&shop));
+    let (let_go, stuck) = mpsc::channel();
+    let stuck = Mutex::new(Some(stuck));
+    let pipeline = counting(&registry, TreeMetricsOptions::default())
+        .exporter("stuck", move || {
+            let stuck = stuck.lock().unwrap().take().unwrap();
+            Ok::<_, Infallible>(Box::new(Stuck(stuck)) as Box<dyn Exporter<TreeBatch>>)
+        })
+        .build();
+    pipeline.offer(tree(&shop, &[("checkout", 1, Status::Unset)], true));
+    let report = pipeline.flush_before_sampling(PATIENCE);
+    assert!(report.is_complete());
+    let flushed = report.exporters().iter().map(|exporter| &*exporter.name);
+    assert_eq!(flushed.collect::<Vec<_>>(), ["metrics"]);
+    let read = read(&registry.collect(&CollectOptions::default()));
+    assert_eq!(
+        read.get("hiq.function.calls{function=checkout}"),
+        Some(&1.0)
+    );
+    let_go.send(()).unwrap();
+    finish(&pipeline);
 }

@@ -16,21 +16,27 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::attributes;
 use crate::gil::GilCell;
+use crate::metrics::hiq_summaries::follow_in;
 use crate::module::errors;
 use crate::runtime::{self, ResourceSource, Runtime};
 use crate::{block, headers, state, step};
 
+mod arguments;
 mod chrome;
 mod doctor;
 mod jaeger;
 mod kafka;
+mod ledgers;
 mod memory;
+mod metrics;
 mod oci;
 mod registry;
 mod root;
 mod sdk;
 mod zipkin;
 
+use arguments::{Arguments, wrong_type};
+use ledgers::{put_stats, stats_of};
 pub(crate) use memory::object;
 pub(crate) use registry::Spec;
 
@@ -47,102 +53,13 @@ struct Process {
     next_handle: u64,
 }
 
-/// Arguments of `init`, with what the environment says where they say nothing.
-struct Arguments<'a, 'py> {
-    dict: &'a Bound<'py, PyDict>,
-}
-
-impl<'py> Arguments<'_, 'py> {
-    fn get(&self, key: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.dict.get_item(key)?.filter(|value| !value.is_none()))
-    }
-
-    fn text(&self, key: &str) -> PyResult<Option<String>> {
-        self.get(key)?
-            .map(|value| {
-                value
-                    .extract()
-                    .map_err(|_| wrong_type(key, &value, "a text"))
-            })
-            .transpose()
-    }
-
-    fn number(&self, key: &str) -> PyResult<Option<f64>> {
-        self.get(key)?
-            .map(|value| {
-                value
-                    .extract()
-                    .map_err(|_| wrong_type(key, &value, "a number"))
-            })
-            .transpose()
-    }
-
-    fn count(&self, key: &str) -> PyResult<Option<usize>> {
-        self.get(key)?
-            .map(|value| {
-                value
-                    .extract()
-                    .map_err(|_| wrong_type(key, &value, "a whole number"))
-            })
-            .transpose()
-    }
-
-    fn flag(&self, key: &str) -> PyResult<Option<bool>> {
-        self.get(key)?
-            .map(|value| {
-                value
-                    .extract()
-                    .map_err(|_| wrong_type(key, &value, "True or False"))
-            })
-            .transpose()
-    }
-
-    fn seconds(&self, key: &str) -> PyResult<Option<Duration>> {
-        let Some(seconds) = self.number(key)? else {
-            return Ok(None);
-        };
-        Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| {
-            errors::config(&ConfigError::new(
-                key,
-                format!("{seconds} is not a number of seconds"),
-                "use 0 or more",
-            ))
-        })
-    }
-
-    /// Names that nobody knows are mistakes, not wishes.
-    fn refuse_unknown(&self, known: &[&str]) -> PyResult<()> {
-        for key in self.dict.keys() {
-            let key: String = key.extract()?;
-            if !known.contains(&key.as_str()) {
-                let fix = format!("known are {}", known.join(", "));
-                return Err(errors::config(&ConfigError::new(
-                    key,
-                    "is not a setting",
-                    fix,
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn wrong_type(key: &str, value: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
-    let found = value
-        .get_type()
-        .name()
-        .map_or_else(|_| "something else".to_owned(), |name| name.to_string());
-    errors::config(&ConfigError::new(
-        key,
-        format!("{found} was given"),
-        format!("give {wanted}"),
-    ))
-}
-
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 19] = [
     "service_name",
     "resource",
     "exporters",
+    "metrics",
+    "metric_interval_s",
+    "metric_timeout_s",
     "sampler",
     "sampler_arg",
     "traceparent",
@@ -209,9 +126,20 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
     if let Some(header) = arguments.text("traceparent")? {
         runtime.parent = Some(parent(&header)?);
     }
-    let mut builder = pipeline(&merged, resource);
+    let plan = (!merged.disabled)
+        .then(|| metrics::Plan::read(&arguments, &env, &mut warnings))
+        .transpose()?
+        .filter(metrics::Plan::is_wanted);
+    crate::metrics::registry().set_resource(Arc::clone(&resource));
+    let mut builder = follow_in(pipeline(&merged, resource));
+    if let Some(plan) = &plan {
+        builder = plan.count_trees(builder)?;
+    }
     for spec in specs {
         builder = builder.exporter(spec.name, spec.build);
+    }
+    if let Some(plan) = plan {
+        plan.start(merged.pipeline.shutdown_timeout, status_sink(&merged))?;
     }
     let pipeline = builder.build();
     let spool = merged.pipeline.spool.as_ref();
@@ -323,16 +251,36 @@ fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<
 }
 
 fn pipeline(settings: &Settings, resource: Arc<Resource>) -> hiq_core::pipeline::PipelineBuilder {
-    let sink = if settings.log_level == LogLevel::None {
-        StatusSink::silent()
-    } else {
-        StatusSink::stderr()
-    };
     Pipeline::builder()
         .resource(resource)
         .sampler(settings.sampler)
         .settings(settings.pipeline.clone())
-        .status(sink)
+        .status(status_sink(settings))
+}
+
+fn status_sink(settings: &Settings) -> StatusSink {
+    if settings.log_level == LogLevel::None {
+        StatusSink::silent()
+    } else {
+        StatusSink::stderr()
+    }
+}
+
+/// The pipeline of this process; one without exporters, by the environment's settings, where there was none.
+pub(crate) fn running_pipeline(py: Python<'_>) -> PyResult<Pipeline> {
+    if let Some(pipeline) = &runtime::current().pipeline {
+        return Ok(pipeline.clone());
+    }
+    let settings = Settings::from_env(&Env::process());
+    let none = PyDict::new(py);
+    let source = resource(&Arguments { dict: &none }, &settings)?;
+    let resource = source.detect();
+    let mut runtime = Runtime::from_settings(&settings, Arc::clone(&resource));
+    runtime.source = Some(source);
+    let pipeline = follow_in(pipeline(&settings, resource)).build();
+    runtime.pipeline = Some(pipeline.clone());
+    runtime::replace(runtime);
+    Ok(pipeline)
 }
 
 /// Adds an exporter to the running pipeline, or starts one with it.
@@ -342,25 +290,7 @@ fn add_exporter(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<u64> {
     let mut merged = Settings::from_env(&env);
     let list = PyList::new(py, [settings])?.into_any();
     let specs = registry::specs(py, Some(&list), &mut merged, &env, &mut Vec::new())?;
-    let before = runtime::current();
-    let pipeline = match &before.pipeline {
-        Some(pipeline) => pipeline.clone(),
-        None => {
-            let source = resource(
-                &Arguments {
-                    dict: &PyDict::new(py),
-                },
-                &merged,
-            )?;
-            let resource = source.detect();
-            let mut runtime = Runtime::from_settings(&merged, Arc::clone(&resource));
-            runtime.source = Some(source);
-            let pipeline = pipeline(&merged, resource).build();
-            runtime.pipeline = Some(pipeline.clone());
-            runtime::replace(runtime);
-            pipeline
-        }
-    };
+    let pipeline = running_pipeline(py)?;
     let mut handle = 0;
     for spec in specs {
         let id = pipeline.attach(spec.name, spec.build);
@@ -419,7 +349,33 @@ fn flush(py: Python<'_>, timeout_s: f64) -> bool {
     let Some(pipeline) = &runtime::current().pipeline else {
         return true;
     };
-    py.detach(|| pipeline.flush(seconds(timeout_s)).is_complete())
+    let reader = metrics::reader();
+    py.detach(|| {
+        metrics::within(
+            seconds(timeout_s),
+            pipeline,
+            reader.as_deref(),
+            |left| pipeline.flush(left).is_complete(),
+            |reader, left| reader.flush(left).is_complete(),
+        )
+    })
+}
+
+/// Has all that ended before counted, in at most `timeout_s`: what a scrape shows is up to date then.
+#[pyfunction]
+#[pyo3(signature = (timeout_s=1.0))]
+fn flush_counts(py: Python<'_>, timeout_s: f64) -> bool {
+    let Some(pipeline) = &runtime::current().pipeline else {
+        return true;
+    };
+    let timeout = seconds(timeout_s);
+    py.detach(|| pipeline.flush_before_sampling(timeout).is_complete())
+}
+
+/// Where this process answers scrapes: host and port. `None` where it does not.
+#[pyfunction]
+fn scrape_address() -> Option<(String, u16)> {
+    metrics::scrape_address().map(|address| (address.ip().to_string(), address.port()))
 }
 
 /// Lets open spans go as unfinished, flushes and ends; `init` may be called again afterwards.
@@ -430,7 +386,8 @@ fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
     let Some(pipeline) = &current.pipeline else {
         return true;
     };
-    let complete = py.detach(|| pipeline.shutdown(seconds(timeout_s)).is_complete());
+    let complete = end(py, pipeline, seconds(timeout_s));
+    metrics::forget(py);
     runtime::replace(current.without_pipeline());
     let mut process = PROCESS.lock();
     process.settings = None;
@@ -438,43 +395,32 @@ fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
     complete
 }
 
+fn end(py: Python<'_>, pipeline: &Pipeline, timeout: Duration) -> bool {
+    let reader = metrics::reader();
+    py.detach(|| {
+        metrics::within(
+            timeout,
+            pipeline,
+            reader.as_deref(),
+            |left| pipeline.shutdown(left).is_complete(),
+            |reader, left| reader.shutdown(left).is_complete(),
+        )
+    })
+}
+
 /// The loss ledger, by exporter.
 #[pyfunction]
 fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     match &runtime::current().pipeline {
-        Some(pipeline) => stats_of(py, pipeline),
+        Some(pipeline) => {
+            let stats = stats_of(py, pipeline)?;
+            if let Some(metrics) = metrics::stats() {
+                put_stats(&stats, &metrics)?;
+            }
+            Ok(stats)
+        }
         None => Ok(PyDict::new(py)),
     }
-}
-
-fn stats_of<'py>(py: Python<'py>, pipeline: &Pipeline) -> PyResult<Bound<'py, PyDict>> {
-    let stats = PyDict::new(py);
-    for exporter in pipeline.stats().exporters() {
-        let ledger = &exporter.ledger;
-        let row = PyDict::new(py);
-        let dropped = PyDict::new(py);
-        for (reason, spans) in ledger.dropped.iter().filter(|(_, spans)| *spans > 0) {
-            dropped.set_item(reason.name(), spans)?;
-        }
-        let terms = [
-            ("offered", ledger.offered),
-            ("recovered", ledger.recovered),
-            ("exported", ledger.exported),
-            ("sent_unconfirmed", ledger.sent_unconfirmed),
-            ("rejected", ledger.rejected),
-            ("queued", ledger.queued),
-            ("in_flight", ledger.in_flight),
-            ("spooled", ledger.spooled),
-            ("possible_repeats", ledger.possible_repeats),
-            ("sampled_out", ledger.sampled_out),
-        ];
-        for (name, spans) in terms {
-            row.set_item(name, spans)?;
-        }
-        row.set_item("dropped", dropped)?;
-        stats.set_item(&*exporter.name, row)?;
-    }
-    Ok(stats)
 }
 
 /// Runs at interpreter exit: nothing that was recorded is left behind without a word.
@@ -484,8 +430,7 @@ fn at_exit(py: Python<'_>) {
     block::finish_all();
     state::finish_all_threads();
     if let Some(pipeline) = &runtime::current().pipeline {
-        let timeout = runtime::shutdown_timeout();
-        py.detach(|| pipeline.shutdown(timeout));
+        end(py, pipeline, runtime::shutdown_timeout());
     }
 }
 
@@ -505,6 +450,8 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_scope, module)?)?;
     module.add_function(wrap_pyfunction!(is_running, module)?)?;
     module.add_function(wrap_pyfunction!(flush, module)?)?;
+    module.add_function(wrap_pyfunction!(flush_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(scrape_address, module)?)?;
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;

@@ -10,9 +10,11 @@ use pyo3::types::PyList;
 
 use crate::module::errors;
 
+pub(crate) mod hiq_summaries;
 mod instrument;
 mod labels;
 mod measure;
+mod page;
 mod snapshot;
 mod timer;
 
@@ -94,5 +96,12 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     instrument::add_to_module(module)?;
     module.add_class::<timer::Timer>()?;
     module.add_function(wrap_pyfunction!(metric, module)?)?;
+    module.add_function(wrap_pyfunction!(page::prometheus_page, module)?)?;
+    module.add_function(wrap_pyfunction!(page::hiq_summaries_page, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        hiq_summaries::follow_hiq_summaries,
+        module
+    )?)?;
+    module.add_function(wrap_pyfunction!(hiq_summaries::hiq_summary, module)?)?;
     module.add_function(wrap_pyfunction!(metric_snapshot, module)?)
 }

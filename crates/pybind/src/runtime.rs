@@ -178,6 +178,7 @@ pub(crate) fn after_fork_in_child(inherited: Option<Context>) {
     let mut child = before.with(before.pipeline.clone(), parent);
     if let Some(source) = &before.source {
         child.resource = source.detect();
+        crate::metrics::registry().set_resource(Arc::clone(&child.resource));
     }
     replace(child);
 }

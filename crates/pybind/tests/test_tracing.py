@@ -293,15 +293,6 @@ if __name__ == "__main__":
     assert sum(map(len, logs.values())) == 7
 
 
-def test_what_hiq_would_start_by_the_environment_and_is_not_there_yet_is_told_of(program, caplog, monkeypatch) -> None:
-    module = program("def main():\n    return 1\n")
-    monkeypatch.setenv("TRACE_TYPE", "prometheus")
-    hiq.HiQLatency([[module.__name__, "", "main", "main"]]).disable()
-    assert [record.getMessage().partition(" is not")[0] for record in caplog.records] == [
-        "hiq: TRACE_TYPE=prometheus",
-    ]
-
-
 def test_importing_starts_nothing_and_loads_little(tmp_path: Path) -> None:
     code = """
 import sys, threading, os

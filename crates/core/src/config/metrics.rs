@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::propagation;
 use super::reader::{Reader, unlimited_if_zero};
 use super::{Env, Warning};
 use crate::metric::record::{DEFAULT_MAX_AGE, DEFAULT_MAX_SERIES};
@@ -10,6 +11,9 @@ use crate::metric::record::{DEFAULT_MAX_AGE, DEFAULT_MAX_SERIES};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MetricSettings {
+    /// `OTEL_METRICS_EXPORTER`: names of exporters as they were written. Empty where nothing is said, as for `none`:
+    /// OpenTelemetry's `otlp` would send what nobody has asked for.
+    pub exporters: Vec<String>,
     /// `OTEL_METRIC_EXPORT_INTERVAL`: from one snapshot that is pushed to the next; 60 s.
     pub export_interval: Duration,
     /// `OTEL_METRIC_EXPORT_TIMEOUT`: how long one series of attempts may take; 30 s, `None`: no limit.
@@ -38,6 +42,7 @@ pub enum ExemplarFilter {
 impl Default for MetricSettings {
     fn default() -> Self {
         Self {
+            exporters: Vec::new(),
             export_interval: Duration::from_secs(60),
             export_timeout: Some(Duration::from_secs(30)),
             exemplars: ExemplarFilter::default(),
@@ -63,6 +68,7 @@ impl MetricSettings {
             ("always_off", ExemplarFilter::AlwaysOff),
         ];
         Self {
+            exporters: propagation::exporters(reader, "OTEL_METRICS_EXPORTER").unwrap_or_default(),
             export_interval: positive(reader, "OTEL_METRIC_EXPORT_INTERVAL")
                 .unwrap_or(default.export_interval),
             export_timeout: reader

@@ -59,8 +59,8 @@ pub(super) fn parent(reader: &mut Reader<'_>, propagators: &[Propagator]) -> Opt
     context
 }
 
-pub(super) fn exporters(reader: &mut Reader<'_>) -> Option<Vec<String>> {
-    let words = reader.words("OTEL_TRACES_EXPORTER")?;
+pub(super) fn exporters(reader: &mut Reader<'_>, name: &str) -> Option<Vec<String>> {
+    let words = reader.words(name)?;
     if words.iter().any(|word| word == "none") {
         return Some(Vec::new());
     }

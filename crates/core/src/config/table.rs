@@ -122,6 +122,11 @@ pub const VARIABLES: &[Variable] = &[
         "characters of a text value; wins over the general one",
     ),
     variable(
+        "OTEL_METRICS_EXPORTER",
+        "none",
+        "names of exporters of metrics between commas, or none",
+    ),
+    variable(
         "OTEL_METRIC_EXPORT_INTERVAL",
         "60000",
         "ms from one snapshot of metrics that is pushed to the next",

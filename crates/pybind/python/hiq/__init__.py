@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import _installed as _installed  # First: a mixed installation fails in stranger ways later.
 from . import metrics as metrics
+from . import prometheus as prometheus
 from ._hiq import (
     ConfigError,
     Context,
@@ -41,6 +42,10 @@ from .exporters import (
     OciApmExporter,
     OciStreamingExporter,
     OtlpExporter,
+    OtlpMetricExporter,
+    PrometheusExporter,
+    PushgatewayExporter,
+    RemoteWriteExporter,
     ZipkinExporter,
 )
 from .hiq_utils import HiQStatusContext, get_global_hiq_status, set_global_hiq_status
@@ -110,7 +115,11 @@ __all__ = [
     "OciApmExporter",
     "OciStreamingExporter",
     "OtlpExporter",
+    "OtlpMetricExporter",
     "OtmExporterType",
+    "PrometheusExporter",
+    "PushgatewayExporter",
+    "RemoteWriteExporter",
     "SilencePrint",
     "SingletonBase",
     "SingletonMeta",
@@ -165,6 +174,7 @@ __all__ = [
     "metrics",
     "mod",
     "post_http",
+    "prometheus",
     "random_port",
     "random_str",
     "read_file",

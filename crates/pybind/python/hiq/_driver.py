@@ -82,11 +82,12 @@ def read_environment(driver: HiQBase) -> None:
     driver._native.record_func = ExtraMetrics.FUNC in chosen
 
 
-def tell_of_missing_parts() -> None:
-    """HiQ's helpers that are asked for by the environment and are not in this build."""
-    kind = os.environ.get("TRACE_TYPE", "")
-    if kind == "prometheus":
-        say(f"TRACE_TYPE={kind} is not in this build yet: trees are built, nothing is sent")
+def follow_trace_type() -> None:
+    """HiQ's `TRACE_TYPE`: where else calls go."""
+    if os.environ.get("TRACE_TYPE") == "prometheus":
+        from . import prometheus
+
+        prometheus.follow()
 
 
 def tell_of_aliases(instrumentation: Instrumentation) -> None:

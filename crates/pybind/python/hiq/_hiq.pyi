@@ -22,8 +22,10 @@ __all__ = [
     "HiqError",
     "Histogram",
     "Node",
+    "OciStream",
     "Patient",
     "Printed",
+    "RootSpan",
     "SdkPipeline",
     "Span",
     "Summary",
@@ -55,6 +57,10 @@ __all__ = [
     "evict_all",
     "extract",
     "flush",
+    "flush_counts",
+    "follow_hiq_summaries",
+    "hiq_summaries_page",
+    "hiq_summary",
     "init",
     "inject",
     "innermost_span_id",
@@ -69,9 +75,11 @@ __all__ = [
     "overhead_ns",
     "parse_conf",
     "patients",
+    "prometheus_page",
     "record",
     "refresh",
     "remove_exporter",
+    "scrape_address",
     "set_scope",
     "set_type_attribute",
     "set_zin_threshold",
@@ -822,3 +830,27 @@ def metric(
 ) -> Summary: ...
 def metric_snapshot() -> list[dict[str, Any]]:
     """What has been measured in this process up to now."""
+
+def flush_counts(timeout_s: float = 1.0) -> bool:
+    """Has all spans that ended before counted; waits for nothing that is sent."""
+
+def scrape_address() -> tuple[str, int] | None:
+    """Where this process answers scrapes."""
+
+def prometheus_page(
+    accept: str = "",
+    accept_encoding: str = "",
+    more: Sequence[tuple[str, str, bool, Sequence[tuple[Sequence[tuple[str, str]], float]]]] = ...,
+    since: float = 0.0,
+) -> tuple[str, str | None, bytes]:
+    """What has been measured, and `more` (name, description, whether it never falls, labels with values; counted `since`
+    that many seconds after 1970), as the answer to a scrape: `Content-Type`, `Content-Encoding`, body."""
+
+def hiq_summaries_page(accept: str = "", accept_encoding: str = "") -> tuple[str, str | None, bytes]:
+    """The same of HiQ's summaries alone."""
+
+def follow_hiq_summaries() -> None:
+    """Has all spans summed up by HiQ's names from now on: `hiq_main` for `__main`."""
+
+def hiq_summary(name: str, description: str) -> Summary:
+    """One of HiQ's summaries, for measurements by hand."""

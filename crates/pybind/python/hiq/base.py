@@ -92,7 +92,7 @@ class HiQBase(LogMonkeyKing, Jack):
         self.attach_timestamp = attach_timestamp
         self.set_extra_metrics(extra_metrics)
         self.lmk_path, self.lmk_handler, self.lmk_logger = lmk_path, lmk_handler, lmk_logger
-        _driver.tell_of_missing_parts()
+        _driver.follow_trace_type()
         self.enable_hiq()
 
     def __enter__(self) -> Any:

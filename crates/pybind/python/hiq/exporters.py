@@ -1,4 +1,7 @@
-"""Where spans go: what `hiq.init(exporters=[...])` takes. All settings are optional; the environment fills the gaps."""
+"""Where spans and metrics go: what `hiq.init(exporters=[...], metrics=[...])` takes.
+
+All settings are optional; the environment fills the gaps.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ __all__ = [
     "OciApmExporter",
     "OciStreamingExporter",
     "OtlpExporter",
+    "OtlpMetricExporter",
+    "PrometheusExporter",
+    "PushgatewayExporter",
+    "RemoteWriteExporter",
     "ZipkinExporter",
 ]
 
@@ -331,3 +338,122 @@ class ConsoleExporter(Exporter):
 
     def __init__(self) -> None:
         super().__init__("console")
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+class OtlpMetricExporter(Exporter):
+    """Sends metrics by OTLP; the settings are those of `OtlpExporter`, the path is `/v1/metrics`.
+
+    `summaries="histogram"` sends summaries as exponential histograms in place of their quantiles.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        protocol: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        compression: str | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        insecure: bool | None = None,
+        summaries: str | None = None,
+    ) -> None:
+        super().__init__(
+            "otlp",
+            endpoint=endpoint,
+            protocol=protocol,
+            headers=None if headers is None else dict(headers),
+            timeout_s=timeout_s,
+            compression=compression,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            insecure=insecure,
+            summaries=summaries,
+        )
+
+
+class PrometheusExporter(Exporter):
+    """Answers scrapes of `/metrics` at `host` (localhost) and `port` (9464; 0: any that is free), from `hiq.init` on.
+
+    Whoever reaches the port reads all metrics. `native_summaries` gives scrapers that take protobuf summaries as native
+    histograms in place of their quantiles.
+    """
+
+    def __init__(
+        self, host: str | None = None, port: int | None = None, *, native_summaries: bool | None = None
+    ) -> None:
+        super().__init__("prometheus", host=host, port=port, native_summaries=native_summaries)
+
+
+class PushgatewayExporter(Exporter):
+    """Pushes metrics to a Pushgateway, for jobs that end before anybody scrapes them.
+
+    `url` (default http://localhost:9091), `job` (the service's name) and `grouping` name the group, whose metrics are
+    replaced (`method="put"`) or, where they have the same names, exchanged (`post`). `timeout_s` (30) covers a push
+    with its retries.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        job: str | None = None,
+        grouping: Mapping[str, str] | None = None,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+    ) -> None:
+        super().__init__(
+            "pushgateway",
+            url=url,
+            job=job,
+            grouping=None if grouping is None else dict(grouping),
+            method=method,
+            headers=None if headers is None else dict(headers),
+            timeout_s=timeout_s,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+        )
+
+
+class RemoteWriteExporter(Exporter):
+    """Sends metrics by Prometheus's remote write.
+
+    `url` (default http://localhost:9090) is used as it is, with `/api/v1/write` where it has no path; `version` is `2`,
+    `1` or `auto`: 2.0 until the server turns out not to know it; `timeout_s` (30) covers an export with its retries.
+    `summaries="histogram"` sends summaries as native histograms in place of their quantiles.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        version: str | int | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        summaries: str | None = None,
+    ) -> None:
+        super().__init__(
+            "remote_write",
+            url=url,
+            version=None if version is None else str(version),
+            headers=None if headers is None else dict(headers),
+            timeout_s=timeout_s,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            summaries=summaries,
+        )

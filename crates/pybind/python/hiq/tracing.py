@@ -24,6 +24,7 @@ def init(
     protocol: str | None = None,
     headers: Mapping[str, str] | None = None,
     exporters: Iterable[str | Exporter | Mapping[str, Any]] | None = None,
+    metrics: Iterable[str | Exporter | Mapping[str, Any]] | None = None,
     conf: str | os.PathLike[str] | list[Any] | None = None,
     resource: Mapping[str, Any] | None = None,
     sampler: str | None = None,
@@ -35,6 +36,8 @@ def init(
     schedule_delay_s: float | None = None,
     max_queue_spans: int | None = None,
     max_batch_spans: int | None = None,
+    metric_interval_s: float | None = None,
+    metric_timeout_s: float | None = None,
     log_level: str | None = None,
     log_ids: bool = False,
 ) -> None:
@@ -45,7 +48,13 @@ def init(
     is the span that this process's spans hang under. `propagators` are the forms of headers that `extract` and `inject`
     read and write: `tracecontext`, `baggage`, `b3`, `b3multi`, `jaeger`. `keep_errors` and `keep_slower_than_s`
     (seconds) keep what the sampler would leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans`
-    spans; `max_queue_spans` is the memory. `log_ids` puts trace and span ids on `logging` records.
+    spans; `max_queue_spans` is the memory.
+
+    `metrics` names where metrics go (nowhere unless asked for): those of `hiq.metrics`, and calls, errors and times of
+    every function that is traced, counted before sampling. `exporters=[]` beside it sends no spans. They leave every
+    `metric_interval_s` seconds (60), each time within `metric_timeout_s` (30).
+
+    `log_ids` puts trace and span ids on `logging` records.
 
     The same call again does nothing; with other settings it raises ConfigError until `shutdown`.
     """
@@ -53,6 +62,7 @@ def init(
         "service_name": service_name,
         "resource": {**runtime_attributes(), **(resource or {})},
         "exporters": _exporters(exporters, endpoint, protocol, headers),
+        "metrics": None if metrics is None else _listed(metrics),
         "sampler": sampler,
         "sampler_arg": sampler_arg,
         "traceparent": traceparent,
@@ -62,6 +72,8 @@ def init(
         "schedule_delay_s": schedule_delay_s,
         "max_queue_spans": max_queue_spans,
         "max_batch_spans": max_batch_spans,
+        "metric_interval_s": metric_interval_s,
+        "metric_timeout_s": metric_timeout_s,
         "log_level": log_level,
     }
     start({key: value for key, value in settings.items() if value is not None})
@@ -167,6 +179,12 @@ def _exporters(
         raise _hiq.ConfigError(
             "init: exporters and one of endpoint, protocol, headers were given; give them to hiq.OtlpExporter"
         )
+    return _listed(exporters)
+
+
+def _listed(exporters: Iterable[str | Exporter | Mapping[str, Any]]) -> list[Any]:
+    if isinstance(exporters, str):
+        raise _hiq.ConfigError(f"init: {exporters!r} was given; give a list of exporters, [{exporters!r}]")
     return [_exporter(exporter) for exporter in exporters]
 
 

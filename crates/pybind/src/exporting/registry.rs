@@ -63,18 +63,30 @@ pub(super) fn spec(
 }
 
 fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -> PyResult<Spec> {
-    let known = [
-        "endpoint",
-        "protocol",
-        "headers",
-        "timeout_s",
-        "compression",
-        "certificate",
-        "client_certificate",
-        "client_key",
-        "insecure",
-    ];
-    arguments.refuse_unknown(&known)?;
+    arguments.refuse_unknown(&OTLP_ARGUMENTS)?;
+    let settings = OtlpSettings::for_traces(&otlp_options(arguments)?, env, warnings)
+        .map_err(|error| errors::config(&error))?;
+    let proxies = ProxySettings::from_env(env, warnings);
+    let exporter = OtlpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
+    Ok(spec("otlp", exporter.target().to_owned(), move || {
+        exporter.build()
+    }))
+}
+
+pub(super) const OTLP_ARGUMENTS: [&str; 9] = [
+    "endpoint",
+    "protocol",
+    "headers",
+    "timeout_s",
+    "compression",
+    "certificate",
+    "client_certificate",
+    "client_key",
+    "insecure",
+];
+
+pub(super) fn otlp_options(arguments: &Arguments<'_, '_>) -> PyResult<OtlpOptions> {
     let mut options = OtlpOptions::default();
     options.endpoint = arguments.text("endpoint")?;
     options.protocol = parsed(arguments.text("protocol")?)?;
@@ -85,14 +97,7 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     options.client_certificate = arguments.text("client_certificate")?.map(PathBuf::from);
     options.client_key = arguments.text("client_key")?.map(PathBuf::from);
     options.insecure = arguments.flag("insecure")?;
-    let settings = OtlpSettings::for_traces(&options, env, warnings)
-        .map_err(|error| errors::config(&error))?;
-    let proxies = ProxySettings::from_env(env, warnings);
-    let exporter = OtlpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
-    let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
-    Ok(spec("otlp", exporter.target().to_owned(), move || {
-        exporter.build()
-    }))
+    Ok(options)
 }
 
 pub(super) fn parsed<T: FromStr<Err = ConfigError>>(text: Option<String>) -> PyResult<Option<T>> {
@@ -167,28 +172,8 @@ pub(super) fn specs(
             .collect();
     };
     let mut specs: Vec<Spec> = Vec::new();
-    for item in given.try_iter()? {
-        let item = item?;
-        let mut spec = if let Ok(name) = item.cast::<PyString>() {
-            one(&name.to_string(), &PyDict::new(py), env, warnings)?
-        } else {
-            let dict = item
-                .cast::<PyDict>()
-                .map_err(|_| wrong_type("exporters", &item, "names or exporter objects"))?
-                .copy()?;
-            let kind: String = match dict.get_item("type")? {
-                Some(kind) => kind.extract()?,
-                None => {
-                    return Err(errors::config(&ConfigError::new(
-                        "exporters",
-                        "an exporter has no type",
-                        "add \"type\"",
-                    )));
-                }
-            };
-            dict.del_item("type")?;
-            one(&kind, &dict, env, warnings)?
-        };
+    for (name, settings) in named(given, "exporters")? {
+        let mut spec = one(&name, &settings, env, warnings)?;
         let same = specs
             .iter()
             .filter(|known| {
@@ -201,6 +186,36 @@ pub(super) fn specs(
         specs.push(spec);
     }
     Ok(specs)
+}
+
+/// Names and settings of the exporters in a list of names, exporter objects and dicts.
+pub(super) fn named<'py>(
+    given: &Bound<'py, PyAny>,
+    place: &str,
+) -> PyResult<Vec<(String, Bound<'py, PyDict>)>> {
+    let mut named = Vec::new();
+    for item in given.try_iter()? {
+        let item = item?;
+        if let Ok(name) = item.cast::<PyString>() {
+            named.push((name.to_string(), PyDict::new(given.py())));
+            continue;
+        }
+        let settings = item
+            .cast::<PyDict>()
+            .map_err(|_| wrong_type(place, &item, "names or exporter objects"))?
+            .copy()?;
+        let Some(kind) = settings.get_item("type")? else {
+            let problem = "an exporter has no type";
+            return Err(errors::config(&ConfigError::new(
+                place,
+                problem,
+                "add \"type\"",
+            )));
+        };
+        settings.del_item("type")?;
+        named.push((kind.extract()?, settings));
+    }
+    Ok(named)
 }
 
 fn one(
