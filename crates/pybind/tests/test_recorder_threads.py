@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import python
 from hiq import _hiq
 from recorder import Log, check_ledger, edges, spans, traced
 
@@ -319,6 +320,49 @@ def test_what_is_open_at_exit_leaves_as_unfinished(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert sorted(ran.stdout.split("\n")[:-1]) == ["numbers True", "stuck True"]
+
+
+EXIT_IN_A_STEP = """
+import asyncio
+import sys
+import threading
+
+import hiq
+
+inside = threading.Event()
+
+
+@hiq.trace
+async def inner():
+    inside.set()
+    threading.Event().wait()
+
+
+@hiq.trace
+async def outer():
+    await inner()
+
+
+hiq.init("exit", exporters=[hiq.FileExporter(sys.argv[1])])
+threading.Thread(target=lambda: asyncio.run(outer()), daemon=True).start()
+inside.wait()
+"""
+
+
+def test_coroutines_in_the_middle_of_a_step_at_exit_leave_once(tmp_path: Path) -> None:
+    written = tmp_path / "spans.jsonl"
+    ran = python("-c", EXIT_IN_A_STEP, written, folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    found = {}
+    for line in written.read_text(encoding="utf-8").splitlines():
+        for group in json.loads(line)["resourceSpans"]:
+            for span in (span for scope in group["scopeSpans"] for span in scope["spans"]):
+                assert span["name"] not in found
+                found[span["name"]] = span
+    assert found["inner"]["parentSpanId"] == found["outer"]["spanId"]
+    assert sorted(found) == ["inner", "outer"]
+    for span in found.values():
+        assert {"key": "hiq.unfinished", "value": {"boolValue": True}} in span["attributes"]
 
 
 def test_a_signal_handler_inside_a_call_is_recorded_where_it_runs() -> None:
