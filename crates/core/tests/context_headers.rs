@@ -271,6 +271,20 @@ fn of_several_forms_the_last_that_names_a_span_counts_and_all_baggage() {
 }
 
 #[test]
+fn a_form_that_breaks_the_rules_takes_nothing_from_one_that_does_not() {
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let no_span = format!("{TRACE}-0000000000000000-1");
+    let no_trace = format!("0:{SPAN}:0:1");
+    let headers = [
+        ("traceparent", traceparent),
+        ("b3", &no_span),
+        ("uber-trace-id", &no_trace),
+    ];
+    let context = Context::from_headers(&Propagator::ALL, headers).unwrap();
+    assert_eq!(context.traceparent(), traceparent);
+}
+
+#[test]
 fn lines_of_one_list_are_joined_and_names_may_be_in_any_case() {
     let headers = [
         (
