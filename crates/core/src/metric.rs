@@ -38,6 +38,7 @@ mod cursor;
 mod family;
 mod fill;
 mod labels;
+pub mod ledgers;
 pub mod merge;
 pub mod pack;
 pub mod reader;

@@ -13,6 +13,7 @@ use hiq_core::export::{Deadline, Exporter, Progress};
 use hiq_core::id::TraceId;
 use hiq_core::intern::SiteId;
 use hiq_core::ledger::Custody;
+use hiq_core::metric::ledgers::show_ledgers;
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::metric::trees::{TreeMetrics, TreeMetricsOptions};
 use hiq_core::metric::{MetricBatch, Number, PointValue};
@@ -370,4 +371,32 @@ fn counts_are_up_to_date_without_waiting_for_what_is_sent() {
     );
     let_go.send(()).unwrap();
     finish(&pipeline);
+}
+
+#[test]
+fn ledgers_are_shown_as_metrics() {
+    let registry = Registry::new();
+    let pipeline = exporting(Pipeline::builder(), &Script::accepting()).build();
+    let stats = pipeline.clone();
+    show_ledgers(&registry, move || stats.stats());
+    let shop = service("shop");
+    pipeline.offer(tree(
+        &shop,
+        &[("a", 1, Status::Unset), ("b", 1, Status::Ok)],
+        true,
+    ));
+    let before = read(&registry.collect(&CollectOptions::default()));
+    let held: f64 = ["queued", "in_flight", "spooled"]
+        .map(|place| before[&format!("hiq.exporter.held{{exporter=lines,place={place}}}")])
+        .iter()
+        .sum();
+    let exported = "hiq.exporter.items{exporter=lines,outcome=exported}";
+    assert_eq!(held + before[exported], 2.0);
+    finish(&pipeline);
+    pipeline.offer(tree(&shop, &[("late", 1, Status::Unset)], true));
+    let after = read(&registry.collect(&CollectOptions::default()));
+    assert_eq!(after[exported], 2.0);
+    assert_eq!(after["hiq.exporter.held{exporter=lines,place=queued}"], 0.0);
+    let late = "hiq.exporter.items{exporter=lines,outcome=dropped,reason=shutdown}";
+    assert_eq!(after[late], 1.0);
 }
