@@ -463,3 +463,14 @@ def test_a_stream_of_another_name_is_refused_before_anything_is_sent(user: Oracl
         OciStreamingClient(user.url, "my stream")
     assert user.requests == []
     assert STREAM.startswith("ocid1.")
+
+
+def test_the_example_sends_to_apm_and_says_what_is_missing(apm: Oracle, tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "examples" / "oci.py"
+    run = python(example, folder=tmp_path, APM_BASE_URL=apm.url, APM_PUB_KEY=KEY)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("offered 2, exported 2\n")
+    assert f"trace {sent(apm)[0]['traceId']}\n" in run.stdout
+    run = python(example, folder=tmp_path, APM_BASE_URL="", APM_PUB_KEY="")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "APM_PUB_KEY: is not set; set it to a data key of the APM domain" in run.stderr

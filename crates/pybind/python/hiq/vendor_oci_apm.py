@@ -102,11 +102,11 @@ class HiQOciApmContext:
         self.sample_rate = sample_rate
         self._span: _hiq.RootSpan | None = None
         self._token: object = None
-        self._shared: _Shared | None = None
+        self._shared: SharedExporter | None = None
 
     def start(self) -> HiQOciApmContext:
         """Begins the span, as `with` does."""
-        self._shared = _Shared.enter()
+        self._shared = SharedExporter.enter()
         parent = _hiq.current_context()
         sampled = self.sample_rate > 0 and random.random() * 100 < self.sample_rate
         self._span = _hiq.RootSpan(
@@ -147,34 +147,36 @@ class HiQOciApmContext:
         return traced  # type: ignore[return-value]
 
 
-class _Shared:
+class SharedExporter:
     """The exporter of contexts that are open at the same time: each span must be sent once."""
 
     _lock = threading.Lock()
-    _current: _Shared | None = None
+    _current: SharedExporter | None = None
 
-    def __init__(self, exporter: Exporter) -> None:
+    def __init__(self, exporter: Exporter, service: str) -> None:
         # What has no root here, as in other threads, is nobody's to send.
         sampler = {"sampler": "parentbased_always_off"}
-        self._handle = distributed._attach(exporter, os.environ.get("SERVICE_NAME", "hiq"), **sampler)
+        self._handle = distributed._attach(exporter, os.environ.get("SERVICE_NAME", service), **sampler)
         # HiQ's spans name no library.
         self._scope = _hiq.set_scope("", "")
         self._users = 0
 
     @classmethod
-    def enter(cls) -> _Shared:
+    def enter(cls, service: str = "hiq") -> SharedExporter:
+        """One more user. `service` is that of the spans under the roots, unless `SERVICE_NAME` names another."""
         get_oci_apm_endpoint()
         with cls._lock:
             if cls._current is None:
-                cls._current = _Shared(OciApmExporter(resource_tags=False))
+                cls._current = SharedExporter(OciApmExporter(resource_tags=False), service)
             cls._current._users += 1
             return cls._current
 
     def leave(self) -> None:
-        with _Shared._lock:
+        """One user less: what it has recorded is sent."""
+        with SharedExporter._lock:
             self._users -= 1
             if self._users == 0:
-                _Shared._current = None
+                SharedExporter._current = None
                 _hiq.set_scope(*self._scope)
                 distributed._detach(self._handle)
                 return
