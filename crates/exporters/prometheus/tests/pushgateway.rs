@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "the transport's tests use the rest")]
 mod server;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hiq_core::config::{Compression, ConfigError, Env, ProxySettings};
@@ -146,14 +146,17 @@ fn exporter(server: &Server, method: PushMethod) -> PushgatewayExporter {
 
 /// What becomes of a snapshot of three points, and the requests.
 fn pushed(method: PushMethod, answers: &[Vec<u8>]) -> (LedgerSnapshot, Vec<Request>, Health) {
-    let left = Mutex::new(answers.to_vec());
+    let left = Arc::new(Mutex::new(answers.to_vec()));
+    let answers_left = Arc::clone(&left);
     let server = Server::start(move |talk| {
         while talk.request().is_some() {
-            talk.say(left.lock().unwrap().remove(0));
+            talk.say(answers_left.lock().unwrap().remove(0));
         }
     });
     let mut exporter = exporter(&server, method).build().unwrap();
     let ledger = deliver(&mut *exporter, three_points());
+    let unasked = left.lock().unwrap().len();
+    assert_eq!(unasked, 0, "{ledger:?}");
     let requests = (0..answers.len()).map(|_| server.request()).collect();
     (ledger, requests, exporter.health())
 }

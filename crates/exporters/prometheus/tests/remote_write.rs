@@ -433,10 +433,11 @@ fn payloads(
 
 /// Delivers [`every_kind`] to a server with these answers.
 fn sent(version: &str, answers: &[Vec<u8>]) -> (LedgerSnapshot, Vec<server::Request>, Health) {
-    let left = Mutex::new(answers.to_vec());
+    let left = Arc::new(Mutex::new(answers.to_vec()));
+    let answers_left = Arc::clone(&left);
     let server = Server::start(move |talk| {
         while talk.request().is_some() {
-            talk.say(left.lock().unwrap().remove(0));
+            talk.say(answers_left.lock().unwrap().remove(0));
         }
     });
     let pairs = [
@@ -456,6 +457,8 @@ fn sent(version: &str, answers: &[Vec<u8>]) -> (LedgerSnapshot, Vec<server::Requ
     let write = RemoteWriteExporter::new(settings, ProxySettings::default()).unwrap();
     let mut exporter = write.build().unwrap();
     let ledger = deliver(&mut *exporter, every_kind());
+    let unasked = left.lock().unwrap().len();
+    assert_eq!(unasked, 0, "{ledger:?}");
     let requests = (0..answers.len()).map(|_| server.request()).collect();
     (ledger, requests, exporter.health())
 }
