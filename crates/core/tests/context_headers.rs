@@ -19,7 +19,7 @@ fn ids(context: &Context) -> (String, String) {
 fn written(context: &Context, propagators: &[Propagator]) -> Vec<(String, String)> {
     let mut out = Vec::new();
     context.to_headers(propagators, |name, value| {
-        out.push((name.to_owned(), value))
+        out.push((name.to_owned(), value));
     });
     out
 }
