@@ -431,6 +431,8 @@ fn at_exit(py: Python<'_>) {
     state::finish_all_threads();
     if let Some(pipeline) = &runtime::current().pipeline {
         end(py, pipeline, runtime::shutdown_timeout());
+        // The last counts are laid down for those that the port is shared with.
+        metrics::forget(py);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use hiq_core::config::ConfigError;
+use hiq_core::config::{ConfigError, Env, MetricSettings};
 use hiq_core::metric::record::{CollectOptions, Registry, Spec};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -39,9 +39,12 @@ fn metric(
     max_age_s: Option<f64>,
     max_series: Option<usize>,
 ) -> PyResult<Py<PyAny>> {
+    let (settings, _) = MetricSettings::from_env(&Env::process());
     let mut spec = Spec::new(name)
         .with_description(description)
-        .with_unit(unit);
+        .with_unit(unit)
+        .with_max_age(settings.max_age)
+        .with_max_series(settings.max_series);
     if let Some(bounds) = bounds {
         spec = spec.with_bounds(bounds);
     }

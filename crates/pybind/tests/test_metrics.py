@@ -171,6 +171,16 @@ def test_beyond_the_limit_series_share_one() -> None:
     }
 
 
+def test_the_environment_says_how_many_series_a_metric_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIQ_METRIC_MAX_SERIES", "1")
+    users, all_users = hiq.metrics.counter(fresh()), hiq.metrics.counter(fresh(), max_series=5)
+    for counter in (users, all_users):
+        for user in range(3):
+            counter.labels(user=user).inc()
+    assert list(points(users.name)) == [(("user", "0"),), (("otel.metric.overflow", "true"),)]
+    assert len(points(all_users.name)) == 3
+
+
 # --- histograms and summaries ---------------------------------------------------------------------
 
 

@@ -437,7 +437,7 @@ pub(super) fn within(
     pipeline: &Pipeline,
     reader: Option<&MetricReader>,
     pipeline_does: impl FnOnce(Duration) -> bool,
-    reader_does: impl FnOnce(&MetricReader, Duration) -> bool + Send,
+    reader_does: impl Fn(&MetricReader, Duration) -> bool + Sync,
 ) -> bool {
     let Some(reader) = reader else {
         return pipeline_does(timeout);
@@ -446,8 +446,14 @@ pub(super) fn within(
     let left = || end.saturating_duration_since(Instant::now());
     pipeline.flush_before_sampling(left());
     std::thread::scope(|scope| {
-        let read = scope.spawn(|| reader_does(reader, left()));
+        let beside = std::thread::Builder::new().name("hiq-flush".to_owned());
+        let beside = beside.spawn_scoped(scope, || reader_does(reader, left()));
         let piped = pipeline_does(left());
-        read.join().unwrap_or(false) && piped
+        let read = match beside {
+            Ok(thread) => thread.join().unwrap_or(false),
+            // No thread is to be had: one after the other.
+            Err(_) => reader_does(reader, left()),
+        };
+        read && piped
     })
 }
