@@ -42,7 +42,7 @@ def native_programs() -> dict[str, Program]:
     _cargo("building the Rust benchmarks and their peers (minutes the first time)", "hiq-bench")
     programs = {
         name: Program(name, [_built("hiq-bench"), name])
-        for name in ("encode", "jaeger", "zipkin", "record", "deliver", "metrics")
+        for name in ("encode", "jaeger", "zipkin", "record", "deliver", "metrics", "kafka")
     }
     programs["allocations"] = Program("allocations", [_built("hiq-bench-allocations")])
     return programs

@@ -255,6 +255,21 @@ def delivering() -> list[Row]:
             wanted_over_floor=1.35,
             at_most=430,
         ),
+        Row(
+            "S11",
+            "kafka",
+            "encode and write 512 spans to Kafka, one message",
+            "ns a span",
+            plain("kafka", "hiq"),
+            plain("kafka", "floor"),
+            peers={
+                "rdkafka, one span a message, not encoded": Peer(
+                    plain("kafka", "span_a_message"), 3.9
+                )
+            },
+            wanted_over_floor=1.1,
+            at_most=260,
+        ),
     ]
 
 

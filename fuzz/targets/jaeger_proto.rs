@@ -2,12 +2,16 @@
 #![no_main]
 
 use hiq_fuzz::{decoded, encode};
-use hiq_jaeger::{JaegerDecoder, JaegerProtoEncoder};
+use hiq_jaeger::{JaegerDecoder, JaegerMessageEncoder, JaegerProtoEncoder};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     encode(
         JaegerProtoEncoder::new(),
         decoded(JaegerDecoder::proto(), input),
+    );
+    encode(
+        JaegerMessageEncoder::new(),
+        decoded(JaegerDecoder::message(), input),
     );
 });

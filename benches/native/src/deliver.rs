@@ -24,8 +24,8 @@ pub fn main() {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nobody came first");
-    let (mut sink, base) = start_sink("");
-    let (mut grpc_sink, grpc_base) = start_sink("grpc");
+    let (mut sink, base) = start_http_sink("");
+    let (mut grpc_sink, grpc_base) = start_http_sink("grpc");
 
     let raw = spans::batches();
     let (ours, theirs) = (hiq::batches(&raw), otel::batches(&raw));
@@ -68,8 +68,14 @@ pub fn main() {
     }
 }
 
-/// The server, and its URL.
-fn start_sink(kind: &str) -> (Child, String) {
+/// The server of HTTP or gRPC, and its URL.
+fn start_http_sink(kind: &str) -> (Child, String) {
+    let (sink, port) = start_sink(kind);
+    (sink, format!("http://127.0.0.1:{port}"))
+}
+
+/// A server, and what it says about where it is.
+pub(crate) fn start_sink(kind: &str) -> (Child, String) {
     let program = std::env::current_exe().expect("this program's path");
     let mut sink = Command::new(program)
         .arg("sink")
@@ -79,11 +85,11 @@ fn start_sink(kind: &str) -> (Child, String) {
         .spawn()
         .expect("the sink starts");
     let stdout = sink.stdout.take().expect("a pipe");
-    let mut port = String::new();
+    let mut place = String::new();
     BufReader::new(stdout)
-        .read_line(&mut port)
-        .expect("the sink names its port");
-    (sink, format!("http://127.0.0.1:{}", port.trim()))
+        .read_line(&mut place)
+        .expect("the sink names its place");
+    (sink, place.trim().to_owned())
 }
 
 /// CPU time of all threads of the process.

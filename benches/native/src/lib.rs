@@ -8,6 +8,7 @@ pub mod floor;
 pub mod grpc;
 pub mod hiq;
 pub mod jaeger;
+pub mod kafka;
 pub mod metrics;
 pub mod otel;
 pub mod record;

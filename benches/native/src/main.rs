@@ -1,8 +1,8 @@
-//! `hiq-bench encode|jaeger|zipkin|record|deliver|metrics` measures what its runner asks for; `hiq-bench sink [silent|grpc]` is the server.
+//! `hiq-bench encode|jaeger|zipkin|record|deliver|kafka|metrics` measures what its runner asks for; `hiq-bench sink [silent|grpc|kafka]` is the server.
 
 use std::process::ExitCode;
 
-use hiq_bench::{deliver, encode, grpc, jaeger, metrics, record, sink, zipkin};
+use hiq_bench::{deliver, encode, grpc, jaeger, kafka, metrics, record, sink, zipkin};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         ["zipkin"] => zipkin::main(),
         ["record"] => record::main(),
         ["deliver"] => deliver::main(),
+        ["kafka"] => kafka::main(),
         ["metrics"] => metrics::main(),
         ["sink"] => return sink::main(false).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         ["sink", "silent"] => {
@@ -21,9 +22,12 @@ fn main() -> ExitCode {
         ["sink", "grpc"] => {
             return grpc::sink().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
+        ["sink", "kafka"] => {
+            return kafka::broker().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
         _ => {
             eprintln!(
-                "hiq-bench: give one of encode, jaeger, zipkin, record, deliver, metrics, sink"
+                "hiq-bench: give one of encode, jaeger, zipkin, record, deliver, kafka, metrics, sink"
             );
             return ExitCode::FAILURE;
         }

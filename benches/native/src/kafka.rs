@@ -1,0 +1,150 @@
+//! S11: a batch of 512 spans encoded as OTLP protobuf and written to Kafka as one message, to librdkafka's mock cluster in another
+//! process: what the client's process spends. The peer writes one span a message, already encoded.
+
+use std::io::{Read as _, Write as _};
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hiq_core::batch::TreeBatch;
+use hiq_core::config::Env;
+use hiq_core::export::{Deadline, Exporter, Progress};
+use hiq_core::ledger::Ledger;
+use hiq_kafka::{KafkaExporter, KafkaOptions, KafkaSettings};
+use hiq_otlp::OtlpProtoEncoder;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+
+use crate::deliver::{cpu_of, start_sink};
+use crate::floor::Arena;
+use crate::worker::Worker;
+use crate::{hiq, spans};
+
+const TOPIC: &str = "spans";
+const PARTITIONS: i32 = 4;
+/// Of one span in OTLP protobuf, with a resource of its own around it.
+const SPAN_BYTES: usize = 300;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Until the runner closes the pipe.
+pub fn main() {
+    let (mut broker, brokers) = start_sink("kafka");
+    let raw = spans::batches();
+    let (ours, floors) = (hiq::batches(&raw), Arena::batches(&raw));
+    let mut worker = Worker::default();
+    worker.timed("hiq", spans::SPANS, by_hiq(exporter(&brokers), &ours));
+    worker.timed("floor", spans::SPANS, by_floor(&brokers, &floors));
+    worker.timed("span_a_message", spans::SPANS, by_spans(&brokers));
+    worker.serve();
+    end(&mut broker);
+}
+
+/// The mock cluster: prints where it is, and ends when its standard input does.
+pub fn broker() -> std::io::Result<()> {
+    let cluster = MockCluster::new(1).map_err(std::io::Error::other)?;
+    let topic = cluster.create_topic(TOPIC, PARTITIONS, 1);
+    topic.map_err(std::io::Error::other)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", cluster.bootstrap_servers())?;
+    out.flush()?;
+    std::io::stdin().read_to_end(&mut Vec::new()).map(drop)
+}
+
+fn end(broker: &mut Child) {
+    drop(broker.stdin.take());
+    broker.wait().expect("the broker ends");
+}
+
+fn exporter(brokers: &str) -> Box<dyn Exporter<TreeBatch>> {
+    let env = Env::from_pairs([("HIQ_KAFKA_BROKERS", brokers), ("HIQ_KAFKA_TOPIC", TOPIC)]);
+    let settings = KafkaSettings::new(&KafkaOptions::default(), &env, &mut Vec::new());
+    let kafka = KafkaExporter::new(settings.expect("settings")).expect("an exporter");
+    kafka.build(OtlpProtoEncoder::new()).expect("an exporter")
+}
+
+fn by_hiq(
+    mut exporter: Box<dyn Exporter<TreeBatch>>,
+    batches: &[Arc<TreeBatch>],
+) -> impl FnMut(u64) -> u64 {
+    let (mut next, ledger, deadline) = (spans::turns(), Ledger::new(), Deadline::never());
+    move |iterations| {
+        let delivered_before = ledger.snapshot().exported;
+        let nanos = cpu_of(|| {
+            let mut progress = Progress::Done;
+            for _ in 0..iterations {
+                while !progress.has_room() {
+                    progress = exporter.poll(&deadline.within(PATIENCE));
+                }
+                let batch = Arc::clone(&batches[next()]);
+                ledger.offer(spans::SPANS);
+                let custody = ledger.take(spans::SPANS, Instant::now());
+                progress = exporter.export(batch, custody, &deadline.within(PATIENCE));
+            }
+            while progress != Progress::Done {
+                progress = exporter.poll(&deadline.within(PATIENCE));
+            }
+        });
+        let delivered = ledger.snapshot().exported - delivered_before;
+        assert_eq!(
+            delivered,
+            iterations * spans::SPANS as u64,
+            "all are delivered"
+        );
+        nanos
+    }
+}
+
+fn producer(brokers: &str) -> ThreadedProducer<DefaultProducerContext> {
+    let producer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .create();
+    producer.expect("a producer")
+}
+
+fn send(producer: &ThreadedProducer<DefaultProducerContext>, body: &[u8]) {
+    let mut record = BaseRecord::<(), [u8]>::to(TOPIC).payload(body);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                record = back
+            }
+            Err((error, _)) => panic!("{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The floor's encoder and rdkafka's own producer.
+fn by_floor(brokers: &str, arenas: &[Arena]) -> impl FnMut(u64) -> u64 {
+    let (producer, mut next) = (producer(brokers), spans::turns());
+    let mut body = Vec::new();
+    move |iterations| {
+        cpu_of(|| {
+            for _ in 0..iterations {
+                body.clear();
+                arenas[next()].write_proto(&mut body);
+                send(&producer, &body);
+            }
+            producer.flush(PATIENCE).expect("all are delivered");
+        })
+    }
+}
+
+/// One span a message, encoded beforehand.
+fn by_spans(brokers: &str) -> impl FnMut(u64) -> u64 {
+    let producer = producer(brokers);
+    let body = vec![b'x'; SPAN_BYTES];
+    move |iterations| {
+        cpu_of(|| {
+            for _ in 0..iterations * spans::SPANS as u64 {
+                send(&producer, &body);
+            }
+            producer.flush(PATIENCE).expect("all are delivered");
+        })
+    }
+}
