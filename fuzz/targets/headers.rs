@@ -31,7 +31,10 @@ fuzz_target!(|input: [&str; 11]| {
         });
         let headers = headers.iter().map(|(name, value)| (&name[..], &value[..]));
         let again = Context::from_headers(propagators, headers).unwrap_or_default();
-        assert_eq!((again.trace_id, again.span_id), (context.trace_id, context.span_id));
+        assert_eq!(
+            (again.trace_id, again.span_id),
+            (context.trace_id, context.span_id)
+        );
         assert_eq!(again.is_sampled(), context.is_sampled());
         assert_eq!(again.baggage, context.baggage);
     }

@@ -168,12 +168,12 @@ fn grouping(arguments: &Arguments<'_, '_>) -> PyResult<Vec<(String, String)>> {
     let Some(given) = arguments.get("grouping")? else {
         return Ok(Vec::new());
     };
-    let wrong = |_| wrong_type("grouping", &given, "a dict of texts");
-    let given = given.cast::<PyDict>().map_err(|_| wrong(()))?;
+    let wrong = || wrong_type("grouping", &given, "a dict of texts");
+    let given = given.cast::<PyDict>().map_err(|_| wrong())?;
     let pair = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
         let pair = (name.extract(), value.extract());
         let (Ok(name), Ok(value)) = pair else {
-            return Err(wrong(()));
+            return Err(wrong());
         };
         Ok((name, value))
     };
