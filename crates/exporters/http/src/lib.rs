@@ -28,6 +28,10 @@
 //! An attempt that failed closes its connection, so that the next one starts from nothing: names are looked up anew, and after
 //! a TLS error the certificate files are read again. Nothing is shared between transports or processes; in a forked child a
 //! transport starts over.
+//!
+//! **Beside a `reqwest` 0.13 of your own:** features of one program are added up, so the feature `rustls-no-provider` that this
+//! crate asks for holds for your clients too, and one that is built without a TLS set-up of its own panics. Install a
+//! provider first: `rustls::crypto::ring::default_provider().install_default()`.
 
 mod authorize;
 mod config;
