@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from hiq_servers import Collector, Server, Span
 from hiq_servers.compare import assert_same_spans
-from hiq_servers.programs import plain_environment
+from hiq_servers.measured import built_by_cargo
+from hiq_servers.programs import plain_environment, run_program
 from test_servers import send, spans_of_every_shape
 
 PROTOCOLS = {"http/protobuf": "otlp_http", "http/json": "otlp_http", "grpc": "otlp_grpc"}
@@ -52,6 +53,35 @@ def whole(sent: Span, span: ReadableSpan) -> Span:
         for link, of_sdk in zip(sent.links, span.links, strict=True)
     ]
     return dataclasses.replace(sent, flags=sent.flags | span.context.trace_flags, links=links)
+
+
+def test_spans_of_the_rust_sdk_arrive_as_from_its_own_exporter(
+    collector: Collector, tmp_path: Path, compared: Callable[[str, str, int], None]
+) -> None:
+    """The example sends each span twice: by hiq, and by `opentelemetry-otlp`."""
+    folder = built_by_cargo("hiq-opentelemetry", "--example", "opentelemetry_sdk") / "examples"
+    service = f"rust-sdk-{secrets.token_hex(8)}"
+    finished = run_program(
+        [folder / "opentelemetry_sdk"],
+        folder=tmp_path,
+        environment={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_endpoint,
+            "OTEL_SERVICE_NAME": service,
+        },
+        timeout_seconds=60.0,
+    ).require_success()
+    assert finished.stderr == ""
+
+    copies: dict[str, list[Span]] = {}
+    for span in collector.settled_spans_of_service(service):
+        copies.setdefault(span.span_id, []).append(span)
+
+    assert sorted(map(len, copies.values())) == [2, 2, 2, 2]
+    first, second = ([pair[place] for pair in copies.values()] for place in (0, 1))
+    names = {span.name for span in first}
+    assert names == {"order", "check stock", "charge card", "print receipt"}
+    assert_same_spans(first, second)
+    compared("OTLP http/protobuf (OTel Rust SDK, by hiq)", collector.name, len(first))
 
 
 PROGRAM = """
