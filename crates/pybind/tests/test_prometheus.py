@@ -147,6 +147,7 @@ def test_a_collector_shows_every_kind_in_any_registry() -> None:
     hiq.metrics.gauge(f"{name}.heat", unit="Cel").set(21.5)
     sizes = hiq.metrics.histogram(f"{name}.sizes", unit="By", buckets=[1, 10])
     latency = hiq.metrics.summary(f"{name}.latency", unit="s")
+    hiq.metrics.histogram(f"{name}.drift", buckets=[-1, 1]).observe(-0.5)
     for size in (1, 5, 50):
         sizes.observe(size)
         latency.observe(size / 100)

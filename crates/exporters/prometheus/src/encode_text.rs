@@ -160,7 +160,8 @@ impl<'o> TextPage<'o> {
             point,
             bounds.zip(cumulated(&histogram.counts)),
         );
-        self.sum_and_count(name, labels, point, histogram.sum, histogram.count);
+        let lowest = histogram.bounds.first().copied();
+        self.total(name, labels, point, lowest, histogram.sum, histogram.count);
     }
 
     /// With a bucket for each power of two: bounds that stay what they are when the range grows.
@@ -173,8 +174,28 @@ impl<'o> TextPage<'o> {
     ) {
         let infinity = std::iter::once((f64::INFINITY, histogram.count));
         let buckets: Vec<_> = octaves(histogram).into_iter().chain(infinity).collect();
+        let lowest = buckets.first().map(|(bound, _)| *bound);
         self.buckets(name, labels, point, buckets.into_iter());
-        self.sum_and_count(name, labels, point, histogram.sum, histogram.count);
+        self.total(name, labels, point, lowest, histogram.sum, histogram.count);
+    }
+
+    /// Sum and count of a histogram whose lowest bound is `lowest`. `OpenMetrics` bars the sum where a bound is negative, as it
+    /// could fall, and then the count beside it; the bucket `+Inf` has that too.
+    fn total(
+        &mut self,
+        name: &str,
+        labels: &[u8],
+        point: &Point,
+        lowest: Option<f64>,
+        sum: Option<f64>,
+        count: u64,
+    ) {
+        let may_fall = lowest.is_some_and(|bound| bound < 0.0);
+        if self.is_open_metrics() && (may_fall || sum.is_none()) {
+            self.created(name, labels, point.start());
+        } else {
+            self.sum_and_count(name, labels, point, sum, count);
+        }
     }
 
     fn buckets(

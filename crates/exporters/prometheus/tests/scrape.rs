@@ -196,6 +196,34 @@ rpc_duration_seconds_created 1520430000.123
     );
 }
 
+/// OpenMetrics 1.0, "Histogram": with negative buckets "the Histogram MetricPoint MUST NOT contain a sum value". Readers of
+/// it take no count without a sum; the bucket `+Inf` tells it.
+#[test]
+fn what_can_fall_has_no_sum_in_open_metrics() {
+    let histogram = Histogram {
+        count: 3,
+        sum: Some(-1.5),
+        bounds: [-1.0, 1.0].into(),
+        counts: vec![1, 1, 1],
+        ..Histogram::default()
+    };
+    let descriptor = Descriptor::new("drift", Kind::Histogram);
+    let batch = batch(vec![family(descriptor, vec![point([], histogram)])]);
+    let buckets = r#"# TYPE drift histogram
+drift_bucket{le="-1.0"} 1
+drift_bucket{le="1.0"} 2
+drift_bucket{le="+Inf"} 3
+"#;
+    assert_eq!(
+        text(&batch, Format::OpenMetrics),
+        format!("{buckets}drift_created 1520430000.123\n# EOF\n")
+    );
+    assert_eq!(
+        text(&batch, Format::Text),
+        format!("{buckets}drift_sum -1.5\ndrift_count 3\n")
+    );
+}
+
 /// `exposition_formats.md`, "UTF-8 names".
 #[test]
 fn utf8_names_stand_in_quotes_inside_the_braces() {
