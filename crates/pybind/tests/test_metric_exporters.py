@@ -243,7 +243,9 @@ def test_a_forked_child_sends_its_own_under_a_name_of_its_own(server: Receiver, 
     script = tmp_path / "forks.py"
     script.write_text(
         """
-import os, sys, hiq
+import os, sys, warnings, hiq
+# From 3.12 on Python warns of every fork beside a thread, whosever it is.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 hiq.init("shop", exporters=[], metrics=["otlp"])
 orders = hiq.metrics.counter("orders")
 
