@@ -196,8 +196,8 @@ rpc_duration_seconds_created 1520430000.123
     );
 }
 
-/// OpenMetrics 1.0, "Histogram": with negative buckets "the Histogram MetricPoint MUST NOT contain a sum value". Readers of
-/// it take no count without a sum; the bucket `+Inf` tells it.
+/// `OpenMetrics` 1.0, "Histogram": where there are negative buckets, a sum is barred. Readers take no count without a sum; the
+/// bucket `+Inf` tells it.
 #[test]
 fn what_can_fall_has_no_sum_in_open_metrics() {
     let histogram = Histogram {
