@@ -138,7 +138,8 @@ impl Pipeline {
         self.inner.detach(id, timeout)
     }
 
-    /// Has everything that was offered before delivered, or written to the spool, in at most `timeout`.
+    /// Has everything that was offered before delivered, or written to the spool, in at most `timeout`. What a spool holds
+    /// from before, also from an earlier process if the worker [has been started](Pipeline::start), is sent once more, now.
     pub fn flush(&self, timeout: Duration) -> PipelineReport {
         self.inner.flush(timeout, |_| true)
     }

@@ -203,13 +203,27 @@ mod tests {
         assert!(lock().chunks.len() <= MAX_CHUNKS);
         let middling = || Arc::new(tree(MAX_TREE_BYTES as u64 / 128));
         recycle((0..2 * MAX_BYTES / MAX_TREE_BYTES).map(|_| middling()));
-        let pool = lock();
-        assert!(pool.bytes <= MAX_BYTES);
-        assert_eq!(pool.bytes, pool.chunks.iter().map(bytes_of).sum::<usize>());
-        drop(pool);
+        let kept = kept_bytes();
+        assert!(kept.counted <= MAX_BYTES);
+        assert_eq!(kept.counted, kept.held);
         // Another test may hold the lock for a moment: then a recorder makes a fresh tree.
         let other = std::thread::spawn(|| (0..1_000_000).find_map(|_| take()));
         assert!(other.join().unwrap().is_some());
+        let left = kept_bytes();
+        assert_eq!(left.counted, left.held, "what was taken is not counted");
+    }
+
+    struct KeptBytes {
+        counted: usize,
+        held: usize,
+    }
+
+    fn kept_bytes() -> KeptBytes {
+        let pool = lock();
+        KeptBytes {
+            counted: pool.bytes,
+            held: pool.chunks.iter().map(bytes_of).sum(),
+        }
     }
 
     #[test]

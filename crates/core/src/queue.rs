@@ -49,6 +49,9 @@ struct State {
     wake_ups: u64,
     /// A batch was taken shortly before: more are to be expected, and each wake-up costs the traced program a system call.
     busy_until: Option<Instant>,
+    /// The exporter is not known to be done: it has been asked for only now, or has something left from an earlier process
+    /// or attempt.
+    exporter_has_more: bool,
     stopping: bool,
     ended: bool,
 }
@@ -147,6 +150,7 @@ impl Queue {
                 state = self.lock();
                 continue;
             }
+            state.exporter_has_more = progress != Progress::Done;
             self.note_settled(&mut state, progress);
             match self.decide(&mut state, progress, deadline, now) {
                 Next::Do(task) => return task,
@@ -238,9 +242,11 @@ impl Queue {
         expired
     }
 
-    /// Answers a flush once nothing of what it waits for is with the exporter.
+    /// Answers a flush once nothing of what it waits for is with the exporter, which has heard of it.
     fn note_settled(&self, state: &mut State, progress: Progress) {
-        let nothing_under_way = || progress == Progress::Done || self.ledger.in_flight() == 0;
+        let is_urged = state.urged >= state.wanted;
+        let nothing_under_way =
+            || progress == Progress::Done || (is_urged && self.ledger.in_flight() == 0);
         if state.wanted > state.settled && nothing_under_way() {
             state.settled = state.left();
             self.done.notify_all();
@@ -284,9 +290,18 @@ impl Queue {
         batch.max((BATCHES_OF_PRESSURE * batch).min(queue / 4))
     }
 
+    /// A worker is about to start (or could not): its exporter may have something to deliver that was not offered here.
+    pub(crate) fn expect_worker(&self, expected: bool) {
+        self.lock().exporter_has_more = expected;
+    }
+
     /// Asks for everything that was offered before. Returns the mark to [wait for](Queue::wait_for_flush).
     pub(crate) fn request_flush(&self) -> u64 {
         let mut state = self.lock();
+        if state.settled == state.entered && state.exporter_has_more {
+            // The queue is empty. What the exporter has (the content of a spool) is waited for as if it had been offered now.
+            state.entered += 1;
+        }
         let mark = state.entered;
         if state.settled < mark {
             state.wanted = state.wanted.max(mark);
@@ -318,7 +333,9 @@ impl Queue {
 
     /// The worker has ended.
     pub(crate) fn end(&self) {
-        self.lock().ended = true;
+        let mut state = self.lock();
+        state.ended = true;
+        state.exporter_has_more = false;
         self.done.notify_all();
     }
 

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use hiq_core::batch::TreeBatch;
@@ -14,6 +15,7 @@ use hiq_core::id::SpanId;
 use hiq_core::pipeline::Pipeline;
 use hiq_core::spool::{Record, Spool, SpoolLimits};
 use hiq_core::status::StatusSink;
+use hiq_core::transport::TransportErrorKind;
 use hiq_testkit::delivery::Delivery;
 use hiq_testkit::lines::{LineEncoder, span_ids};
 use hiq_testkit::script::{Answer, Attempt, Script};
@@ -121,6 +123,7 @@ fn spans_of_an_outage_outlive_the_process_and_arrive_once_in_order() {
     let report = dead.shutdown(PATIENCE);
     assert!(report.is_complete());
     assert!(before.elapsed() < PATIENCE / 2);
+    assert!(dead.flush(PATIENCE).is_complete(), "nobody is left");
     let end = &report.exporters()[0].ledger;
     assert_balances(end);
     assert_eq!(
@@ -140,10 +143,87 @@ fn spans_of_an_outage_outlive_the_process_and_arrive_once_in_order() {
     assert_eq!(segments(dir.path()), [] as [PathBuf; 0]);
 }
 
+/// A spool in `dir` with one tree of 30 spans that an earlier process could not deliver.
+fn leave_thirty_spans_in(dir: &Path) {
+    let dead = Script::refusing_connections();
+    let mut delivery =
+        Delivery::new(&dead, patiently()).with_spool(spool_in(dir, SpoolLimits::default()));
+    delivery.export(tree_of(30).0);
+    assert_eq!(delivery.ledger.snapshot().spooled, 30);
+}
+
+#[test]
+fn a_flush_waits_for_what_an_earlier_process_left() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_thirty_spans_in(dir.path());
+    let (script, path) = (Script::accepting(), dir.path().to_owned());
+    let (let_build, may_build) = mpsc::channel::<()>();
+    let (transport_of, may_build) = (script.clone(), Mutex::new(may_build));
+    let pipeline =
+        Pipeline::builder()
+            .status(StatusSink::silent())
+            .exporter("lines", move || {
+                may_build.lock().unwrap().recv().unwrap();
+                let transport = transport_of.transport();
+                let exporter = EncodedExporter::new(LineEncoder::new(), transport, patiently());
+                let spool = spool_in(&path, SpoolLimits::default());
+                Ok::<_, Infallible>(
+                    Box::new(exporter.with_spool(spool)) as Box<dyn Exporter<TreeBatch>>
+                )
+            })
+            .build();
+    assert!(pipeline.flush(PATIENCE).is_complete(), "nothing has begun");
+    pipeline.start();
+    let early = pipeline.flush(Duration::from_millis(1));
+    assert!(!early.is_complete(), "the exporter has not begun");
+    let_build.send(()).unwrap();
+    let report = pipeline.flush(PATIENCE);
+    assert!(report.is_complete());
+    let ledger = &report.exporters()[0].ledger;
+    assert_eq!((ledger.recovered, ledger.exported), (30, 30));
+    assert_eq!(script.attempts().len(), 30);
+    let wake_ups = pipeline.stats().exporters()[0].wake_ups;
+    assert!(pipeline.flush(PATIENCE).is_complete());
+    assert_eq!(pipeline.stats().exporters()[0].wake_ups, wake_ups);
+    let report = pipeline.shutdown(PATIENCE);
+    assert_balances(&report.exporters()[0].ledger);
+    assert!(pipeline.flush(PATIENCE).is_complete(), "nothing is left");
+}
+
+#[test]
+fn a_flush_sends_what_the_spool_holds_without_waiting_for_the_next_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_thirty_spans_in(dir.path());
+    let script = Script::answers([Answer::Error(TransportErrorKind::Connect)]);
+    let (transport_of, path) = (script.clone(), dir.path().to_owned());
+    let pipeline =
+        Pipeline::builder()
+            .status(StatusSink::silent())
+            .exporter("lines", move || {
+                let mut options = patiently();
+                options.retry.initial = 10 * PATIENCE;
+                options.retry.max = 10 * PATIENCE;
+                let exporter =
+                    EncodedExporter::new(LineEncoder::new(), transport_of.transport(), options);
+                let spool = spool_in(&path, SpoolLimits::default());
+                Ok::<_, Infallible>(
+                    Box::new(exporter.with_spool(spool)) as Box<dyn Exporter<TreeBatch>>
+                )
+            })
+            .build();
+    pipeline.start();
+    script.wait_for_attempts(1);
+    let report = pipeline.flush(PATIENCE);
+    assert!(report.is_complete());
+    let ledger = &report.exporters()[0].ledger;
+    assert_eq!((ledger.recovered, ledger.exported), (30, 30));
+    assert_balances(&pipeline.shutdown(PATIENCE).exporters()[0].ledger);
+}
+
 #[test]
 fn an_outage_within_a_process_costs_no_span_and_little_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let connect = || Answer::Error(hiq_core::transport::TransportErrorKind::Connect);
+    let connect = || Answer::Error(TransportErrorKind::Connect);
     let script = Script::answers((0..3).map(|_| connect()));
     let spool = spool_in(dir.path(), SpoolLimits::default());
     let mut delivery = Delivery::new(&script, patiently()).with_spool(spool);

@@ -137,10 +137,14 @@ impl Lane {
         if matches!(*thread, Thread::NotStarted) {
             let worker = Worker::new(Arc::clone(self));
             let name = format!("hiq-{}", self.spec.name);
+            self.queue.expect_worker(true);
             match os::spawn_without_signals(name, move || worker.run()) {
                 Ok(running) => *thread = Thread::Running(running),
                 // The next tree tries again.
-                Err(error) => return self.say(&Health::Waiting(format!("no thread: {error}"))),
+                Err(error) => {
+                    self.queue.expect_worker(false);
+                    return self.say(&Health::Waiting(format!("no thread: {error}")));
+                }
             }
         }
         self.started.store(true, Ordering::Relaxed);
