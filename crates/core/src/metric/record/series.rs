@@ -133,14 +133,13 @@ impl<T: Cell> Metric for Series<T> {
     }
 
     fn collect(&self, reading: &mut Reading) -> Family {
-        let mut points: Vec<_> = (self.list.iter())
-            .filter_map(|one| {
-                let measured = one.cell.read(reading)?;
-                let labels = Arc::clone(&one.labels);
-                let point = Point::new(labels, measured.start, reading.time, measured.value);
-                Some(point.with_exemplars(measured.exemplars))
-            })
-            .collect();
+        let mut points = Vec::with_capacity(self.list.iter().count());
+        points.extend(self.list.iter().filter_map(|one| {
+            let measured = one.cell.read(reading)?;
+            let labels = Arc::clone(&one.labels);
+            let point = Point::new(labels, measured.start, reading.time, measured.value);
+            Some(point.with_exemplars(measured.exemplars))
+        }));
         points.reverse();
         Family::new(Arc::clone(&self.descriptor), points)
     }

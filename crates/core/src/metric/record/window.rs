@@ -86,6 +86,8 @@ impl Window {
         let origin = *self.origin.get_or_insert(now);
         let slice = (max_age / SLICES).max(Duration::from_millis(1));
         let passed = now.saturating_duration_since(origin);
-        u64::try_from(passed.as_nanos() / slice.as_nanos()).unwrap_or(u64::MAX)
+        // Whole nanoseconds of 64 bits last 584 years, and divide without a call.
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        nanos(passed) / nanos(slice)
     }
 }
