@@ -70,8 +70,9 @@ pub(crate) struct Assembler<'s> {
     next_number: u64,
     names: Vec<Option<(Name, SiteId)>>,
     sites: usize,
-    /// Spans with equal times, in the file's order.
+    /// Spans with equal times, in the file's order; behind them events whose memory the next ones take.
     tied: Vec<Event>,
+    tied_spans: usize,
     flows: HashMap<Box<[u8]>, (TraceId, SpanId)>,
     seen: HashMap<u64, u32>,
     hasher: RandomState,
@@ -104,6 +105,7 @@ impl<'s> Assembler<'s> {
             names: Vec::new(),
             sites: 0,
             tied: Vec::new(),
+            tied_spans: 0,
             flows: HashMap::new(),
             seen: HashMap::new(),
             hasher: RandomState::new(),
@@ -117,15 +119,15 @@ impl<'s> Assembler<'s> {
             self.place(event);
             return Ok(());
         }
-        let is_tied = self.tied.last().is_some_and(|last| {
+        let is_tied = self.tied[..self.tied_spans].last().is_some_and(|last| {
             event.what == What::Span
                 && (last.track, last.start, last.end) == (event.track, event.start, event.end)
         });
-        if !is_tied || self.tied.len() == FRAGMENT_SPANS {
+        if !is_tied || self.tied_spans == FRAGMENT_SPANS {
             self.place_tied();
         }
         if event.what == What::Span {
-            self.tied.push(event.clone());
+            self.tie(event);
         } else {
             self.place(event);
         }
@@ -138,12 +140,21 @@ impl<'s> Assembler<'s> {
         self.end_row();
     }
 
+    fn tie(&mut self, event: &Event) {
+        match self.tied.get_mut(self.tied_spans) {
+            Some(used) => used.copy_from(event),
+            None => self.tied.push(event.clone()),
+        }
+        self.tied_spans += 1;
+    }
+
     fn place_tied(&mut self) {
-        let mut tied = std::mem::take(&mut self.tied);
-        for event in tied.drain(..).rev() {
-            self.place(&event);
+        let tied = std::mem::take(&mut self.tied);
+        for event in tied[..self.tied_spans].iter().rev() {
+            self.place(event);
         }
         self.tied = tied;
+        self.tied_spans = 0;
     }
 
     fn place(&mut self, event: &Event) {
@@ -401,10 +412,10 @@ impl<'s> Assembler<'s> {
         start.thread = row.thread;
         let tree_parent = start.parent;
         let mut builder = TreeBuilder::new(start, SpanLimits::UNLIMITED);
+        // Side by side, they are searched without a look at the items.
+        let numbers: Vec<_> = items.iter().map(|item| item.number).collect();
         for item in items {
-            let parent = item
-                .parent
-                .and_then(|parent| items.binary_search_by_key(&parent, |item| item.number).ok());
+            let parent = (item.parent).and_then(|parent| numbers.binary_search(&parent).ok());
             let parent = parent.and_then(|parent| u32::try_from(parent).ok());
             let index = item.add_to(&mut builder, parent);
             if parent.is_none() && item.said.parent_id != tree_parent {
@@ -414,8 +425,8 @@ impl<'s> Assembler<'s> {
             if own_flags != group.flags {
                 builder.set_trace_flags(index, own_flags);
             }
-            let own_state = item.said.trace_state.as_deref().unwrap_or_default();
-            if own_state != group.trace_state {
+            if !item.said.has_trace_state(&group.trace_state) {
+                let own_state = item.said.trace_state.as_deref().unwrap_or_default();
                 builder.set_trace_state(index, own_state);
             }
             if let Some(own) = item

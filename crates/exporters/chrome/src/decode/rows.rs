@@ -37,7 +37,7 @@ pub(crate) struct Rows {
     bare: Vec<Bare>,
     by_key: HashMap<Box<[u8]>, u32>,
     /// The last row, for the next event most often stands on it too.
-    last: Option<(Vec<u8>, u32)>,
+    last: Option<u32>,
     key: Vec<u8>,
     /// Spans that have begun, by row.
     open: HashMap<u32, Vec<OpenSpan>>,
@@ -59,6 +59,13 @@ struct Bare {
     name: Option<String>,
     thread_id: Option<u64>,
     last_nanos: i64,
+}
+
+impl Bare {
+    #[inline]
+    fn is_of(&self, event: &EventBytes<'_>) -> bool {
+        *self.tid == *event.tid && *self.pid == *event.pid
+    }
 }
 
 #[derive(Debug, Default)]
@@ -251,23 +258,17 @@ impl Rows {
 
     #[inline]
     fn row(&mut self, event: &EventBytes<'_>) -> io::Result<u32> {
+        if let Some(row) = self.last
+            && self.bare[row as usize].is_of(event)
+        {
+            return Ok(row);
+        }
         self.key.clear();
         self.key.extend_from_slice(event.pid);
         self.key.push(b',');
         self.key.extend_from_slice(event.tid);
-        if let Some((key, row)) = &self.last
-            && *key == self.key
-        {
-            return Ok(*row);
-        }
         let row = self.find_row(event, false)?;
-        match &mut self.last {
-            Some((key, last)) => {
-                key.clone_from(&self.key);
-                *last = row;
-            }
-            None => self.last = Some((self.key.clone(), row)),
-        }
+        self.last = Some(row);
         Ok(row)
     }
 

@@ -177,17 +177,19 @@ pub(crate) fn event(bytes: &[u8]) -> Scan<(EventBytes<'_>, usize)> {
 impl<'a> EventBytes<'a> {
     #[inline]
     fn set(&mut self, key: &[u8], value: &'a [u8]) {
+        // Byte by byte: against whole texts, each pattern would be a call that compares memory.
         match key {
-            b"ph" => self.ph = unquoted(value),
-            b"name" => self.name = unquoted(value),
-            b"cat" => self.cat = unquoted(value),
-            b"ts" => self.ts = unquoted(value),
-            b"dur" => self.dur = unquoted(value),
-            b"pid" => self.pid = value,
-            b"tid" => self.tid = value,
-            b"id" | b"id2" | b"bind_id" => self.id = value,
-            b"s" => self.scope = unquoted(value),
-            b"args" => self.args = value,
+            [b'p', b'h'] => self.ph = unquoted(value),
+            [b't', b's'] => self.ts = unquoted(value),
+            [b'd', b'u', b'r'] => self.dur = unquoted(value),
+            [b'p', b'i', b'd'] => self.pid = value,
+            [b't', b'i', b'd'] => self.tid = value,
+            [b'c', b'a', b't'] => self.cat = unquoted(value),
+            [b'n', b'a', b'm', b'e'] => self.name = unquoted(value),
+            [b'a', b'r', b'g', b's'] => self.args = value,
+            [b's'] => self.scope = unquoted(value),
+            [b'i', b'd'] | [b'i', b'd', b'2'] => self.id = value,
+            _ if key == b"bind_id" => self.id = value,
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! What was read of a file, by track and time, in bounded memory: what does not fit waits in a temporary file.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
@@ -186,10 +187,13 @@ impl Store {
             }
             runs.push(run);
         }
-        while let Some(Reverse((_, index))) = heads.pop() {
-            take(&runs[index].event)?;
-            if let Some(order) = runs[index].advance(&self.names)? {
-                heads.push(Reverse((order, index)));
+        while let Some(mut head) = heads.peek_mut() {
+            let Reverse((order, index)) = &mut *head;
+            let run = &mut runs[*index];
+            take(&run.event)?;
+            match run.advance(&self.names)? {
+                Some(next) => *order = next,
+                None => drop(PeekMut::pop(head)),
             }
         }
         Ok(())
@@ -225,8 +229,10 @@ impl Run {
         let event = &mut self.event;
         let texts = [&mut event.name, &mut event.category, &mut event.args];
         for (length, text) in lengths.into_iter().zip(texts) {
-            let limit = u64::from(length);
-            (&mut self.file).take(limit).read_to_end(text)?;
+            if length > 0 {
+                let limit = u64::from(length);
+                (&mut self.file).take(limit).read_to_end(text)?;
+            }
         }
         let is_point = !record.what.is_span();
         Ok(Some((
@@ -299,6 +305,18 @@ impl Event {
             category: Vec::new(),
             args: Vec::new(),
         }
+    }
+
+    /// Becomes what `other` is, in memory of its own that it has already.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.what = other.what;
+        self.track = other.track;
+        self.start = other.start;
+        self.end = other.end;
+        self.name_number = other.name_number;
+        self.name.clone_from(&other.name);
+        self.category.clone_from(&other.category);
+        self.args.clone_from(&other.args);
     }
 
     fn set(&mut self, record: &Record, names: &Names) {
