@@ -2,7 +2,7 @@
 
 use super::cursor::{FamilyRun, MetricCursor};
 use super::family::{Family, Point};
-use crate::encode::{DropReason, Encoded, Limits};
+use crate::encode::{Cut, DropReason, Encoded, Limits};
 
 /// A payload that is being written, point by point.
 ///
@@ -40,9 +40,18 @@ pub fn fill_points<'a>(
     }
     if encoded.items > 0 {
         page.finish();
+        encoded.key = key(cursor, limits.cut);
     }
     encoded.more = !cursor.is_done();
     encoded
+}
+
+/// What [`Encoded::key`] is: a snapshot is of one service, and of no trace.
+fn key(cursor: &MetricCursor<'_>, cut: Cut) -> Option<String> {
+    match cut {
+        Cut::Resource | Cut::Service => Some(cursor.batch().resource().service_name().to_owned()),
+        Cut::Batch | Cut::Trace | Cut::Span => None,
+    }
 }
 
 /// Takes points of one family and returns the index of the first that was left for the next payload.

@@ -91,7 +91,7 @@ pub const VARIABLES: &[Variable] = &[
         "host:port of some brokers, between commas",
     ),
     Variable::new(
-        "HIQ_KAFKA_TOPIC",
+        TOPIC,
         "otlp_spans",
         "the topic; jaeger-spans, zipkin or hiq-trees for other encodings",
     ),
@@ -144,8 +144,23 @@ pub const VARIABLES: &[Variable] = &[
     ),
 ];
 
+/// What is read for metrics in place of the variables of the same meaning in [`VARIABLES`]; the others are shared.
+pub const METRIC_VARIABLES: &[Variable] = &[
+    Variable::new(
+        METRIC_TOPIC,
+        KafkaEncoding::METRIC_TOPIC,
+        "the topic of metrics",
+    ),
+    Variable::new(METRIC_ENCODING, "otlp_proto", "otlp_proto or otlp_json"),
+    Variable::new(METRIC_KEY, "none", "none or service"),
+];
+
+const TOPIC: &str = "HIQ_KAFKA_TOPIC";
 const ENCODING: &str = "HIQ_KAFKA_ENCODING";
 const KEY: &str = "HIQ_KAFKA_KEY";
+const METRIC_TOPIC: &str = "HIQ_KAFKA_METRICS_TOPIC";
+const METRIC_ENCODING: &str = "HIQ_KAFKA_METRICS_ENCODING";
+const METRIC_KEY: &str = "HIQ_KAFKA_METRICS_KEY";
 const COMPRESSION: &str = "HIQ_KAFKA_COMPRESSION";
 const PROFILE: &str = "HIQ_KAFKA_PROFILE";
 const SECURITY: &str = "HIQ_KAFKA_SECURITY_PROTOCOL";
@@ -171,6 +186,18 @@ impl KafkaSettings {
         settings
     }
 
+    /// The same for metrics: [`METRIC_VARIABLES`] in place of the variables of spans, and encodings and keys that metrics have.
+    pub fn for_metrics(
+        options: &KafkaOptions,
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let settings = Self::read_for_metrics(options, &mut reader);
+        warnings.extend(reader.into_warnings());
+        settings
+    }
+
     fn read(options: &KafkaOptions, reader: &mut Reader<'_>) -> Result<Self, ConfigError> {
         let encoding = options
             .encoding
@@ -178,7 +205,45 @@ impl KafkaSettings {
             .unwrap_or_default();
         let key = options
             .key
-            .or_else(|| reader.choice(&[KEY], KafkaKey::NAMES));
+            .or_else(|| reader.choice(&[KEY], KafkaKey::NAMES))
+            .unwrap_or(encoding.default_key());
+        let topic = topic(options, TOPIC, encoding.default_topic(), reader)?;
+        Self::read_shared(options, encoding, key, topic, reader)
+    }
+
+    fn read_for_metrics(
+        options: &KafkaOptions,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, ConfigError> {
+        let encoding = options
+            .encoding
+            .or_else(|| reader.choice(&[METRIC_ENCODING], KafkaEncoding::OF_METRICS))
+            .unwrap_or_default();
+        let key = options
+            .key
+            .or_else(|| reader.choice(&[METRIC_KEY], KafkaKey::OF_METRICS))
+            .unwrap_or(KafkaKey::None);
+        if key == KafkaKey::Trace {
+            let problem = "metrics are of no trace";
+            return Err(ConfigError::new("key", problem, "give none or service"));
+        }
+        let is_encoding = |(_, known): &(&str, KafkaEncoding)| *known == encoding;
+        if !KafkaEncoding::OF_METRICS.iter().any(is_encoding) {
+            let problem = format!("{} is an encoding of spans alone", encoding.name());
+            let fix = "give otlp_proto or otlp_json";
+            return Err(ConfigError::new("encoding", problem, fix));
+        }
+        let topic = topic(options, METRIC_TOPIC, KafkaEncoding::METRIC_TOPIC, reader)?;
+        Self::read_shared(options, encoding, key, topic, reader)
+    }
+
+    fn read_shared(
+        options: &KafkaOptions,
+        encoding: KafkaEncoding,
+        key: KafkaKey,
+        topic: String,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, ConfigError> {
         let compression = options
             .compression
             .or_else(|| reader.choice(&[COMPRESSION], KafkaCompression::NAMES));
@@ -187,9 +252,9 @@ impl KafkaSettings {
             .or_else(|| reader.millis(&["HIQ_KAFKA_TIMEOUT"]));
         Ok(Self {
             connection: KafkaConnection::read(options, reader)?,
-            topic: topic(options, encoding, reader)?,
+            topic,
             encoding,
-            key: key.unwrap_or(encoding.default_key()),
+            key,
             compression: compression.unwrap_or_default(),
             timeout: timeout.map_or(Some(Duration::from_secs(10)), unlimited_if_zero),
             max_message_bytes: max_message_bytes(options, reader)?,
@@ -278,13 +343,13 @@ fn is_broker(text: &str) -> bool {
 
 fn topic(
     options: &KafkaOptions,
-    encoding: KafkaEncoding,
+    variable: &str,
+    default: &str,
     reader: &mut Reader<'_>,
 ) -> Result<String, ConfigError> {
-    const NAME: &str = "HIQ_KAFKA_TOPIC";
     let (place, text) = match &options.topic {
         Some(topic) => ("topic", topic.trim()),
-        None => (NAME, reader.text(NAME).unwrap_or(encoding.default_topic())),
+        None => (variable, reader.text(variable).unwrap_or(default)),
     };
     check_topic(place, text)?;
     Ok(text.to_owned())

@@ -31,6 +31,8 @@
 //! | the message is over the broker's limit | cut in halves, and smaller messages from then on |
 //! | more waits than fits into memory | the worker waits; the program does not |
 //!
+//! Metrics leave the same way: [`KafkaSettings::for_metrics`], and an encoder of metrics.
+//!
 //! [`KafkaSource`] is the other side: a member of a consumer group that commits what was delivered, never before.
 //!
 //! A message counts as exported when its delivery report says so. With `acks=all` and an idempotent producer the broker has it
@@ -49,7 +51,7 @@ mod source;
 mod transport;
 mod words;
 
-pub use config::{KafkaOptions, KafkaSettings, VARIABLES};
+pub use config::{KafkaOptions, KafkaSettings, METRIC_VARIABLES, VARIABLES};
 pub use connection::{KafkaConnection, Sasl};
 pub use exporter::KafkaExporter;
 pub use names::{

@@ -73,6 +73,15 @@ named!(
 );
 
 impl KafkaEncoding {
+    /// Those that metrics have as well.
+    pub(crate) const OF_METRICS: &[(&'static str, Self)] = &[
+        ("otlp_proto", Self::OtlpProto),
+        ("otlp_json", Self::OtlpJson),
+    ];
+
+    /// The topic that consumers of metrics read unless told otherwise.
+    pub(crate) const METRIC_TOPIC: &'static str = "otlp_metrics";
+
     /// The topic that consumers of this encoding read unless told otherwise.
     pub const fn default_topic(self) -> &'static str {
         match self {
@@ -100,7 +109,7 @@ pub enum KafkaKey {
     None,
     /// `trace`: the trace id's text; a message holds spans of one trace, and all of a trace are in one partition.
     Trace,
-    /// `service`: the service's name; a message holds spans of one service.
+    /// `service`: the service's name; a message holds spans, or metrics, of one service.
     Service,
 }
 
@@ -111,6 +120,10 @@ named!(
 );
 
 impl KafkaKey {
+    /// Those that metrics have as well.
+    pub(crate) const OF_METRICS: &[(&'static str, Self)] =
+        &[("none", Self::None), ("service", Self::Service)];
+
     pub(crate) const fn cut(self) -> Cut {
         match self {
             Self::None => Cut::Batch,

@@ -15,8 +15,15 @@ use support::{Broker, delivery};
 
 const TOPIC: &str = "spans";
 
+/// The mock cluster takes a member that has left for one that is silent, and waits for it this long.
+const MISSED_SOON: &str = "session.timeout.ms=1000,heartbeat.interval.ms=200";
+
 fn source(broker: &Broker, group: &str) -> KafkaSource {
-    let env = Env::from_pairs([("HIQ_KAFKA_BROKERS", broker.cluster.bootstrap_servers())]);
+    let brokers = broker.cluster.bootstrap_servers();
+    let env = Env::from_pairs([
+        ("HIQ_KAFKA_BROKERS", &*brokers),
+        ("HIQ_KAFKA_PROPERTIES", MISSED_SOON),
+    ]);
     let connection =
         KafkaConnection::new(&hiq_kafka::KafkaOptions::default(), &env, &mut Vec::new());
     let mut settings =

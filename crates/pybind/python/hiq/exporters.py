@@ -183,6 +183,10 @@ class KafkaExporter(Exporter):
     `profile="oci-streaming"` is for Oracle's OCI Streaming. A message that is not delivered in `timeout_s` (10) comes
     back and waits for another series of attempts. `max_message_bytes` (1000000) is the broker's limit; `properties`
     are settings of librdkafka. Everything is also read from `HIQ_KAFKA_BROKERS`, `HIQ_KAFKA_TOPIC` and so on.
+
+    It takes metrics as well (`hiq.init(metrics=[...])`): `otlp_proto` or `otlp_json`, to the topic otlp_metrics, keyed
+    by `none` or `service`; `summaries="histogram"` sends summaries as exponential histograms, not as quantiles.
+    Then `HIQ_KAFKA_METRICS_TOPIC`, `_ENCODING` and `_KEY` are read in place of the names for spans.
     """
 
     def __init__(
@@ -205,6 +209,7 @@ class KafkaExporter(Exporter):
         timeout_s: float | None = None,
         max_message_bytes: int | None = None,
         properties: Mapping[str, str] | None = None,
+        summaries: str | None = None,
     ) -> None:
         super().__init__(
             "kafka",
@@ -225,6 +230,7 @@ class KafkaExporter(Exporter):
             timeout_s=timeout_s,
             max_message_bytes=max_message_bytes,
             properties=None if properties is None else dict(properties),
+            summaries=summaries,
         )
 
 

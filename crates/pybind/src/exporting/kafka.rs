@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use hiq_core::batch::TreeBatch;
 use hiq_core::config::{ConfigError, Env, Secret, Settings, Warning};
 use hiq_core::export::Exporter;
+use hiq_core::metric::MetricBatch;
 use hiq_core::render::HiqTextEncoder;
 use hiq_jaeger::JaegerMessageEncoder;
 use hiq_kafka::{KafkaEncoding, KafkaExporter, KafkaOptions, KafkaSettings};
-use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
+use hiq_otlp::{
+    OtlpJsonEncoder, OtlpMetricsJsonEncoder, OtlpMetricsProtoEncoder, OtlpProtoEncoder,
+};
 use hiq_zipkin::{ZipkinJsonEncoder, ZipkinProtoEncoder};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::metrics::{Push, summaries};
 use super::registry::{Spec, parsed, spec};
 use super::{Arguments, wrong_type};
 use crate::module::errors;
@@ -48,6 +52,24 @@ pub(super) fn read(
         exporter(&options, env, warnings).map_err(|error| errors::config(&error))?;
     let target = format!("{} as {}", exporter.target(), encoding.name());
     Ok(spec("kafka", target, move || build(&exporter, encoding)))
+}
+
+/// The same for metrics.
+pub(super) fn read_for_metrics(
+    arguments: &Arguments<'_, '_>,
+    env: &Env,
+    warnings: &mut Vec<Warning>,
+) -> PyResult<Push> {
+    let known: Vec<&str> = KNOWN.into_iter().chain(["summaries"]).collect();
+    arguments.refuse_unknown(&known)?;
+    let collect = summaries(arguments)?;
+    let settings = KafkaSettings::for_metrics(&options(arguments)?, env, warnings);
+    let settings = settings.map_err(|error| errors::config(&error))?;
+    let encoding = settings.encoding;
+    let exporter = KafkaExporter::new(settings).map_err(|error| errors::config(&error))?;
+    Ok(Push::new(collect, move || {
+        build_for_metrics(&exporter, encoding)
+    }))
 }
 
 pub(crate) fn options(arguments: &Arguments<'_, '_>) -> PyResult<KafkaOptions> {
@@ -136,5 +158,16 @@ fn build(
             let problem = format!("{} is not in this build", other.name());
             Err(ConfigError::new("encoding", problem, "use otlp_proto"))
         }
+    }
+}
+
+/// Points are cumulative: what was not delivered is in the next snapshot, so nothing of it is kept on disk.
+fn build_for_metrics(
+    exporter: &KafkaExporter,
+    encoding: KafkaEncoding,
+) -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> {
+    match encoding {
+        KafkaEncoding::OtlpJson => exporter.build(OtlpMetricsJsonEncoder::new()),
+        _ => exporter.build(OtlpMetricsProtoEncoder::new()),
     }
 }

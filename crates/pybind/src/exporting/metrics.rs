@@ -26,7 +26,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::registry::{OTLP_ARGUMENTS, headers, named, otlp_options, parsed};
-use super::{Arguments, wrong_type};
+use super::{Arguments, kafka, wrong_type};
 use crate::gil::GilCell;
 use crate::metrics::registry;
 use crate::module::errors;
@@ -38,9 +38,21 @@ enum Way {
 }
 
 /// An exporter of metrics, to be built on its worker's thread in each process anew.
-struct Push {
+pub(super) struct Push {
     collect: CollectOptions,
     build: Box<dyn Build>,
+}
+
+impl Push {
+    pub(super) fn new(
+        collect: CollectOptions,
+        build: impl Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            collect,
+            build: Box::new(build),
+        }
+    }
 }
 
 trait Build: Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync {}
@@ -49,11 +61,14 @@ impl<F: Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Syn
 
 type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Way>;
 
-const EXPORTERS: [(&str, Read); 5] = [
+const EXPORTERS: [(&str, Read); 6] = [
     ("prometheus", prometheus),
     ("otlp", otlp),
     ("remote_write", remote_write),
     ("pushgateway", pushgateway),
+    ("kafka", |arguments, env, warnings| {
+        kafka::read_for_metrics(arguments, env, warnings).map(Way::Pushed)
+    }),
     ("console", console),
 ];
 
@@ -233,7 +248,7 @@ fn console(
 }
 
 /// How summaries leave where the format has two ways.
-fn summaries(arguments: &Arguments<'_, '_>) -> PyResult<CollectOptions> {
+pub(super) fn summaries(arguments: &Arguments<'_, '_>) -> PyResult<CollectOptions> {
     match arguments.text("summaries")?.as_deref() {
         None | Some("quantiles") => Ok(CollectOptions::default()),
         Some("histogram") => Ok(CollectOptions::with_sketches()),

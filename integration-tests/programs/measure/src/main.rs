@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! measure serve [--functions]
-//! measure otlp|remote-write|pushgateway [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
+//! measure otlp|remote-write|pushgateway|kafka [--histograms] [--one-too-old] [--series N] [--exit SECONDS]
 //! ```
 //!
 //! Addresses come from the environment, as for any program with hiq. On standard output it writes one JSON object: `journal`,
@@ -22,7 +22,8 @@ use hiq_core::metric::MetricBatch;
 use hiq_core::metric::reader::MetricReader;
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::value::Value;
-use hiq_otlp::OtlpMetricsExporter;
+use hiq_kafka::{KafkaEncoding, KafkaExporter, KafkaOptions, KafkaSettings};
+use hiq_otlp::{OtlpMetricsExporter, OtlpMetricsJsonEncoder, OtlpMetricsProtoEncoder};
 use hiq_prometheus::{
     PushgatewayExporter, PushgatewayOptions, PushgatewaySettings, RemoteWriteExporter,
     RemoteWriteOptions, RemoteWriteSettings, ScrapeOptions, ScrapeServer, ScrapeSettings,
@@ -142,7 +143,20 @@ fn exporter(to: &str, env: &Env) -> Result<Build, Failure> {
             let push = PushgatewayExporter::new(settings, proxies)?;
             Box::new(move || push.build().map_err(text))
         }
-        other => return Err(format!("`{other}`: otlp, remote-write or pushgateway?").into()),
+        "kafka" => {
+            let options = KafkaOptions::default();
+            let settings = KafkaSettings::for_metrics(&options, env, &mut warnings)?;
+            let is_json = settings.encoding == KafkaEncoding::OtlpJson;
+            let kafka = KafkaExporter::new(settings)?;
+            if is_json {
+                Box::new(move || kafka.build(OtlpMetricsJsonEncoder::new()).map_err(text))
+            } else {
+                Box::new(move || kafka.build(OtlpMetricsProtoEncoder::new()).map_err(text))
+            }
+        }
+        other => {
+            return Err(format!("`{other}`: otlp, remote-write, pushgateway or kafka?").into());
+        }
     })
 }
 

@@ -9,10 +9,11 @@ use hiq_testkit::PATIENCE;
 use hiq_testkit::delivery::Delivery;
 use hiq_testkit::lines::LineEncoder;
 use rdkafka::ClientConfig;
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer as _};
 
 pub(crate) struct Broker {
     pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
@@ -27,8 +28,15 @@ pub(crate) struct Read {
 }
 
 impl Broker {
+    /// One that lives as long as the test's process, and whose groups do not wait three seconds for a second member.
     pub(crate) fn with_topic(topic: &str, partitions: i32) -> Self {
-        let cluster = MockCluster::new(1).unwrap();
+        let producer: BaseProducer = ClientConfig::new()
+            .set("test.mock.num.brokers", "1")
+            .create()
+            .unwrap();
+        let client = Box::leak(Box::new(producer)).client();
+        let cluster = client.mock_cluster().unwrap();
+        do_not_wait_for_members(client);
         cluster.create_topic(topic, partitions, 1).unwrap();
         Self { cluster }
     }
@@ -39,6 +47,28 @@ impl Broker {
 
     /// Reads `count` messages from the topic's start; fails when that takes too long.
     pub(crate) fn read(&self, topic: &str, count: usize) -> Vec<Read> {
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        self.read_as(topic, count, |message| {
+            let headers = message.headers().unwrap();
+            let headers = headers
+                .iter()
+                .map(|header| (header.key.to_owned(), text(header.value)));
+            Read {
+                key: message.key().map(|key| text(Some(key))),
+                value: text(message.payload()),
+                headers: headers.collect(),
+                partition: message.partition(),
+            }
+        })
+    }
+
+    /// The same, whatever is in the messages.
+    pub(crate) fn read_as<T>(
+        &self,
+        topic: &str,
+        count: usize,
+        take: impl Fn(&BorrowedMessage<'_>) -> T,
+    ) -> Vec<T> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.cluster.bootstrap_servers())
             .set("group.id", format!("test-{count}"))
@@ -50,22 +80,24 @@ impl Broker {
         let mut read = Vec::new();
         while read.len() < count {
             assert!(Instant::now() < end, "{} of {count}", read.len());
-            let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
-                continue;
-            };
-            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-            let headers = message.headers().unwrap();
-            let headers = headers
-                .iter()
-                .map(|header| (header.key.to_owned(), text(header.value)));
-            read.push(Read {
-                key: message.key().map(|key| text(Some(key))),
-                value: text(message.payload()),
-                headers: headers.collect(),
-                partition: message.partition(),
-            });
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                read.push(take(&message));
+            }
         }
         read
+    }
+}
+
+#[expect(unsafe_code, reason = "two calls of librdkafka, argued below")]
+fn do_not_wait_for_members(client: &Client<DefaultProducerContext>) {
+    use rdkafka::bindings::{
+        rd_kafka_handle_mock_cluster, rd_kafka_mock_group_initial_rebalance_delay_ms,
+    };
+    // SAFETY: the pointer is of a client that lives, and the mock cluster, which it was asked for, lives as long as that.
+    unsafe {
+        let cluster = rd_kafka_handle_mock_cluster(client.native_ptr());
+        assert!(!cluster.is_null());
+        rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
     }
 }
 
