@@ -24,6 +24,11 @@ SCRAM_USER = "scram-user"
 PASSWORD = "a secret, with = and , in it"
 """Of the first two."""
 SCRAM_PASSWORD = "for-scram"
+CERTIFICATES = Path(__file__).parent / "certificates"
+"""`client.pem`, which brokers here trust, `stranger.pem`, which they do not, and their keys. Each
+is its own authority, and of no use but here."""
+CLIENT = "CN=hiq-client"
+"""Whom that certificate is of."""
 STORE_PASSWORD = "changeit"
 SET_UP_SECONDS = 120.0
 METADATA, METADATA_VERSION = 3, 1
@@ -31,7 +36,7 @@ METADATA, METADATA_VERSION = 3, 1
 
 class Kafka(ServerProcess):
     name = "kafka"
-    port_names = ("plaintext", "controller", "sasl_ssl")
+    port_names = ("plaintext", "controller", "sasl_ssl", "ssl")
     ready_seconds = 120.0
 
     def __init__(self, scratch: Path, *, makes_topics: bool = True) -> None:
@@ -56,19 +61,18 @@ class Kafka(ServerProcess):
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule"
         # The name of an option may have slashes only in quotes, which go around all of it.
         users = " ".join(f'"user_{user}"="{PASSWORD}"' for user in (USER, STRANGER))
+        secured = f"SASL_SSL://{self.address('sasl_ssl')},SSL://{self.address('ssl')}"
         return "\n".join(
             [
                 "process.roles=broker,controller",
                 "node.id=1",
                 f"controller.quorum.voters=1@{self.address('controller')}",
-                f"listeners=PLAINTEXT://{self.brokers},CONTROLLER://{self.address('controller')},"
-                f"SASL_SSL://{self.address('sasl_ssl')}",
-                f"advertised.listeners=PLAINTEXT://{self.brokers},"
-                f"SASL_SSL://{self.address('sasl_ssl')}",
+                f"listeners=PLAINTEXT://{self.brokers},CONTROLLER://{self.address('controller')},{secured}",
+                f"advertised.listeners=PLAINTEXT://{self.brokers},{secured}",
                 "inter.broker.listener.name=PLAINTEXT",
                 "controller.listener.names=CONTROLLER",
                 "listener.security.protocol.map="
-                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
+                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL",
                 f"log.dirs={self.folder / 'log'}",
                 f"auto.create.topics.enable={str(self._makes_topics).lower()}",
                 # As OCI Streaming has it.
@@ -87,8 +91,11 @@ class Kafka(ServerProcess):
                 "ssl.keystore.type=PKCS12",
                 f"ssl.keystore.location={self.folder / 'broker.p12'}",
                 f"ssl.keystore.password={STORE_PASSWORD}",
+                "listener.name.ssl.ssl.client.auth=required",
+                "listener.name.ssl.ssl.truststore.type=PEM",
+                f"listener.name.ssl.ssl.truststore.location={CERTIFICATES / 'client.pem'}",
                 "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                f"super.users=User:ANONYMOUS;User:{USER};User:{SCRAM_USER}",
+                f"super.users=User:ANONYMOUS;User:{USER};User:{SCRAM_USER};User:{CLIENT}",
                 "",
             ]
         )

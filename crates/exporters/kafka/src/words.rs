@@ -13,10 +13,22 @@ pub(crate) fn clean(words: &str, secrets: &[Secret]) -> String {
         _ => words,
     };
     let words = words.split(" (after ").next().unwrap_or(words);
-    let masked = secrets.iter().fold(words.to_owned(), |words, secret| {
-        words.replace(secret.expose(), "***")
-    });
+    let words = without_place_in_openssl(words);
+    let masked = secrets
+        .iter()
+        .fold(words, |words, secret| words.replace(secret.expose(), "***"));
     one_line(&masked)
+}
+
+/// `Receive failed: ssl/record/rec_layer_s3.c:918:ssl3_read_bytes error:0A000412:SSL routines::alert` without all between the colons.
+fn without_place_in_openssl(words: &str) -> String {
+    match (words.find(" ssl/"), words.find("SSL routines::")) {
+        (Some(place), Some(routines)) if place < routines => {
+            let (head, rest) = (&words[..=place], &words[routines..]);
+            format!("{head}{}", rest.trim_start_matches("SSL routines::"))
+        }
+        _ => words.to_owned(),
+    }
 }
 
 /// With one `write`, so that lines of several threads do not mix.
@@ -126,6 +138,12 @@ fn advice(trouble: &Trouble) -> Option<&'static str> {
         Code::SSL if words.contains("verify failed") => {
             "name the authority's PEM file by HIQ_KAFKA_CERTIFICATE"
         }
+        // What brokers answer to no certificate, and to one whose authority they do not know.
+        _ if words.contains("alert")
+            && (words.contains("certificate") || words.contains("unknown ca")) =>
+        {
+            "the broker wants a certificate that it trusts: name it and its key by HIQ_KAFKA_CLIENT_CERTIFICATE and HIQ_KAFKA_CLIENT_KEY"
+        }
         Code::SSL => "does this port speak TLS? see HIQ_KAFKA_SECURITY_PROTOCOL",
         Code::Resolve => {
             "check HIQ_KAFKA_BROKERS, and what the broker calls itself (advertised.listeners)"
@@ -136,4 +154,19 @@ fn advice(trouble: &Trouble) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_without_threads_places_in_sources_and_secrets() {
+        let said = "[thrd:ssl://b:1/bootstrap]: ssl://b:1/bootstrap: Receive failed: ssl/record/rec_layer_s3.c:918:ssl3_read_bytes error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42 for pass-word (after 3ms in state UP)";
+        assert_eq!(
+            clean(said, &[Secret::new("pass-word")]),
+            "ssl://b:1/bootstrap: Receive failed: ssl/tls alert bad certificate: SSL alert number 42 for ***"
+        );
+        assert_eq!(clean("Connection refused", &[]), "Connection refused");
+    }
 }
