@@ -19,7 +19,15 @@ import pytest
 
 from conftest import REPOSITORY
 from hiq_servers import CollectorOnKafka, JaegerOnKafka, Kafka, Server, ZipkinOnKafka, run_program
-from hiq_servers.kafka import PASSWORD, SCRAM_PASSWORD, SCRAM_USER, STRANGER, USER
+from hiq_servers.kafka import (
+    CERTIFICATES,
+    PASSWORD,
+    SCRAM_PASSWORD,
+    SCRAM_USER,
+    STRANGER,
+    USER,
+)
+from hiq_servers.measured import measure
 from hiq_servers.pairs import (
     Pair,
     assert_balanced,
@@ -31,6 +39,7 @@ from hiq_servers.pairs import (
 from hiq_servers.spans import Span
 from hiq_servers.waiting import attempts_within
 from test_jaeger import left_by_protobuf
+from test_metrics import Service, assert_same_points
 from test_zipkin import MICROSECOND, losses, seen_by
 
 LIMIT_SECONDS = 120.0
@@ -173,6 +182,25 @@ def test_user_and_password_over_tls(
     compared(title, collector_on_kafka.name, count)
 
 
+def with_certificate(kafka: Kafka) -> dict[str, str]:
+    return {
+        "brokers": kafka.address("ssl"),
+        "certificate": str(kafka.certificate),
+        "client_certificate": str(CERTIFICATES / "client.pem"),
+        "client_key": str(CERTIFICATES / "client.key"),
+    }
+
+
+@pytest.mark.usefixtures("hiq_installed")
+def test_a_certificate_of_ours_where_the_broker_wants_one(
+    kafka: Kafka,
+    collector_on_kafka: CollectorOnKafka,
+    compared: Callable[[str, str, int], None],
+) -> None:
+    count = assert_read("otlp_proto", collector_on_kafka, **with_certificate(kafka))
+    compared("Kafka otlp_proto, SSL both ways", collector_on_kafka.name, count)
+
+
 @pytest.mark.usefixtures("hiq_installed")
 def test_the_example_delivers_its_baskets(
     kafka: Kafka, collector_on_kafka: CollectorOnKafka, tmp_path: Path
@@ -194,6 +222,86 @@ def test_the_example_delivers_its_baskets(
         if len(ours) >= 20:
             break
     assert collections.Counter(ours) == {"pick": 10, "weigh": 10}
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+METRIC_TOPICS = {"otlp_proto": "otlp_metrics", "otlp_json": "otlp_metrics_json"}
+
+
+@pytest.mark.parametrize("encoding", METRIC_TOPICS)
+def test_every_point_of_a_program_through_a_broker_into_the_collector(
+    encoding: str,
+    kafka: Kafka,
+    collector_on_kafka: CollectorOnKafka,
+    tmp_path: Path,
+    compared: Callable[[str, str, int], None],
+) -> None:
+    service = Service()
+    environment = service.environment(
+        HIQ_KAFKA_BROKERS=kafka.brokers,
+        HIQ_KAFKA_METRICS_TOPIC=METRIC_TOPICS[encoding],
+        HIQ_KAFKA_METRICS_ENCODING=encoding,
+        HIQ_KAFKA_METRICS_KEY="service",
+    )
+    measured = measure("kafka", tmp_path, environment, "--series", 500)
+    measured.assert_all_exported()
+    points = assert_same_points(
+        measured.journal, metrics_at(collector_on_kafka, service.name, "shop.numbered")
+    )
+    assert points == measured.points
+    compared(f"metrics, Kafka {encoding}", collector_on_kafka.name, points)
+
+
+@pytest.mark.usefixtures("hiq_installed")
+def test_calls_that_python_counts_arrive_through_a_broker_as_often_as_they_were_made(
+    kafka: Kafka, collector_on_kafka: CollectorOnKafka
+) -> None:
+    import hiq
+
+    service = f"counted-{secrets.token_hex(8)}"
+    metrics = [hiq.KafkaExporter(kafka.brokers, summaries="histogram")]
+    hiq.init(service, exporters=[], metrics=metrics)
+    try:
+        for number in range(50):
+            with hiq.trace("even" if number % 2 == 0 else "odd") as span:
+                if number % 5 == 0:
+                    span.set_status("error", "of purpose")
+        assert hiq.flush(20.0)
+        ledger = hiq.stats()["metrics-kafka"]
+    finally:
+        hiq.shutdown()
+    # Calls, errors and durations of each.
+    kept = {name: count for name, count in counts(ledger) if count}
+    assert kept == {"offered": 6, "exported": 6}
+
+    found = metrics_at(collector_on_kafka, service, "hiq.function.duration")
+    for name, per_function in (("calls", 25), ("errors", 5)):
+        points = found[f"hiq.function.{name}"]["sum"]["dataPoints"]
+        assert of_function(points, "asInt") == {"even": per_function, "odd": per_function}
+    durations = found["hiq.function.duration"]["exponentialHistogram"]["dataPoints"]
+    assert of_function(durations, "count") == {"even": 25, "odd": 25}
+
+
+def of_function(points: list[dict[str, Any]], field: str) -> dict[str, int]:
+    """A number of each point, by the function that it is of."""
+    found = {}
+    for point in points:
+        labels = {each["key"]: each["value"]["stringValue"] for each in point["attributes"]}
+        found[labels["function"]] = int(point[field])
+    return found
+
+
+def metrics_at(collector: CollectorOnKafka, service: str, awaited: str) -> dict[str, Any]:
+    """Metrics of a service by name, once the one that is `awaited` is there."""
+    metrics: dict[str, Any] = {}
+    for _ in attempts_within(ARRIVAL_SECONDS):
+        for group in collector.metrics_of_service(service):
+            for scope in group["scopeMetrics"]:
+                metrics.update((metric["name"], metric) for metric in scope["metrics"])
+        if awaited in metrics:
+            break
+    return metrics
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -228,6 +336,25 @@ def test_what_a_broker_refuses_ends_in_one_line_that_says_what_to_do(
     assert "name the authority's PEM file by HIQ_KAFKA_CERTIFICATE" in said(**unknown)
     plain = said(brokers=kafka.address("sasl_ssl"))
     assert "HIQ_KAFKA_SECURITY_PROTOCOL" in plain
+
+
+@pytest.mark.usefixtures("hiq_installed")
+def test_without_a_certificate_or_with_a_strange_one_a_broker_that_wants_ours_ends_in_one_line(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    ours = with_certificate(kafka)
+    without = {name: ours[name] for name in ("brokers", "certificate")}
+    strange = {
+        "client_certificate": str(CERTIFICATES / "stranger.pem"),
+        "client_key": str(CERTIFICATES / "stranger.key"),
+    }
+    for settings in (without, {**ours, **strange}):
+        (_, said, *_) = doctor(kafka, tmp_path, **settings).splitlines()
+        assert "FAILED" in said
+        assert ".c:" not in said
+        assert said.endswith(
+            "name it and its key by HIQ_KAFKA_CLIENT_CERTIFICATE and HIQ_KAFKA_CLIENT_KEY"
+        )
 
 
 @pytest.mark.usefixtures("hiq_installed")

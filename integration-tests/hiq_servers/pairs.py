@@ -12,7 +12,7 @@ import dataclasses
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hiq_servers.compare import assert_same_spans
@@ -150,21 +150,31 @@ def send_spans_of_every_shape(exporter: Any) -> Sent:
     return sent
 
 
-def send_to_all(*exporters: Any) -> list[Sent]:
-    """The same spans to each, from one process; what was sent, with the ledger of each in turn."""
+def send_to_all(*exporters: Any, metrics: Sequence[Any] = ()) -> list[Sent]:
+    """The same spans to each, from one process; what was sent, with the ledger of each in turn.
+
+    Where there are exporters of `metrics`, the spans are counted, and all points have arrived.
+    """
     import hiq
 
     service = f"pair-{secrets.token_hex(8)}"
     resource = {"test.run": secrets.token_hex(8), "test.number": 7, "test.yes": True}
-    hiq.init(service_name=service, resource=resource, exporters=exporters)
+    hiq.init(service_name=service, resource=resource, exporters=exporters, metrics=metrics or None)
     try:
         record = Recording({"service.name": service, **resource})
         record.spans_of_every_shape()
         assert hiq.flush(20.0)
-        ledgers = list(hiq.stats().values())
+        stats = hiq.stats()
     finally:
         hiq.shutdown()
+    ledgers = [ledger for name, ledger in stats.items() if not name.startswith("metrics")]
     assert len(ledgers) == len(exporters)
+    for name in stats.keys() - {"metrics"}:
+        if name.startswith("metrics-"):
+            ledger = dict(counts(stats[name]))
+            assert ledger["offered"] == ledger["exported"] > len(record.spans)
+            assert sum(ledger.values()) == 2 * ledger["offered"]
+    assert len(stats) - len(ledgers) == len(metrics) + bool(metrics)
     return [
         Sent(service, record.spans, {key: count for key, count in counts(ledger) if count})
         for ledger in ledgers

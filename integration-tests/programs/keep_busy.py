@@ -1,6 +1,8 @@
 """Makes a span every millisecond until the file STOP is there, then says what became of them.
 
-python keep_busy.py STOP
+python keep_busy.py STOP [NAMES]
+
+Every span has a name of its own, or, where a number is given, one of so many.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ FLUSH_SECONDS = 30.0
 
 def main() -> None:
     stop = Path(sys.argv[1])
+    names = int(sys.argv[2]) if len(sys.argv) > 2 else sys.maxsize
     hiq.init()
     made = 0
     while not stop.exists():
-        with hiq.trace(f"work {made}"):
+        with hiq.trace(f"work {made % names}"):
             made += 1
         time.sleep(0.001)
     delivered = hiq.flush(FLUSH_SECONDS)

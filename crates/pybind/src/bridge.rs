@@ -1,7 +1,8 @@
 //! `hiq bridge`: spans from topics of Kafka to any exporter. What was read is committed once it was delivered, never before: whoever
 //! is killed leaves to others what nobody has.
 //!
-//! Messages are taken up in rounds: while one is being delivered, the next is read and decoded.
+//! Messages are taken up in rounds: while one is being delivered, the next is read and decoded. For Prometheus they are counted,
+//! see [`counting`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,8 +21,10 @@ use pyo3::types::{PyDict, PyList};
 use crate::exporting::{self, Spec};
 use crate::module::errors;
 
+mod counting;
 mod decoders;
 
+use counting::Counting;
 use decoders::Decoders;
 
 /// A round is closed when it has this many spans or bytes, or is this old.
@@ -54,7 +57,9 @@ fn bridge<'py>(
     until_end: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let env = environment();
-    let names = PyList::new(py, &to)?.into_any();
+    let counts_as = |name: &String| counting::NAMES.contains(&name.as_str());
+    let (of_counting, others): (Vec<_>, Vec<_>) = to.into_iter().partition(counts_as);
+    let names = PyList::new(py, &others)?.into_any();
     let specs = exporting::specs_in(py, &names, &env)?;
     let encoding = encoding.map(str::parse::<KafkaEncoding>).transpose();
     let encoding = encoding.map_err(|error| errors::config(&error))?;
@@ -64,8 +69,11 @@ fn bridge<'py>(
     let stop = Stop::new(stop);
     let (counts, interrupt) = py
         .detach(|| {
+            let counting = (!of_counting.is_empty())
+                .then(|| Counting::new(&env, StatusSink::stderr()))
+                .transpose()?;
             let source = KafkaSource::open(settings)?;
-            let mut bridge = Bridge::new(source, specs, encoding, &env);
+            let mut bridge = Bridge::new(source, specs, counting, encoding, &env);
             bridge.run(until_end, &stop);
             Ok::<_, ConfigError>((bridge.end(), stop.into_interrupt()))
         })
@@ -206,6 +214,7 @@ struct Bridge {
     source: KafkaSource,
     decoders: Decoders,
     pipeline: Pipeline,
+    counting: Option<Counting>,
     timeout: Duration,
     next: Round,
     under_way: Option<Round>,
@@ -217,6 +226,7 @@ impl Bridge {
     fn new(
         source: KafkaSource,
         specs: Vec<Spec>,
+        counting: Option<Counting>,
         encoding: Option<KafkaEncoding>,
         env: &Env,
     ) -> Self {
@@ -233,10 +243,14 @@ impl Bridge {
         for spec in specs {
             builder = builder.exporter(spec.name, spec.build);
         }
+        if let Some(counting) = &counting {
+            builder = counting.count_in(builder);
+        }
         Self {
             source,
             decoders: Decoders::new(encoding),
             pipeline: builder.build(),
+            counting,
             timeout,
             next: Round::default(),
             under_way: None,
@@ -306,16 +320,38 @@ impl Bridge {
         self.under_way = Some(round);
     }
 
-    /// Commits the round under way once nothing of it waits for the far side.
+    /// Is done with the round under way once nothing of it waits for the far side.
     fn settle(&mut self) {
-        if self.under_way.is_none() || self.unsettled() > 0 {
-            return;
-        }
-        if let Some(round) = self.under_way.take()
-            && let Err(words) = self.source.commit(&round.positions)
+        if self.under_way.is_some()
+            && self.unsettled() == 0
+            && let Some(round) = self.under_way.take()
         {
+            let spans = round.spans as u64;
+            match &mut self.counting {
+                None => self.commit(&round.positions, spans),
+                Some(counting) => counting.take(round.positions, spans),
+            }
+        }
+        self.commit_counted(Counting::step);
+    }
+
+    /// Commits what accepted snapshots hold.
+    fn commit_counted(&mut self, found: impl FnOnce(&mut Counting) -> Option<KafkaPositions>) {
+        let Some(counting) = &mut self.counting else {
+            return;
+        };
+        let before = counting.accepted_spans();
+        let positions = found(counting);
+        let spans = counting.accepted_spans() - before;
+        if let Some(positions) = positions {
+            self.commit(&positions, spans);
+        }
+    }
+
+    fn commit(&mut self, positions: &KafkaPositions, spans: u64) {
+        if let Err(words) = self.source.commit(positions) {
             // Somebody else has these partitions now, and reads it again.
-            self.counts.possible_repeats += round.spans as u64;
+            self.counts.possible_repeats += spans;
             self.say(format!(
                 "delivered, but not committed, so that others may deliver it again: {words}"
             ));
@@ -333,9 +369,12 @@ impl Bridge {
 
     /// Lets what is under way arrive, within the time for an exit; what was only read stays in its topic.
     fn end(mut self) -> Counts {
+        let end = Instant::now() + self.timeout;
         if self.pipeline.flush(self.timeout).is_complete() {
             self.settle();
         }
+        let left = end.saturating_duration_since(Instant::now());
+        self.commit_counted(|counting| counting.end(left));
         self.counts.left = self.next.spans as u64;
         if let Some(round) = &self.under_way {
             let waits = self.unsettled().min(round.spans as u64);
@@ -344,9 +383,15 @@ impl Bridge {
         }
         for exporter in self.pipeline.stats().exporters() {
             let ledger = &exporter.ledger;
-            self.counts.delivered += ledger.exported + ledger.sent_unconfirmed;
+            if *exporter.name != *counting::NAMES[0] {
+                self.counts.delivered += ledger.exported + ledger.sent_unconfirmed;
+            }
             self.counts.lost += ledger.rejected + ledger.dropped.total();
             self.counts.possible_repeats += ledger.possible_repeats;
+        }
+        if let Some(counting) = &self.counting {
+            self.counts.left += counting.open_spans();
+            self.counts.delivered += counting.accepted_spans();
         }
         self.pipeline.shutdown(Duration::ZERO);
         self.counts

@@ -110,6 +110,11 @@ impl KafkaPositions {
         self.0.insert(place, message.offset + 1);
     }
 
+    /// Counts as read what `later` does; where both know a partition, `later` is right.
+    pub fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
     /// True when nothing was read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

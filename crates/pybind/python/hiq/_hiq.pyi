@@ -563,8 +563,9 @@ def bridge(
     from_start: bool = True,
     until_end: bool = False,
 ) -> dict[str, int]:
-    """Forwards the spans in topics of Kafka to exporters until `stop.is_set()`; commits what was delivered, never before. Counts
-    messages, skipped, read, delivered, lost, possible_repeats, and those left in the topics."""
+    """Forwards the spans in topics of Kafka to exporters until `stop.is_set()`; commits what was delivered, never before. For
+    `prometheus` they are counted, and committed once a snapshot that holds them was accepted. Counts messages, skipped,
+    read, delivered, lost, possible_repeats, and those left in the topics."""
 
 # --- conf, status, clock ------------------------------------------------------------------------
 

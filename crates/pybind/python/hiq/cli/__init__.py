@@ -45,11 +45,15 @@ _BRIDGE_EXAMPLES = """\
 Brokers, topics and group are in the address; user, password and certificates in HIQ_KAFKA_*, where a backend is in its
 own variables. Bridges of one group share the topics' partitions. What was read is committed once it was delivered: a
 bridge that is killed loses nothing, and what it delivered last may be delivered again. SIGTERM ends it cleanly.
+For prometheus spans are counted: calls, errors and times by service and function, written to HIQ_REMOTE_WRITE_ENDPOINT
+every OTEL_METRIC_EXPORT_INTERVAL (5000 ms) under an instance of the bridge's own.
 
 examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 \\
     python -m hiq bridge --from kafka://kafka-1:9092,kafka-2:9092/otlp_spans?group=to-collector --to otlp
   python -m hiq bridge --from kafka://localhost:9092/zipkin,jaeger-spans --to otlp,jaeger
+  HIQ_REMOTE_WRITE_ENDPOINT=http://prometheus:9090 \\
+    python -m hiq bridge --from kafka://localhost:9092/otlp_spans?group=to-prometheus --to prometheus
   python -m hiq bridge --from kafka://localhost:9092/hiq-trees --encoding hiq_text --until-end --to otlp
 """
 
@@ -150,7 +154,7 @@ def _add_bridge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         allow_abbrev=False,
     )
     parser.add_argument("--from", dest="source", required=True, metavar="ADDRESS", help="brokers, topics, group")
-    parser.add_argument("--to", required=True, metavar="EXPORTER", help="otlp, jaeger, zipkin, kafka, ...")
+    parser.add_argument("--to", required=True, metavar="EXPORTER", help="otlp, jaeger, zipkin, kafka, prometheus, ...")
     parser.add_argument("--group", metavar="NAME", help="the consumer group (hiq-bridge)")
     parser.add_argument("--encoding", metavar="NAME", help="of messages that do not say: otlp_proto, zipkin_json, ...")
     parser.add_argument("--until-end", action="store_true", help="end when everything there is was delivered")
