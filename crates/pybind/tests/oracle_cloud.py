@@ -109,12 +109,66 @@ class Oracle:
             for _ in request.json()["messages"]:
                 refused = refuse(seen)
                 entry = {"partition": None, "offset": None, "timestamp": None, "error": "429", "errorMessage": "slow"}
-                taken = {"partition": "0", "offset": seen, "timestamp": "t", "error": None, "errorMessage": None}
+                taken = {
+                    "partition": "0",
+                    "offset": seen,
+                    "timestamp": "2026-11-21T10:00:00.000Z",
+                    "error": None,
+                    "errorMessage": None,
+                }
                 entries.append(entry if refused else taken)
                 seen += 1
             return 200, {"failures": sum(bool(entry["error"]) for entry in entries), "entries": entries}
 
         return answer
+
+    def take_metrics(
+        self, refuse: Callable[[dict[str, Any]], bool] = lambda _series: False
+    ) -> Callable[[Received], Answer]:
+        """What OCI Monitoring answers, by the limits of its reference; `refuse` is asked for each series."""
+
+        def answer(request: Received) -> Answer:
+            series = metrics(request)
+            wrong = wrong_with(series)
+            if wrong is not None:
+                return 400, {"code": "InvalidParameter", "message": wrong}
+            failed = [{"message": "not today", "metricData": one} for one in series if refuse(one)]
+            return 200, {"failedMetricsCount": len(failed), "failedMetrics": failed}
+
+        return answer
+
+
+def metrics(request: Received) -> list[dict[str, Any]]:
+    """The series of a call."""
+    assert request.path == "/20180401/metrics"
+    body = request.json()
+    assert set(body) == {"metricData", "batchAtomicity"}
+    assert body["batchAtomicity"] == "NON_ATOMIC"
+    found: list[dict[str, Any]] = body["metricData"]
+    return found
+
+
+def wrong_with(series: list[dict[str, Any]]) -> str | None:
+    """What the service would refuse a call for: PostMetricDataDetails and MetricDataDetails of its reference."""
+    if not 1 <= len(series) <= 50:
+        return f"{len(series)} metric streams"
+    for one in series:
+        dimensions = one["dimensions"]
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", one["namespace"]) or re.match("(oci|oracle)_", one["namespace"]):
+            return f"namespace {one['namespace']}"
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._$-]*", one["name"]):
+            return f"name {one['name']}"
+        if not 1 <= len(dimensions) <= 20:
+            return f"{len(dimensions)} dimensions"
+        for key, value in dimensions.items():
+            if not re.fullmatch(r"[!-~]{1,256}", key) or not 1 <= len(value) <= 512:
+                return f"dimension {key}={value}"
+        for point in one["datapoints"]:
+            if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", point["timestamp"]):
+                return f"timestamp {point['timestamp']}"
+            if not isinstance(point["value"], int | float):
+                return f"value {point['value']}"
+    return None
 
 
 def messages(request: Received) -> list[tuple[str | None, bytes]]:

@@ -23,13 +23,16 @@ class Backend(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append((self.path, body))  # type: ignore[attr-defined]
+        self.server.methods.append(self.command)  # type: ignore[attr-defined]
         answer = b""
         self.send_response(self.server.status)  # type: ignore[attr-defined]
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    do_PUT = do_DELETE = do_POST
 
     def log_message(self, *_: object) -> None:
         pass
@@ -41,7 +44,7 @@ def backend() -> Iterator[Callable[[int], http.server.ThreadingHTTPServer]]:
 
     def start(status: int) -> http.server.ThreadingHTTPServer:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
-        server.status, server.requests = status, []  # type: ignore[attr-defined]
+        server.status, server.requests, server.methods = status, [], []  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         servers.append(server)
         return server
@@ -166,6 +169,117 @@ def test_the_console_and_the_program_share_their_place_in_a_file(tmp_path: Path)
     assert json.loads(span)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] == "hiq doctor"
     assert "ok: the span" in words
     assert last == "all exporters deliver, as far as can be seen"
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+def test_metrics_of_the_environment_are_tried_beside_the_spans(backend: Callable, tmp_path: Path) -> None:
+    server = backend(200)
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url(server),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_SERVICE_NAME": "patient",
+    }
+    ran = python(*DOCTOR, folder=tmp_path, **environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (_, spans), (path, body) = server.requests
+    assert b"resourceSpans" in spans
+    (resource,) = json.loads(body)["resourceMetrics"]
+    (metric,) = resource["scopeMetrics"][0]["metrics"]
+    assert (path, metric["name"]) == ("/v1/metrics", "hiq.doctor")
+    assert metric["gauge"]["dataPoints"][0]["asDouble"] == 1
+    assert {"key": "service.name", "value": {"stringValue": "patient"}} in resource["resource"]["attributes"]
+    _, _, target, words, last = ran.stdout.splitlines()
+    assert target == f"metrics-otlp {url(server)}/v1/metrics"
+    assert words.startswith("          ok: the metric `hiq.doctor` was taken in ")
+    assert last == "all exporters deliver, as far as can be seen"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "words"),
+    [
+        ("otlp", "OTEL_EXPORTER_OTLP_ENDPOINT", "answered 404 not found; is this an OTLP server"),
+        ("remote_write", "HIQ_REMOTE_WRITE_ENDPOINT", "answered 404 not found; "),
+        ("pushgateway", "HIQ_PUSHGATEWAY_ENDPOINT", "answered 404 not found; is this a Pushgateway"),
+    ],
+)
+def test_what_a_server_of_metrics_answers_is_said(
+    backend: Callable, tmp_path: Path, name: str, variable: str, words: str
+) -> None:
+    server = backend(404)
+    ran = python(*DOCTOR, "--metrics", name, folder=tmp_path, **{variable: url(server)})
+    assert ran.returncode == 1, ran.stderr
+    target, said, last = ran.stdout.splitlines()
+    assert target.startswith(f"metrics-{name} {url(server)}/")
+    assert said.startswith("          FAILED: ")
+    assert words in said
+    assert last == "1 of 1 exporters cannot deliver"
+    nobody = closed_port(socket.SOCK_STREAM)
+    ran = python(*DOCTOR, "--metrics", name, folder=tmp_path, **{variable: f"http://127.0.0.1:{nobody}"})
+    assert ran.returncode == 1
+    assert "connection refused" in ran.stdout.lower()
+
+
+def test_a_pushgateway_is_tried_beside_the_job_s_own_group_and_cleaned_up(backend: Callable, tmp_path: Path) -> None:
+    server = backend(200)
+    environment = {"HIQ_PUSHGATEWAY_ENDPOINT": url(server), "HIQ_PUSHGATEWAY_JOB": "nightly"}
+    ran = python(*DOCTOR, "--metrics", "pushgateway", folder=tmp_path, **environment)
+    assert ran.returncode == 0, ran.stdout
+    assert ran.stdout.startswith(f"metrics-pushgateway {url(server)}/metrics/job/nightly\n")
+    assert [path for path, _ in server.requests] == ["/metrics/job/nightly/hiq_doctor/1"] * 2
+    assert server.methods == ["PUT", "DELETE"]
+    assert b"hiq_doctor" in server.requests[0][1]
+
+
+SERVES = """
+import sys, hiq
+hiq.init("shop", exporters=[], metrics=["prometheus"])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_scrape_port_is_free_or_held_by_the_service_or_by_a_stranger(backend: Callable, tmp_path: Path) -> None:
+    port = closed_port(socket.SOCK_STREAM)
+    environment = {"OTEL_EXPORTER_PROMETHEUS_PORT": str(port), "HIQ_METRIC_DIR": str(tmp_path)}
+
+    def doctor(service: str) -> tuple[int, str]:
+        named = {**environment, "OTEL_SERVICE_NAME": service}
+        ran = python(*DOCTOR, "--metrics", "prometheus", folder=tmp_path, **named)
+        return ran.returncode, ran.stdout
+
+    code, said = doctor("shop")
+    assert code == 0, said
+    assert said.startswith(f"metrics-prometheus http://localhost:{port}/metrics\n")
+    assert f"ok: port {port} is free, a scrape of it was taken in " in said
+    command = [sys.executable, "-c", SERVES]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=plain_environment(PYTHONPATH=PACKAGE_FOLDER, **environment),
+    )
+    with process as shop:
+        assert shop.stdout is not None
+        assert shop.stdin is not None
+        assert shop.stdout.readline() == "ready\n"
+        code, said = doctor("shop")
+        assert (code, "ok: a process of the service `shop` holds the port, a scrape of it" in said) == (0, True), said
+        code, said = doctor("another")
+        assert code == 1, said
+        assert f"cannot listen at localhost:{port}: " in said
+        assert "name the service in OTEL_SERVICE_NAME as that does (it is `another` here)" in said
+        shop.stdin.close()
+    assert doctor("another")[0] == 0
+
+
+def test_an_unknown_exporter_of_metrics_is_refused(tmp_path: Path) -> None:
+    ran = python(*DOCTOR, "--metrics", "pigeon", folder=tmp_path)
+    assert ran.returncode == 2
+    assert "`pigeon` is not an exporter of metrics of this build; use one of prometheus, otlp, " in ran.stderr
 
 
 def closed_port(kind: socket.SocketKind) -> int:

@@ -19,7 +19,7 @@ from hiq.utils import SingletonMeta
 from hiq.vendor_oci_apm import HiQOciApmContext, OciApmHttpTransport, get_oci_apm_endpoint
 from hiq.vendor_oci_streaming import OciStreamingClient
 from hiq.vendor_oci_t2 import OciT2Client
-from oracle_cloud import FINGERPRINT, STREAM, TENANCY, USER, Oracle, Received, home, messages
+from oracle_cloud import FINGERPRINT, STREAM, TENANCY, USER, Oracle, Received, home, messages, metrics
 
 HIQ = json.loads((Path(__file__).parent / "golden" / "hiq_oci.json").read_text(encoding="utf-8"))
 KEY = "SECRETDATAKEY1"
@@ -391,6 +391,96 @@ def test_trees_go_to_the_stream_and_what_it_refuses_goes_again(user: Oracle, tmp
     trees = [hiq.Tree(value.decode()) for _, value in set(sent)]
     assert [names(tree) for tree in trees] == [[["__dumps"]]] * 4
     assert "trees were not taken" not in run.stderr
+
+
+# --- Monitoring -----------------------------------------------------------------------------------
+
+COMPARTMENT = "ocid1.compartment.oc1..aaaa"
+
+
+def points(oracle: Oracle, name: str) -> dict[str, float]:
+    """The last value of each series of `name`, by its label `at`."""
+    series = [one for request in oracle.requests for one in metrics(request) if one["name"] == name]
+    return {one["dimensions"]["at"]: one["datapoints"][0]["value"] for one in series}
+
+
+def test_metrics_are_posted_signed_with_fifty_series_a_call(user: Oracle, tmp_path: Path) -> None:
+    user.answer = user.take_metrics()
+    name = f"orders.{os.urandom(6).hex()}"
+    exporter = hiq.OciMonitoringExporter(COMPARTMENT, namespace="shop", resource_group="front", endpoint=user.url)
+    hiq.init("shop", exporters=[], metrics=[exporter])
+    orders = hiq.metrics.counter(name, unit="{order}")
+    counted = {str(at): at + 1 for at in range(120)}
+    for at, times in counted.items():
+        orders.labels(at=at).inc(times)
+    assert hiq.flush(30)
+    assert points(user, name) == counted
+    sizes = [len(metrics(request)) for request in user.requests]
+    assert max(sizes) == 50
+    assert len(sizes) >= 3
+    for request in user.requests:
+        assert request.signer(tmp_path) == f"{TENANCY}/{USER}/{FINGERPRINT}"
+        assert "x-content-sha256" in request.headers
+        for one in metrics(request):
+            assert (one["namespace"], one["compartmentId"], one["resourceGroup"]) == ("shop", COMPARTMENT, "front")
+            assert one["dimensions"]["service.name"] == "shop"
+    ledger = hiq.stats()["metrics-oci_monitoring"]
+    assert (ledger["rejected"], balances(ledger)) == (0, True)
+    assert ledger["exported"] == ledger["offered"] >= 120
+
+
+def test_series_that_fail_inside_a_success_are_counted_as_rejected(user: Oracle) -> None:
+    name = f"orders.{os.urandom(6).hex()}"
+    user.answer = user.take_metrics(refuse=lambda one: one["name"] == name and one["dimensions"]["at"] in "13")
+    exporter = hiq.OciMonitoringExporter(COMPARTMENT, endpoint=user.url)
+    hiq.init("shop", exporters=[], metrics=[exporter], log_level="none")
+    for at in range(5):
+        hiq.metrics.gauge(name).labels(at=at).set(at)
+    hiq.flush(30)
+    ledger = hiq.stats()["metrics-oci_monitoring"]
+    assert (ledger["rejected"], balances(ledger)) == (2, True)
+    assert ledger["exported"] == ledger["offered"] - 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "OCI_COMPARTMENT_ID: is not set"),
+        ({"compartment": COMPARTMENT, "namespace": "oci_mine"}, "`oci_mine` is no namespace"),
+        ({"compartment": COMPARTMENT, "auth": "guess"}, "`guess` is not known; give one of api_key"),
+        ({"compartment": COMPARTMENT, "profile": "OPS"}, "OPS"),
+        ({"compartment": COMPARTMENT, "region": "over there"}, "`over there` is no region"),
+    ],
+)
+def test_what_is_wrong_with_monitoring_is_told_at_once(user: Oracle, settings: dict[str, str], said: str) -> None:
+    with pytest.raises(hiq.ConfigError, match=said):
+        hiq.init("shop", exporters=[], metrics=[hiq.OciMonitoringExporter(**settings)])
+    assert user.requests == []
+
+
+def test_the_doctor_posts_one_sample_and_explains_a_refusal_without_a_secret(user: Oracle, tmp_path: Path) -> None:
+    environment = {
+        **home(tmp_path / "h"),
+        "OCI_MONITORING_ENDPOINT": user.url,
+        "OCI_COMPARTMENT_ID": COMPARTMENT,
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "oci_monitoring",
+    }
+    user.answer = user.take_metrics()
+    run = python("-m", "hiq", "doctor", folder=tmp_path, **environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    ((one,),) = map(metrics, user.requests)
+    assert (one["name"], one["datapoints"][0]["value"]) == ("hiq.doctor", 1)
+    assert run.stdout.splitlines()[0] == f"metrics-oci_monitoring {user.url}/20180401/metrics"
+    assert "ok: the metric `hiq.doctor` was taken in " in run.stdout
+    user.answer = lambda request: (401, {"echo": request.headers["authorization"]})
+    run = python("-m", "hiq", "doctor", folder=tmp_path, **environment)
+    said = run.stdout + run.stderr
+    assert run.returncode == 1
+    assert "FAILED: " in said
+    assert "check user, tenancy, fingerprint and key" in said
+    assert "signature=" not in said
+    assert "open-sesame" not in said
 
 
 # --- T2 -------------------------------------------------------------------------------------------

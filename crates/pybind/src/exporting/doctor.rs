@@ -1,19 +1,21 @@
-//! `hiq doctor`: one span through each exporter, and what became of it.
+//! `hiq doctor`: one span or sample through each exporter, and what became of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hiq_core::config::{Env, Settings, Warning};
 use hiq_core::ledger::LedgerSnapshot;
-use hiq_core::pipeline::Pipeline;
-use hiq_core::record::tracer::Tracer;
+use hiq_core::pipeline::PipelineStats;
 use hiq_core::resource::Resource;
 use hiq_core::status::StatusSink;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
-use super::registry::{self, Build};
-use super::{Arguments, resource, seconds};
+use super::{Arguments, metrics, registry, resource, seconds};
+
+mod sample;
+mod scrape;
+mod span;
 
 /// How long the wire has, each time, before somebody looks whether it has said anything.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -27,42 +29,75 @@ pub(super) struct Patient {
     /// Where it sends: without user, password and query.
     #[pyo3(get)]
     target: String,
-    build: Arc<dyn Build>,
+    way: Box<dyn Try>,
     resource: Arc<Resource>,
 }
 
-/// The exporters that these settings name, and what is odd about the environment.
+/// A way out of the process, to be tried.
+trait Try: Send + Sync {
+    /// Sends something, in at most `timeout`.
+    fn send(&self, name: &str, resource: &Arc<Resource>, timeout: Duration) -> Finding;
+}
+
+/// What became of it.
+struct Finding {
+    /// What was sent, for people.
+    sent: String,
+    took: Duration,
+    /// What the exporter said.
+    words: Option<String>,
+    ledger: LedgerSnapshot,
+}
+
+/// The exporters that these settings name, and what is odd about the environment. With neither `exporters` nor `metrics`
+/// those of the environment.
 #[pyfunction]
 pub(super) fn patients(
     py: Python<'_>,
     settings: &Bound<'_, PyDict>,
 ) -> PyResult<(Vec<Patient>, Vec<String>)> {
     let arguments = Arguments { dict: settings };
-    arguments.refuse_unknown(&["exporters"])?;
+    arguments.refuse_unknown(&["exporters", "metrics"])?;
     let (env, mut warnings) = (Env::process(), Vec::new());
     let mut merged = Settings::from_env(&env);
-    let exporters = arguments.get("exporters")?;
+    let nothing = PyList::empty(py).into_any();
+    let exporters = match (arguments.get("exporters")?, arguments.get("metrics")?) {
+        (None, Some(_)) => Some(nothing),
+        (exporters, _) => exporters,
+    };
     let specs = registry::specs(py, exporters.as_ref(), &mut merged, &env, &mut warnings)?;
+    let plan = metrics::Plan::read(&arguments, &env, &mut warnings)?;
     let resource = resource(&arguments, &merged)?.detect();
-    let patients = specs.into_iter().map(|spec| Patient {
-        name: spec.name,
-        target: spec.target,
-        build: Arc::from(spec.build),
+    let patient = |name: String, target: String, way| Patient {
+        name,
+        target,
+        way,
         resource: Arc::clone(&resource),
-    });
-    let patients = patients.collect();
+    };
+    let mut patients: Vec<Patient> = specs
+        .into_iter()
+        .map(|spec| patient(spec.name, spec.target, span::way(spec.build)))
+        .collect();
+    for (name, way) in plan.into_lanes() {
+        let (target, way) = match way {
+            metrics::Way::Pushed(push) => sample::way(push),
+            metrics::Way::Scraped(settings) => scrape::way(*settings),
+        };
+        patients.push(patient(name, target, way));
+    }
     warnings.extend(merged.warnings);
     Ok((patients, warnings.iter().map(Warning::to_string).collect()))
 }
 
 #[pymethods]
 impl Patient {
-    /// Sends a span and waits for its fate: the ledger, the exporter's words if it has any, and the trace id.
+    /// Sends a span or a sample and waits for its fate: the ledger, and the exporter's words if it has any.
     fn examine<'py>(&self, py: Python<'py>, timeout_s: f64) -> PyResult<Bound<'py, PyDict>> {
-        let finding = py.detach(|| self.send(seconds(timeout_s)));
+        let timeout = seconds(timeout_s);
+        let finding = py.detach(|| self.way.send(&self.name, &self.resource, timeout));
         let ledger = &finding.ledger;
         let dict = PyDict::new(py);
-        dict.set_item("trace_id", finding.trace_id)?;
+        dict.set_item("sent", finding.sent)?;
         dict.set_item("seconds", finding.took.as_secs_f64())?;
         dict.set_item("words", finding.words)?;
         dict.set_item("exported", ledger.exported)?;
@@ -73,75 +108,47 @@ impl Patient {
     }
 }
 
-struct Finding {
-    trace_id: String,
-    took: Duration,
-    words: Option<String>,
-    ledger: LedgerSnapshot,
+/// The status lines of one exporter.
+#[derive(Clone, Default)]
+struct Said {
+    shared: Arc<(Mutex<Vec<String>>, Condvar)>,
 }
 
-impl Patient {
-    fn send(&self, timeout: Duration) -> Finding {
-        let said = Arc::new(Mutex::new(Vec::<String>::new()));
-        let pipeline = self.pipeline(&said);
-        let words = || {
-            said.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .last()
-                .cloned()
-        };
-        let began = Instant::now();
-        let trace_id = offer(&pipeline);
-        let mut took = await_fate(&pipeline, began + timeout, || words().is_some());
-        if ledger(&pipeline).sent_unconfirmed > 0 {
-            // That nobody listens there, the system says to the second packet.
-            offer(&pipeline);
-            took += await_fate(&pipeline, began + timeout, || words().is_some());
-        }
-        let ledger = ledger(&pipeline);
-        pipeline.shutdown(Duration::ZERO);
-        Finding {
-            trace_id,
-            took,
-            words: words(),
-            ledger,
-        }
+impl Said {
+    fn sink(&self) -> StatusSink {
+        let said = self.clone();
+        StatusSink::to(move |line| {
+            let (lines, spoken) = &*said.shared;
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(line.to_owned());
+            spoken.notify_all();
+        })
     }
 
-    fn pipeline(&self, said: &Arc<Mutex<Vec<String>>>) -> Pipeline {
-        let (build, said) = (Arc::clone(&self.build), Arc::clone(said));
-        let note = move |line: &str| {
-            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            said.push(line.to_owned());
-        };
-        Pipeline::builder()
-            .resource(Arc::clone(&self.resource))
-            .exporter(self.name.clone(), move || build())
-            .status(StatusSink::to(note))
-            .build()
+    fn last(&self) -> Option<String> {
+        let lines = self.shared.0.lock();
+        lines
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .cloned()
+    }
+
+    /// Waits for a line, for as long as the wire has. True when there is one.
+    fn wait(&self) -> bool {
+        let (lines, spoken) = &*self.shared;
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = spoken.wait_timeout_while(lines, PATIENCE, |lines| lines.is_empty());
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
     }
 }
 
-/// Records the span. Returns the id of its trace.
-fn offer(pipeline: &Pipeline) -> String {
-    let tracer = Tracer::new(pipeline.clone());
-    let span = tracer.span("hiq doctor");
-    let context = span.context();
-    drop(span);
-    context.map_or_else(String::new, |context| context.trace_id.to_string())
+/// The one ledger among `stats`.
+fn only(stats: &PipelineStats) -> LedgerSnapshot {
+    let first = stats.exporters().first();
+    first.map_or_else(LedgerSnapshot::default, |one| one.ledger.clone())
 }
 
-/// Waits until the span is settled or the exporter has something to say. Returns how long that took.
-fn await_fate(pipeline: &Pipeline, end: Instant, has_spoken: impl Fn() -> bool) -> Duration {
-    let began = Instant::now();
-    while !pipeline.flush(PATIENCE).is_complete() && !has_spoken() && Instant::now() < end {}
-    began.elapsed()
-}
-
-fn ledger(pipeline: &Pipeline) -> LedgerSnapshot {
-    let stats = pipeline.stats();
-    stats
-        .exporters()
-        .first()
-        .map_or_else(LedgerSnapshot::default, |exporter| exporter.ledger.clone())
+/// What is left of `timeout`, which began at `began`.
+fn left(began: Instant, timeout: Duration) -> Duration {
+    timeout.saturating_sub(began.elapsed())
 }

@@ -67,7 +67,8 @@ pub(super) fn read_for_metrics(
     let settings = settings.map_err(|error| errors::config(&error))?;
     let encoding = settings.encoding;
     let exporter = KafkaExporter::new(settings).map_err(|error| errors::config(&error))?;
-    Ok(Push::new(collect, move || {
+    let target = format!("{} as {}", exporter.target(), encoding.name());
+    Ok(Push::new(target, collect, move || {
         build_for_metrics(&exporter, encoding)
     }))
 }

@@ -1,264 +1,28 @@
-//! Where metrics go: exporters by the name that users write, and the reader that gives them snapshots. A new one adds a line
-//! to [`EXPORTERS`].
+//! Where metrics go: the reader that gives exporters snapshots, and the scrape endpoint.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hiq_core::config::{
-    ClientIdentity, ConfigError, Env, MetricSettings, OtlpSettings, ProxySettings, Warning,
-};
-use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
-use hiq_core::export::Exporter;
-use hiq_core::metric::MetricBatch;
+use hiq_core::config::{ConfigError, Env, MetricSettings, Warning};
 use hiq_core::metric::reader::MetricReader;
-use hiq_core::metric::record::CollectOptions;
 use hiq_core::metric::trees::{TreeMetrics, TreeMetricsOptions};
 use hiq_core::pipeline::{Pipeline, PipelineBuilder, PipelineStats};
 use hiq_core::status::StatusSink;
-use hiq_otlp::{FileTransport, OtlpMetricsExporter, OtlpMetricsJsonEncoder};
-use hiq_prometheus::{
-    PushgatewayExporter, PushgatewayOptions, PushgatewaySettings, RemoteWriteExporter,
-    RemoteWriteOptions, RemoteWriteSettings, ScrapeGroup, ScrapeOptions, ScrapeSettings,
-};
+use hiq_prometheus::ScrapeGroup;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::registry::{OTLP_ARGUMENTS, headers, named, otlp_options, parsed};
-use super::{Arguments, kafka, wrong_type};
+use super::registry::named;
+use super::{Arguments, wrong_type};
 use crate::gil::GilCell;
 use crate::metrics::registry;
 use crate::module::errors;
 
-/// How metrics leave.
-enum Way {
-    Pushed(Push),
-    Scraped(Box<ScrapeSettings>),
-}
+mod ways;
 
-/// An exporter of metrics, to be built on its worker's thread in each process anew.
-pub(super) struct Push {
-    collect: CollectOptions,
-    build: Box<dyn Build>,
-}
-
-impl Push {
-    pub(super) fn new(
-        collect: CollectOptions,
-        build: impl Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            collect,
-            build: Box::new(build),
-        }
-    }
-}
-
-trait Build: Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync {}
-
-impl<F: Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync> Build for F {}
-
-type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Way>;
-
-const EXPORTERS: [(&str, Read); 6] = [
-    ("prometheus", prometheus),
-    ("otlp", otlp),
-    ("remote_write", remote_write),
-    ("pushgateway", pushgateway),
-    ("kafka", |arguments, env, warnings| {
-        kafka::read_for_metrics(arguments, env, warnings).map(Way::Pushed)
-    }),
-    ("console", console),
-];
-
-fn prometheus(
-    arguments: &Arguments<'_, '_>,
-    env: &Env,
-    warnings: &mut Vec<Warning>,
-) -> PyResult<Way> {
-    arguments.refuse_unknown(&["host", "port", "native_summaries"])?;
-    let mut options = ScrapeOptions::default();
-    options.host = arguments.text("host")?;
-    options.port = port(arguments)?;
-    options.native_summaries = arguments.flag("native_summaries")?.unwrap_or_default();
-    let settings = ScrapeSettings::new(&options, env, warnings);
-    Ok(Way::Scraped(Box::new(settings)))
-}
-
-fn port(arguments: &Arguments<'_, '_>) -> PyResult<Option<u16>> {
-    let Some(given) = arguments.count("port")? else {
-        return Ok(None);
-    };
-    u16::try_from(given).map(Some).map_err(|_| {
-        let problem = format!("{given} is no port");
-        errors::config(&ConfigError::new("port", problem, "use 0 to 65535"))
-    })
-}
-
-fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -> PyResult<Way> {
-    let known: Vec<&str> = OTLP_ARGUMENTS.into_iter().chain(["summaries"]).collect();
-    arguments.refuse_unknown(&known)?;
-    let settings = OtlpSettings::for_metrics(&otlp_options(arguments)?, env, warnings)
-        .map_err(|error| errors::config(&error))?;
-    let proxies = ProxySettings::from_env(env, warnings);
-    let exporter =
-        OtlpMetricsExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
-    Ok(Way::Pushed(Push {
-        collect: summaries(arguments)?,
-        build: Box::new(move || exporter.build()),
-    }))
-}
-
-fn remote_write(
-    arguments: &Arguments<'_, '_>,
-    env: &Env,
-    warnings: &mut Vec<Warning>,
-) -> PyResult<Way> {
-    arguments.refuse_unknown(&[
-        "url",
-        "version",
-        "headers",
-        "timeout_s",
-        "certificate",
-        "client_certificate",
-        "client_key",
-        "summaries",
-    ])?;
-    let mut options = RemoteWriteOptions::default();
-    options.endpoint = arguments.text("url")?;
-    options.version = parsed(version(arguments)?)?;
-    options.headers = headers(arguments)?;
-    options.timeout = arguments.seconds("timeout_s")?;
-    options.certificate = arguments.text("certificate")?.map(Into::into);
-    options.client_identity = client_identity(arguments)?;
-    let settings = RemoteWriteSettings::new(&options, env, warnings)
-        .map_err(|error| errors::config(&error))?;
-    let proxies = ProxySettings::from_env(env, warnings);
-    let exporter =
-        RemoteWriteExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
-    Ok(Way::Pushed(Push {
-        collect: summaries(arguments)?,
-        build: Box::new(move || exporter.build()),
-    }))
-}
-
-fn pushgateway(
-    arguments: &Arguments<'_, '_>,
-    env: &Env,
-    warnings: &mut Vec<Warning>,
-) -> PyResult<Way> {
-    arguments.refuse_unknown(&[
-        "url",
-        "job",
-        "grouping",
-        "method",
-        "headers",
-        "timeout_s",
-        "certificate",
-        "client_certificate",
-        "client_key",
-    ])?;
-    let mut options = PushgatewayOptions::default();
-    options.endpoint = arguments.text("url")?;
-    options.job = arguments.text("job")?;
-    options.grouping = grouping(arguments)?;
-    options.method = parsed(arguments.text("method")?)?;
-    options.headers = headers(arguments)?;
-    options.timeout = arguments.seconds("timeout_s")?;
-    options.certificate = arguments.text("certificate")?.map(Into::into);
-    options.client_identity = client_identity(arguments)?;
-    let settings = PushgatewaySettings::new(&options, env, warnings)
-        .map_err(|error| errors::config(&error))?;
-    let proxies = ProxySettings::from_env(env, warnings);
-    let exporter =
-        PushgatewayExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
-    Ok(Way::Pushed(Push {
-        collect: CollectOptions::default(),
-        build: Box::new(move || exporter.build()),
-    }))
-}
-
-fn grouping(arguments: &Arguments<'_, '_>) -> PyResult<Vec<(String, String)>> {
-    let Some(given) = arguments.get("grouping")? else {
-        return Ok(Vec::new());
-    };
-    let wrong = || wrong_type("grouping", &given, "a dict of texts");
-    let given = given.cast::<PyDict>().map_err(|_| wrong())?;
-    let pair = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-        let pair = (name.extract(), value.extract());
-        let (Ok(name), Ok(value)) = pair else {
-            return Err(wrong());
-        };
-        Ok((name, value))
-    };
-    given.iter().map(pair).collect()
-}
-
-/// Users write the number as well.
-fn version(arguments: &Arguments<'_, '_>) -> PyResult<Option<String>> {
-    let given = arguments.get("version")?;
-    Ok(given
-        .map(|given| given.str())
-        .transpose()?
-        .map(|text| text.to_string()))
-}
-
-fn client_identity(arguments: &Arguments<'_, '_>) -> PyResult<Option<ClientIdentity>> {
-    let certificate = arguments.text("client_certificate")?;
-    let key = arguments.text("client_key")?;
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Ok(Some(ClientIdentity {
-            certificate: certificate.into(),
-            key: key.into(),
-        })),
-        (None, None) => Ok(None),
-        (given, _) => {
-            let missing = match given {
-                Some(_) => "client_key",
-                None => "client_certificate",
-            };
-            let fix = "give client_certificate and client_key, or neither";
-            Err(errors::config(&ConfigError::new(
-                missing,
-                "is missing",
-                fix,
-            )))
-        }
-    }
-}
-
-fn console(
-    arguments: &Arguments<'_, '_>,
-    _env: &Env,
-    _warnings: &mut Vec<Warning>,
-) -> PyResult<Way> {
-    arguments.refuse_unknown(&[])?;
-    let build = || -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> {
-        Ok(Box::new(EncodedExporter::new(
-            OtlpMetricsJsonEncoder::new(),
-            FileTransport::open(Path::new("/dev/stdout"))?,
-            DeliveryOptions::default(),
-        )))
-    };
-    Ok(Way::Pushed(Push {
-        collect: CollectOptions::default(),
-        build: Box::new(build),
-    }))
-}
-
-/// How summaries leave where the format has two ways.
-pub(super) fn summaries(arguments: &Arguments<'_, '_>) -> PyResult<CollectOptions> {
-    match arguments.text("summaries")?.as_deref() {
-        None | Some("quantiles") => Ok(CollectOptions::default()),
-        Some("histogram") => Ok(CollectOptions::with_sketches()),
-        Some(other) => Err(errors::config(&ConfigError::new(
-            "summaries",
-            format!("`{other}` is not known"),
-            "use quantiles or histogram",
-        ))),
-    }
-}
+pub(super) use ways::{Push, Way, summaries};
+use ways::{known, names};
 
 /// What is to be done with metrics.
 pub(super) struct Plan {
@@ -267,7 +31,7 @@ pub(super) struct Plan {
 }
 
 /// Ways, by the names that the ledger has.
-type Lanes = Vec<(String, Way)>;
+pub(super) type Lanes = Vec<(String, Way)>;
 
 impl Plan {
     /// What `metrics=` says, else `OTEL_METRICS_EXPORTER`, else nothing.
@@ -289,6 +53,11 @@ impl Plan {
             None => named_lanes(arguments.dict.py(), &settings, env, warnings)?,
         };
         Ok(Self { settings, lanes })
+    }
+
+    /// Exporters by the names that the ledger has, to be tried.
+    pub(super) fn into_lanes(self) -> Lanes {
+        self.lanes
     }
 
     /// True when somebody wants metrics.
@@ -406,15 +175,6 @@ fn add(
     };
     lanes.push((name, way));
     Ok(())
-}
-
-fn known(name: &str) -> Option<Read> {
-    let named = EXPORTERS.iter().find(|(known, _)| *known == name);
-    named.map(|(_, read)| *read)
-}
-
-fn names() -> String {
-    EXPORTERS.map(|(name, _)| name).join(", ")
 }
 
 /// The reader of this process, and of those that are forked from it.

@@ -11,8 +11,9 @@ use hiq_core::render::HiqTextEncoder;
 use hiq_core::transport::{HttpReply, Transport, TransportError};
 use hiq_jaeger::JaegerMessageEncoder;
 use hiq_oci::{
-    ApmExporter, ApmFormat, ApmOptions, ApmSettings, Entry, Message, OciOptions, OciSettings,
-    PutReply, StreamExporter, StreamOptions, StreamSettings, StreamTransport,
+    ApmExporter, ApmFormat, ApmOptions, ApmSettings, Entry, Message, MonitoringExporter,
+    MonitoringOptions, MonitoringSettings, OciOptions, OciSettings, PutReply, StreamExporter,
+    StreamOptions, StreamSettings, StreamTransport,
 };
 use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
 use hiq_zipkin::{ZipkinJsonEncoder, ZipkinProtoEncoder};
@@ -143,6 +144,44 @@ fn stream_exporter(
     let exporter = StreamSettings::new(&options, env, warnings).and_then(|settings| {
         let oci = OciSettings::new(&oci, env, &proxies, warnings)?;
         StreamExporter::new(settings, oci, proxies)
+    });
+    exporter.map_err(|error| errors::config(&error))
+}
+
+/// What `oci_monitoring` takes.
+const MONITORING: [&str; 11] = [
+    "compartment",
+    "namespace",
+    "resource_group",
+    "endpoint",
+    "auth",
+    "config_file",
+    "profile",
+    "region",
+    "passphrase",
+    "timeout_s",
+    "certificate",
+];
+
+/// The exporter of metrics `oci_monitoring`.
+pub(super) fn monitoring(
+    arguments: &Arguments<'_, '_>,
+    env: &Env,
+    warnings: &mut Vec<Warning>,
+) -> PyResult<MonitoringExporter> {
+    arguments.refuse_unknown(&MONITORING)?;
+    let mut options = MonitoringOptions::default();
+    options.endpoint = arguments.text("endpoint")?;
+    options.compartment = arguments.text("compartment")?;
+    options.namespace = arguments.text("namespace")?;
+    options.resource_group = arguments.text("resource_group")?;
+    options.timeout = arguments.seconds("timeout_s")?;
+    options.certificate = arguments.text("certificate")?.map(PathBuf::from);
+    let oci = oci_options(arguments)?;
+    let proxies = ProxySettings::from_env(env, warnings);
+    let exporter = OciSettings::new(&oci, env, &proxies, warnings).and_then(|oci| {
+        let settings = MonitoringSettings::new(&options, &oci, env, warnings)?;
+        MonitoringExporter::new(settings, oci, proxies)
     });
     exporter.map_err(|error| errors::config(&error))
 }

@@ -25,6 +25,7 @@ _DOCTOR_EXAMPLES = """\
 examples:
   python -m hiq doctor
   python -m hiq doctor otlp jaeger
+  python -m hiq doctor --metrics prometheus
   OTEL_EXPORTER_ZIPKIN_ENDPOINT=http://zipkin:9411/api/v2/spans python -m hiq doctor zipkin
 """
 
@@ -110,13 +111,20 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "doctor",
-        help="send one span through each exporter, and say what is wrong",
+        help="send one span or sample through each exporter, and say what is wrong",
         epilog=_DOCTOR_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
         "exporters", nargs="*", metavar="EXPORTER", help="otlp, jaeger, zipkin, ... (OTEL_TRACES_EXPORTER, else otlp)"
+    )
+    parser.add_argument(
+        "--metrics",
+        action="append",
+        default=[],
+        metavar="EXPORTER",
+        help="an exporter of metrics: prometheus, otlp, remote_write, ... (OTEL_METRICS_EXPORTER)",
     )
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for each exporter (10)")
     parser.set_defaults(command=_doctor, parser=parser)
@@ -190,7 +198,7 @@ def _run(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from .doctor import doctor
 
-    return doctor(options.exporters, options.timeout)
+    return doctor(options.exporters, options.metrics, options.timeout)
 
 
 def _convert(options: argparse.Namespace) -> int:
