@@ -7,6 +7,7 @@ use crate::tree::SpanTree;
 
 mod fragments;
 mod loose;
+pub mod pieces;
 pub mod proto;
 
 pub use fragments::hand_out;
@@ -48,5 +49,12 @@ impl DecodeError {
             offset,
             message: message.into(),
         }
+    }
+
+    /// The same error, where the payload began at offset `by` of something longer.
+    #[must_use]
+    pub fn moved(mut self, by: usize) -> Self {
+        self.offset += by;
+        self
     }
 }

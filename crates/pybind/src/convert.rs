@@ -17,7 +17,6 @@ use crate::module::errors;
 mod formats;
 mod hiq_text;
 mod output;
-mod pieces;
 
 use formats::{Format, READERS, by_name, sniff};
 use output::Output;

@@ -6,9 +6,11 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import Any
 
@@ -79,6 +81,132 @@ def test_there_and_back_again_nothing_is_lost(tmp_path: Path, traced: tuple[Path
     assert (done.returncode, done.stderr) == (0, "")
     assert found(back) == noted
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"spans.jsonl", name, "back.otlp.json"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A span as the test thinks of it; times in microseconds, as Zipkin and Jaeger have them."""
+
+    trace_id: str
+    id: str
+    parent_id: str
+    name: str
+    start: int
+    duration: int
+    note: str
+
+
+def planned(traces: int) -> Iterator[list[Planned]]:
+    """Traces of a parent and two children."""
+    random = Random(7)
+    for number in range(traces):
+        trace_id = f"{random.getrandbits(127) + 1:032x}"
+        ids = [f"{random.getrandbits(63) + 1:016x}" for _ in range(3)]
+        start = 1_700_000_000_000_000 + number * 1_000
+        yield [
+            Planned(
+                trace_id, id_, "" if place == 0 else ids[0], f"step {place}", start + place, 900 // (place + 1), note
+            )
+            for place, (id_, note) in enumerate(zip(ids, ["a ] in \\ text", "}, {", "Ä" * 20], strict=True))
+        ]
+
+
+def zipkin_v2(span: Planned) -> dict[str, Any]:
+    parent = {"parentId": span.parent_id} if span.parent_id else {}
+    return parent | {
+        "traceId": span.trace_id,
+        "id": span.id,
+        "name": span.name,
+        "timestamp": span.start,
+        "duration": span.duration,
+        "localEndpoint": {"serviceName": "shop"},
+        "tags": {"note": span.note},
+    }
+
+
+def zipkin_v1(span: Planned) -> dict[str, Any]:
+    endpoint = {"serviceName": "shop"}
+    parent = {"parentId": span.parent_id} if span.parent_id else {}
+    return parent | {
+        "traceId": span.trace_id,
+        "id": span.id,
+        "name": span.name,
+        "timestamp": span.start,
+        "duration": span.duration,
+        "binaryAnnotations": [
+            {"key": "lc", "value": "", "endpoint": endpoint},
+            {"key": "note", "value": span.note, "endpoint": endpoint},
+        ],
+    }
+
+
+def jaeger(span: Planned) -> dict[str, Any]:
+    parent = {"refType": "CHILD_OF", "traceID": span.trace_id, "spanID": span.parent_id}
+    return {
+        "traceID": span.trace_id,
+        "spanID": span.id,
+        "operationName": span.name,
+        "references": [parent] if span.parent_id else [],
+        "startTime": span.start,
+        "duration": span.duration,
+        "tags": [{"key": "note", "type": "string", "value": span.note}],
+        "logs": [],
+        "processID": "p1",
+    }
+
+
+def document(format_: str, planned_traces: Iterable[list[Planned]]) -> str:
+    traces = list(planned_traces)
+    if format_ == "zipkin-json":
+        return json.dumps([zipkin_v2(span) for trace in traces for span in trace], indent=1)
+    if format_ == "zipkin-json-v1":
+        return json.dumps([zipkin_v1(span) for trace in traces for span in trace])
+    if format_ == "zipkin answer":
+        return json.dumps([[zipkin_v2(span) for span in trace] for trace in traces])
+    data = [
+        {
+            "traceID": trace[0].trace_id,
+            "spans": [jaeger(span) for span in trace],
+            "processes": {"p1": {"serviceName": "shop", "tags": []}},
+        }
+        for trace in traces
+    ]
+    return json.dumps({"data": data, "total": 0, "limit": 0, "offset": 0, "errors": None}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("format_", "megabytes"),
+    [
+        ("zipkin-json", 0),
+        ("zipkin-json", 18),
+        ("zipkin-json-v1", 0),
+        ("zipkin answer", 0),
+        ("jaeger-json", 0),
+        ("jaeger-json", 18),
+    ],
+)
+def test_documents_of_zipkin_and_jaeger_of_any_length_are_read_to_the_last_span(
+    tmp_path: Path, format_: str, megabytes: int
+) -> None:
+    few = len(document(format_, planned(100)))
+    traces = list(planned(100 + 105 * megabytes * 1_000_000 // few))
+    (tmp_path / "in.json").write_text(document(format_, traces), encoding="utf-8")
+    assert (tmp_path / "in.json").stat().st_size >= megabytes * 1_000_000
+    done = convert(tmp_path / "in.json", tmp_path / "out.jsonl")
+    expected = {span.id: span for trace in traces for span in trace}
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{len(expected)} spans in ")
+    arrived = set()
+    for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines():
+        for group in json.loads(line)["resourceSpans"]:
+            for span in (span for scope in group["scopeSpans"] for span in scope["spans"]):
+                want = expected[span["spanId"]]
+                arrived.add(span["spanId"])
+                assert (span["traceId"], span.get("parentSpanId", "")) == (want.trace_id, want.parent_id)
+                assert (span["name"], attributes(span)["note"]) == (want.name, want.note)
+                assert int(span["startTimeUnixNano"]) == want.start * 1_000
+                assert int(span["endTimeUnixNano"]) == (want.start + want.duration) * 1_000
+    assert arrived == expected.keys()
 
 
 def test_several_files_become_one(tmp_path: Path, traced: tuple[Path, Spans]) -> None:

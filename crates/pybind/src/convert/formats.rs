@@ -6,13 +6,14 @@ use std::sync::Arc;
 use hiq_chrome::{ChromeDecoder, PerfettoDecoder};
 use hiq_core::config::ConfigError;
 use hiq_core::decode::DecodeError;
+use hiq_core::decode::pieces::{Items, each_document, each_message};
 use hiq_core::time::{Clock, UnixNanos};
 use hiq_core::tree::SpanTree;
 use hiq_jaeger::JaegerDecoder;
 use hiq_otlp::OtlpDecoder;
 use hiq_zipkin::ZipkinDecoder;
 
-use super::{hiq_text, pieces};
+use super::hiq_text;
 
 /// A format that can be read.
 pub(super) struct Format {
@@ -112,9 +113,9 @@ fn is_zipkin_json(start: &[u8]) -> bool {
 
 /// The fields of the first message in the message that `start` begins.
 fn first_message(start: &[u8]) -> Option<Vec<(u64, &[u8])>> {
-    let (length, body) = pieces::varint(start.strip_prefix(b"\x0a")?)?;
+    let (length, body) = varint(start.strip_prefix(b"\x0a")?)?;
     let length = usize::try_from(length).ok()?;
-    Some(pieces::fields(body.get(..length).unwrap_or(body)))
+    Some(fields(body.get(..length).unwrap_or(body)))
 }
 
 /// Trace ids of 8 or 16 bytes, and span ids of 8.
@@ -145,7 +146,8 @@ fn otlp_json(
     _: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    pieces::each_document(source, "OTLP JSON", &mut OtlpDecoder::json(), sink)
+    let items = Items::Under(&["resourceSpans", "resource_spans"]);
+    each_document(source, "OTLP JSON", items, &mut OtlpDecoder::json(), sink)
 }
 
 fn otlp_proto(
@@ -153,7 +155,7 @@ fn otlp_proto(
     _: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    pieces::each_message(source, "OTLP protobuf", &mut OtlpDecoder::proto(), sink)
+    each_message(source, "OTLP protobuf", &mut OtlpDecoder::proto(), sink)
 }
 
 fn jaeger_json(
@@ -161,7 +163,14 @@ fn jaeger_json(
     _: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    pieces::each_document(source, "Jaeger JSON", &mut JaegerDecoder::json(), sink)
+    let items = Items::Under(&["data"]);
+    each_document(
+        source,
+        "Jaeger JSON",
+        items,
+        &mut JaegerDecoder::json(),
+        sink,
+    )
 }
 
 fn zipkin_json(
@@ -169,7 +178,13 @@ fn zipkin_json(
     _: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    pieces::each_document(source, "Zipkin JSON", &mut ZipkinDecoder::json(), sink)
+    each_document(
+        source,
+        "Zipkin JSON",
+        Items::Listed,
+        &mut ZipkinDecoder::json(),
+        sink,
+    )
 }
 
 fn zipkin_json_v1(
@@ -177,9 +192,10 @@ fn zipkin_json_v1(
     _: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    pieces::each_document(
+    each_document(
         source,
         "Zipkin JSON v1",
+        Items::Listed,
         &mut ZipkinDecoder::json_v1(),
         sink,
     )
@@ -190,7 +206,7 @@ fn zipkin_proto(
     _: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    pieces::each_message(source, "Zipkin protobuf", &mut ZipkinDecoder::proto(), sink)
+    each_message(source, "Zipkin protobuf", &mut ZipkinDecoder::proto(), sink)
 }
 
 fn perfetto(source: &mut dyn BufRead, _: &Options, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
@@ -218,4 +234,39 @@ fn start_of_host() -> UnixNanos {
         .and_then(|seconds| seconds.parse().ok());
     let nanos = seconds.unwrap_or(0_u64).saturating_mul(1_000_000_000);
     UnixNanos(Clock::unix_nanos().0.saturating_sub(nanos))
+}
+
+/// The fields of a message, as far as they can be seen: numbers, and the bytes of those that have some.
+fn fields(mut rest: &[u8]) -> Vec<(u64, &[u8])> {
+    let mut fields = Vec::new();
+    while let Some((tag, behind)) = varint(rest) {
+        let (bytes, behind): (&[u8], &[u8]) = match (tag & 7, varint(behind)) {
+            (0, Some((_, behind))) => (&[], behind),
+            (1, _) => (&[], behind.get(8..).unwrap_or_default()),
+            (2, Some((length, behind))) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                behind.split_at_checked(length).unwrap_or((behind, &[]))
+            }
+            (5, _) => (&[], behind.get(4..).unwrap_or_default()),
+            // The end of what is seen, or no protobuf: a number that no format has.
+            (0 | 2, None) => break,
+            _ => (&[], &[]),
+        };
+        let is_known = matches!(tag & 7, 0 | 1 | 2 | 5);
+        fields.push((if is_known { tag >> 3 } else { u64::MAX }, bytes));
+        rest = behind;
+    }
+    fields
+}
+
+/// A varint, and what stands behind it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    for (at, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if *byte < 0x80 {
+            return Some((value, &bytes[at + 1..]));
+        }
+    }
+    None
 }

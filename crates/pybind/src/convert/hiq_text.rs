@@ -6,7 +6,6 @@ use hiq_core::decode::{DecodeError, Decoder as _};
 use hiq_core::render::HiqTextDecoder;
 
 use super::formats::{Options, Sink};
-use super::pieces::moved;
 
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -31,7 +30,7 @@ pub(super) fn read(
         }
         decoder
             .decode(&line, sink)
-            .map_err(|error| moved(error, offset))?;
+            .map_err(|error| error.moved(offset))?;
         offset += read;
     }
 }
