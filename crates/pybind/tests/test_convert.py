@@ -111,33 +111,26 @@ def planned(traces: int) -> Iterator[list[Planned]]:
         ]
 
 
-def zipkin_v2(span: Planned) -> dict[str, Any]:
+def zipkin(span: Planned, **own: Any) -> dict[str, Any]:
     parent = {"parentId": span.parent_id} if span.parent_id else {}
-    return parent | {
+    common = {
         "traceId": span.trace_id,
         "id": span.id,
         "name": span.name,
         "timestamp": span.start,
         "duration": span.duration,
-        "localEndpoint": {"serviceName": "shop"},
-        "tags": {"note": span.note},
     }
+    return parent | common | own
+
+
+def zipkin_v2(span: Planned) -> dict[str, Any]:
+    return zipkin(span, localEndpoint={"serviceName": "shop"}, tags={"note": span.note})
 
 
 def zipkin_v1(span: Planned) -> dict[str, Any]:
+    pairs = [("lc", ""), ("note", span.note)]
     endpoint = {"serviceName": "shop"}
-    parent = {"parentId": span.parent_id} if span.parent_id else {}
-    return parent | {
-        "traceId": span.trace_id,
-        "id": span.id,
-        "name": span.name,
-        "timestamp": span.start,
-        "duration": span.duration,
-        "binaryAnnotations": [
-            {"key": "lc", "value": "", "endpoint": endpoint},
-            {"key": "note", "value": span.note, "endpoint": endpoint},
-        ],
-    }
+    return zipkin(span, binaryAnnotations=[{"key": key, "value": value, "endpoint": endpoint} for key, value in pairs])
 
 
 def jaeger(span: Planned) -> dict[str, Any]:
