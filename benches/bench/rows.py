@@ -348,8 +348,14 @@ def calls(version: str) -> list[Row]:
         ),
         row(
             "S1d",
-            "declared coroutine of one step",
+            "declared coroutine of one step, in a traced one",
             added(hiq, "declared_step", "bare_step"),
+            peers={f"{OTEL}, decorated": Peer(added(otel, "decorated_step", "bare_step"), 50)},
+        ),
+        row(
+            "S1d",
+            "the same, each a root",
+            added(hiq, "root_step", "bare_step"),
             peers={f"{OTEL}, decorated": Peer(added(otel, "decorated_step", "bare_step"), 50)},
         ),
         row(

@@ -213,8 +213,10 @@ def tasks(suite: Suite) -> None:
         return batch(n)
 
     traced_coroutine = hiq.trace("bench")(in_coroutine)
+    traced_steps = hiq.trace("bench")(steps)
     suite.timed("bare_step", lambda n: asyncio.run(steps(targets.bare_step, n)))
-    suite.timed("declared_step", lambda n: asyncio.run(steps(targets.declared_step, n)))
+    suite.timed("declared_step", lambda n: asyncio.run(traced_steps(targets.declared_step, n)))
+    suite.timed("root_step", lambda n: asyncio.run(steps(targets.declared_step, n)))
     for name, task, function in (
         ("bare_in_task", in_coroutine, targets.bare),
         ("declared_in_block", in_block, targets.declared),
