@@ -187,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn what_only_the_first_span_has_is_not_its_childrens() {
+        let mut builder = builder(SpanLimits::default());
+        let root = open(&mut builder, None);
+        open(&mut builder, Some(root));
+        for number in 0..2 {
+            builder.set_attribute(root, key(number), ValueRef::Int(number));
+        }
+        builder.add_event(root, key(0), 5, []);
+        let tree = builder.finish();
+        assert_eq!(read(&tree, 0).len(), 2);
+        assert_eq!(read(&tree, 1), []);
+        let events = |span| tree.span(span).unwrap().events().count();
+        assert_eq!((events(0), events(1)), (1, 0));
+    }
+
+    #[test]
     fn a_key_that_is_set_again_is_there_once_with_its_last_value() {
         let mut builder = builder(SpanLimits::default());
         let root = open(&mut builder, None);

@@ -6,7 +6,8 @@ use super::Owned;
 #[derive(Clone, Debug)]
 pub(crate) struct Grouped<T> {
     pub(crate) items: Vec<T>,
-    /// Where the items of each span begin, and one more for the end. Empty when there are no items.
+    /// Where the items of each span begin, and one more for the end. Empty when all items are the first span's, as in
+    /// every tree of one span.
     starts: Vec<u32>,
 }
 
@@ -31,6 +32,7 @@ impl<T: Owned> Grouped<T> {
         let at = owner as usize;
         match self.starts.get(at..at + 2) {
             Some(&[start, end]) => &self.items[start as usize..end as usize],
+            None if at == 0 && self.starts.is_empty() => &self.items,
             _ => &[],
         }
     }
@@ -62,24 +64,29 @@ impl<T: Owned> Grouped<T> {
     fn mark_starts(&mut self, owners: usize, limit: u32, mark: impl Fn(&T) -> u64) -> Option<bool> {
         let Self { items, starts } = self;
         starts.clear();
-        starts.reserve(owners + 1);
-        let (mut suspicious, mut seen, mut begin) = (false, 0, 0);
+        let (mut suspicious, mut seen, mut begin, mut current) = (false, 0, 0, 0);
         for (at, item) in items.iter().enumerate() {
             let owner = item.owner() as usize;
-            if owner + 1 != starts.len() {
-                if owner < starts.len() {
+            if owner != current {
+                if owner < current {
                     return None;
+                }
+                if starts.is_empty() {
+                    starts.reserve(owners + 1);
+                    starts.push(0);
                 }
                 starts.resize(owner + 1, at as u32);
                 suspicious |= at - begin > limit as usize;
-                (seen, begin) = (0, at);
+                (seen, begin, current) = (0, at, owner);
             }
             let mark = mark(item);
             suspicious |= seen & mark != 0;
             seen |= mark;
         }
         suspicious |= items.len() - begin > limit as usize;
-        starts.resize(owners + 1, items.len() as u32);
+        if !starts.is_empty() {
+            starts.resize(owners + 1, items.len() as u32);
+        }
         Some(suspicious)
     }
 }
