@@ -18,6 +18,9 @@ pub const MAX_FINISHED_SPANS: usize = 4_096;
 /// The longest that finished spans wait for their root, in nanoseconds.
 pub const MAX_HELD_BACK_NANOS: u64 = 10_000_000_000;
 
+/// What detached spans may leave behind in a tree until its next split, in bytes.
+const MAX_LEFT_BEHIND: usize = 256 << 10;
+
 /// A tree that is being recorded, and its innermost open span.
 #[derive(Debug)]
 pub struct OpenTree {
@@ -225,6 +228,26 @@ impl OpenTree {
         fragment
     }
 
+    /// Takes the open span `id`, with all that is inside it, out into a tree of its own, whose root it is; its parent becomes the
+    /// current span here. For work that waits while its caller goes on. `None` when `id` is not open here, or is the root.
+    #[cold]
+    pub fn detach(&mut self, id: SpanId) -> Option<Self> {
+        let first = self.index_of_open(id)?;
+        let outer = self.builder.parent_index(first)?;
+        let builder = self.builder.detach(first)?;
+        let current = std::mem::replace(&mut self.current, outer) - first;
+        if self.builder.left_behind() > MAX_LEFT_BEHIND {
+            self.split_at_tick = 0;
+        }
+        Some(Self {
+            builder,
+            current,
+            split_at_spans: MAX_FINISHED_SPANS,
+            split_at_tick: Clock::ticks().saturating_add(self.hold_back_ticks),
+            hold_back_ticks: self.hold_back_ticks,
+        })
+    }
+
     /// The complete tree. Call after [`OpenTree::end`] said that the root is closed.
     pub fn finish(self) -> Arc<SpanTree> {
         self.builder.finish_shared()
@@ -234,5 +257,89 @@ impl OpenTree {
     pub fn finish_unfinished(mut self) -> Arc<SpanTree> {
         self.builder.close_unfinished(Clock::ticks());
         self.builder.finish_shared()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TraceId;
+    use crate::intern::{SiteId, symbol};
+    use crate::tree::{SpanLimits, TreeStart};
+    use crate::value::{Value, ValueRef};
+
+    fn role(name: &str) -> Role {
+        Role::new(symbol(name).unwrap(), SiteId::NONE)
+    }
+
+    fn open_tree() -> OpenTree {
+        let start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
+        let builder = TreeBuilder::new(start, SpanLimits::default());
+        OpenTree::new(builder, u64::MAX, role("root"), 1)
+    }
+
+    #[test]
+    fn a_detached_branch_goes_on_by_itself_and_so_does_the_tree_that_it_left() {
+        let mut tree = open_tree();
+        let root = tree.root_id();
+        let waits = tree.start(role("waits"), 2).id;
+        let inner = tree.start(role("inner"), 3).id;
+        let mut branch = tree.detach(waits).unwrap();
+        assert_eq!((tree.current_id(), tree.peek().len()), (root, 1));
+        assert_eq!((branch.current_id(), branch.root_id()), (inner, waits));
+        let beside = tree.start(role("beside"), 4).id;
+        let innermost = branch.start(role("innermost"), 5).id;
+        assert!(!branch.end(innermost, 6) && !branch.end(inner, 7) && branch.end(waits, 8));
+        assert!(!tree.end(beside, 9) && tree.end(root, 10));
+        let edges = |tree: Arc<SpanTree>| {
+            let edge = |span: crate::span::Span<'_>| (span.id(), span.parent_id());
+            tree.spans().map(edge).collect::<Vec<_>>()
+        };
+        assert_eq!(edges(tree.finish()), [(root, None), (beside, Some(root))]);
+        let of_branch = [
+            (waits, Some(root)),
+            (inner, Some(waits)),
+            (innermost, Some(inner)),
+        ];
+        assert_eq!(edges(branch.finish()), of_branch);
+    }
+
+    #[test]
+    fn neither_the_root_nor_a_closed_span_is_detached() {
+        let mut tree = open_tree();
+        let closed = tree.start(role("closed"), 2).id;
+        assert!(!tree.end(closed, 3));
+        assert!(tree.detach(closed).is_none());
+        assert!(tree.detach(tree.root_id()).is_none());
+        assert_eq!(tree.peek().len(), 2);
+    }
+
+    #[test]
+    fn what_thousands_of_branches_have_left_behind_does_not_pile_up() {
+        let mut tree = open_tree();
+        let key = symbol("record.text").unwrap();
+        tree.builder().set_attribute(0, key, ValueRef::Str("root"));
+        let (root, long) = (tree.root_id(), "x".repeat(1_000));
+        for number in 0..5_000_u64 {
+            let started = tree.start(role("waits"), number + 2);
+            if started.split_due {
+                assert!(tree.split().is_none(), "nothing is finished");
+            }
+            let span = tree.current();
+            tree.builder()
+                .set_attribute(span, key, ValueRef::Str(&long));
+            let list = Value::Array(vec![long.as_str().into()]);
+            tree.builder().set_attribute(span, key, list.as_ref());
+            assert_eq!(tree.detach(started.id).unwrap().peek().len(), 1);
+        }
+        assert!(tree.end(root, 9_999));
+        let tree = tree.finish();
+        assert!(tree.heap_bytes() < 1 << 20, "{}", tree.heap_bytes());
+        let root = tree.span(0).unwrap();
+        let kept: Vec<Value> = root
+            .own_attributes()
+            .map(|(_, value)| value.to_value())
+            .collect();
+        assert_eq!(kept, [Value::from("root")]);
     }
 }

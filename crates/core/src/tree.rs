@@ -17,6 +17,7 @@ use crate::wire::{Text, TextAt, TextBuf};
 
 mod build;
 mod describe;
+mod detach;
 mod explicit;
 mod finish;
 mod grouped;

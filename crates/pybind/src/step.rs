@@ -1,7 +1,9 @@
 //! Coroutines, generators and async generators: work that is done in steps, between which anything else may run.
 //!
-//! Each is the root of a fragment of its own. A step puts that fragment in the place of the thread's open tree and takes it
-//! away again, so interleaved tasks and half-used generators never see each other's spans.
+//! The first step is recorded like a plain call, in the open tree of the caller. Work that ends with it stays there. Work that
+//! waits takes its span, with all that is inside it, out into a fragment of its own. A later step puts that fragment in the
+//! place of the thread's open tree and takes it away again. So an open tree never holds a span that waits, and interleaved
+//! tasks and half-used generators never see each other's spans.
 #![allow(
     unsafe_code,
     reason = "iteration slots and their object layout are C; each block is argued"

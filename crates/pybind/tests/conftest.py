@@ -62,6 +62,21 @@ def memory() -> Iterator[None]:
     _hiq.memory_spans(clear=True)
 
 
+@pytest.fixture(params=["alone", "beside OpenTelemetry"])
+def company(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, memory: None) -> str:
+    """Whether the program has imported OpenTelemetry, next to which each piece of work has a fragment of its own."""
+    if request.param == "alone":
+        monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    else:
+        importlib.import_module("opentelemetry.trace")
+    # hiq looks when the number of modules has changed and a root begins.
+    with hiq.trace("looks"):
+        pass
+    assert _hiq.flush(10)
+    _hiq.memory_spans(clear=True)
+    return request.param
+
+
 def names(tree: Any) -> list[Any]:
     """A HiQ tree as nested lists: [name, children...] of each node, the virtual root left out."""
     return [branch(node) for node in tree.get_root().nodes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +63,23 @@ def edges(finished: list[dict[str, Any]]) -> Counter[Edge]:
     return Counter(
         (span["name"], names[parent] if parent else None) for span, parent in zip(finished, parents, strict=True)
     )
+
+
+@types.coroutine
+def waits() -> Iterator[None]:
+    """Suspends whoever awaits it, once."""
+    yield
+
+
+def runs(awaitable: Any) -> Any:
+    """Drives work to its end by hand, without an event loop."""
+    while True:
+        try:
+            awaitable.send(None)
+        except StopIteration as stopped:
+            return stopped.value
+
+
+def was_always_active(span: dict[str, Any]) -> bool:
+    """Ticks become nanoseconds one at a time: the last digit may differ."""
+    return abs(span["attributes"]["hiq.active_ns"] - (span["end_unix_nanos"] - span["start_unix_nanos"])) <= 1

@@ -35,6 +35,8 @@ pub struct TreeBuilder {
     pub(super) ids: SpanIds,
     pub(super) limits: SpanLimits,
     pub(super) open: u32,
+    /// Bytes in the tree's tables that belong to nobody any more.
+    pub(super) left_behind: usize,
 }
 
 impl TreeBuilder {
@@ -74,12 +76,13 @@ impl TreeBuilder {
         builder
     }
 
-    fn filling(tree: OwnTree, limits: SpanLimits) -> Self {
+    pub(super) fn filling(tree: OwnTree, limits: SpanLimits) -> Self {
         Self {
             tree,
             ids: SpanIds::new(),
             limits,
             open: 0,
+            left_behind: 0,
         }
     }
 
@@ -334,7 +337,7 @@ impl SpanTree {
 
 /// Spares the counting of references where nothing changes.
 #[inline]
-fn assign<T>(place: &mut Arc<T>, value: &Arc<T>) {
+pub(super) fn assign<T>(place: &mut Arc<T>, value: &Arc<T>) {
     if !Arc::ptr_eq(place, value) {
         *place = Arc::clone(value);
     }

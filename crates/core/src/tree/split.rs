@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::build::assign;
 use super::explicit::put;
 use super::{Column, Entry, NONE, Node, OwnTree, Owned, Range, Rare, SpanTree, Tag, TreeBuilder};
 use crate::id::SpanId;
@@ -34,20 +35,27 @@ impl Split {
 
 impl TreeBuilder {
     /// Takes the finished spans out as a tree of their own; open spans stay and are numbered anew. `None` when no span is
-    /// finished. For recorders: columns that only decoders fill stay with neither.
+    /// finished. Either way, what spans that were detached have left behind is gone. For recorders: columns that only decoders
+    /// fill stay with neither.
     pub fn split_finished(&mut self) -> Option<Split> {
-        if self.open as usize == self.tree.nodes.len() {
+        let is_all_open = self.open as usize == self.tree.nodes.len();
+        if is_all_open && self.left_behind == 0 {
             return None;
         }
+        self.left_behind = 0;
         let moves = Moves::of(&self.tree.nodes);
         let rest = self.tree.sibling_with(&moves);
         let mut leaving = std::mem::replace(&mut self.tree, rest);
+        if is_all_open {
+            return None;
+        }
         leaving.leave_without(&moves);
         let finished = Self {
             tree: leaving,
             ids: self.ids.clone(),
             limits: self.limits,
             open: 0,
+            left_behind: 0,
         };
         Some(Split {
             finished: finished.finish_shared(),
@@ -104,20 +112,8 @@ impl SpanTree {
     fn sibling_with(&mut self, moves: &Moves) -> OwnTree {
         let mut own = pool::take_large().unwrap_or_else(|| Self::empty().into());
         let rest = &mut *own;
-        rest.trace_id = self.trace_id;
-        rest.parent = self.parent;
-        rest.parent_is_remote = self.parent_is_remote;
-        rest.trace_flags = self.trace_flags;
-        rest.resource = Arc::clone(&self.resource);
-        rest.scope = Arc::clone(&self.scope);
-        rest.thread = self.thread;
+        rest.be_of_the_trace_of(self);
         rest.root = self.root_id();
-        rest.scale = self.scale;
-        for place in &self.rare().local_symbols {
-            let moved = rest.texts.push(self.texts.text(*place).as_str());
-            rest.rare_mut().local_symbols.extend(moved);
-        }
-        rest.trace_state = self.trace_state;
         for old in &moves.stayed {
             let mut node = self.nodes[*old as usize];
             // The parent of an open span is open.
@@ -136,12 +132,30 @@ impl SpanTree {
         own
     }
 
+    /// This tree, which is empty, hangs where `other` hangs, and is recorded by the same thread. Symbols mean the same in both.
+    pub(super) fn be_of_the_trace_of(&mut self, other: &Self) {
+        self.trace_id = other.trace_id;
+        self.parent = other.parent;
+        self.parent_is_remote = other.parent_is_remote;
+        self.trace_flags = other.trace_flags;
+        assign(&mut self.resource, &other.resource);
+        assign(&mut self.scope, &other.scope);
+        self.thread = other.thread;
+        self.root = SpanId::INVALID;
+        self.scale = other.scale;
+        for place in &other.rare().local_symbols {
+            let moved = self.texts.push(other.texts.text(*place).as_str());
+            self.rare_mut().local_symbols.extend(moved);
+        }
+        self.trace_state = other.trace_state;
+    }
+
     /// Brings over the texts, values and parts that this tree's entries point to in `old`.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "fewer than in the old tree"
     )]
-    fn adopt_all(&mut self, old: &Self) {
+    pub(super) fn adopt_all(&mut self, old: &Self) {
         let mut attributes = std::mem::take(&mut self.attributes.items);
         for entry in &mut attributes {
             self.adopt(entry, old);

@@ -1,4 +1,5 @@
-//! One step: the fragment becomes the thread's open tree, and is taken away again.
+//! One step: of a fragment, which becomes the thread's open tree and is taken away again, or, the first one, in the tree of the
+//! caller.
 #![allow(
     unsafe_code,
     reason = "the objects' memory and the thread's state, used with the GIL held"
@@ -8,6 +9,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use hiq_core::context::Context;
+use hiq_core::fork;
 use hiq_core::id::SpanId;
 use hiq_core::intern::{Symbol, symbol};
 use hiq_core::record::OpenTree;
@@ -19,7 +21,9 @@ use pyo3::ffi;
 use super::{OPEN, Stepped};
 use crate::context;
 use crate::exception::{Pending, record_pending};
+use crate::loaded;
 use crate::otel;
+use crate::runtime;
 use crate::state::{Begun, Parent, Root, ThreadState, context_of, state};
 use crate::wrap::Returns;
 
@@ -31,11 +35,15 @@ pub(super) struct Run {
     pub(super) parent: Option<Context>,
     pub(super) stage: Stage,
     active_ticks: u64,
+    /// It is in the middle of a step.
+    is_running: bool,
 }
 
 pub(super) enum Stage {
     /// No step has been made.
     Fresh,
+    /// It makes its first step, in the open tree of its caller. Never between steps.
+    Inside(SpanId),
     /// Its fragment, taken away from the thread between steps.
     Open { tree: *mut OpenTree, root: SpanId },
     /// Its root was sampled out: steps are silent and pass the decision on.
@@ -52,6 +60,7 @@ impl Run {
             parent,
             stage: Stage::Fresh,
             active_ticks: 0,
+            is_running: false,
         }
     }
 
@@ -60,8 +69,29 @@ impl Run {
         match &self.stage {
             Stage::Open { root, .. } => Some(*root),
             Stage::SampledOut(context) => Some(context.span_id),
-            Stage::Fresh | Stage::Ended => None,
+            Stage::Fresh | Stage::Inside(_) | Stage::Ended => None,
         }
+    }
+
+    /// The span begins in the thread's open tree, as that of a plain call does, where the function was called by the innermost
+    /// open span.
+    fn begin_inside(&mut self, state: &mut ThreadState, tick: u64) -> bool {
+        if !state.is_plain() || loaded::opentelemetry() {
+            return false;
+        }
+        let Some(tree) = state.open() else {
+            return false;
+        };
+        let called_in = self.parent.as_ref().map(|place| place.span_id);
+        if called_in.is_some_and(|caller| caller != tree.current_id()) {
+            return false;
+        }
+        let started = tree.start(self.role, tick);
+        if started.split_due {
+            state.split();
+        }
+        self.stage = Stage::Inside(started.id);
+        true
     }
 }
 
@@ -74,6 +104,8 @@ pub(super) struct Outer {
     quiet: u32,
     token: *mut ffi::PyObject,
     started: u64,
+    /// The process that it was doing it in.
+    process: u32,
 }
 
 /// Begins a step: the fragment becomes the thread's open tree. `None`: this step is not recorded.
@@ -84,7 +116,9 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         let run = &mut (*object).run;
         let started = Clock::ticks();
         let silent = state.quiet != 0 && state.unsampled.is_null();
-        if matches!(run.stage, Stage::Ended)
+        // A step inside a step fails.
+        if run.is_running
+            || matches!(run.stage, Stage::Ended)
             || matches!(run.stage, Stage::Fresh) && (silent || crate::status::is_off())
         {
             return None;
@@ -97,9 +131,12 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
             quiet: state.quiet,
             token: ptr::null_mut(),
             started,
+            process: fork::generation(),
         };
         if let Stage::Fresh = run.stage {
-            begin(object, state, started);
+            if !run.begin_inside(state, started) {
+                begin(object, state, started);
+            }
         } else if let Some(id) = run.place() {
             otel::resume(id);
         }
@@ -111,9 +148,9 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
                 (state.tree, state.unsampled, state.quiet) =
                     (ptr::null_mut(), &raw const **context, 1);
             }
-            Stage::Fresh | Stage::Ended => {}
+            Stage::Fresh | Stage::Inside(_) | Stage::Ended => {}
         }
-        state.in_step = true;
+        (state.in_step, run.is_running) = (true, true);
         if run.returns != Returns::Generator {
             outer.token = set_context(object, state);
         }
@@ -121,7 +158,7 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
     }
 }
 
-/// The first step: opens the fragment.
+/// The first step: opens a fragment.
 unsafe fn begin(object: *mut Stepped, state: &mut ThreadState, tick: u64) {
     // SAFETY: as in `enter`.
     unsafe {
@@ -165,7 +202,7 @@ unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi
 /// Where what is begun inside the first step hangs.
 fn place(run: &Run, state: &mut ThreadState) -> Option<Context> {
     match &run.stage {
-        Stage::Open { .. } => state.open().map(|tree| context_of(tree)),
+        Stage::Open { .. } | Stage::Inside(_) => state.open().map(|tree| context_of(tree)),
         Stage::SampledOut(context) => Some((**context).clone()),
         Stage::Fresh | Stage::Ended => None,
     }
@@ -179,6 +216,7 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         let run = &mut (*object).run;
         let tick = Clock::ticks();
         run.active_ticks += tick.saturating_sub(outer.started);
+        let was_inside = matches!(run.stage, Stage::Inside(_));
         if ended != Ended::No {
             OPEN.lock().remove(object);
             finish(run, state, tick, ended);
@@ -186,18 +224,57 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         if let Some(id) = run.place() {
             otel::suspend(id);
         }
-        if let Stage::Open { tree, .. } = &mut run.stage {
-            // Null when the interpreter's exit has let the fragment go meanwhile.
-            *tree = state.tree;
+        if let Stage::Inside(id) = run.stage {
+            wait(object, state, id, outer.process);
+        } else if !was_inside {
+            if let Stage::Open { tree, .. } = &mut run.stage {
+                // Null when the interpreter's exit has let the fragment go meanwhile.
+                *tree = state.tree;
+            }
+            outer.take_tree_back(state);
         }
-        (state.tree, state.unsampled, state.quiet) = (outer.tree, outer.unsampled, outer.quiet);
-        (state.scope, state.in_step) = (outer.scope, outer.in_step);
+        (state.unsampled, state.quiet) = (outer.unsampled, outer.quiet);
+        (state.in_step, run.is_running) = (outer.in_step, false);
         if !outer.token.is_null() {
             let failed = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
             context::reset(outer.token);
             if let Some(pending) = failed {
                 pending.restore();
             }
+        }
+    }
+}
+
+impl Outer {
+    fn take_tree_back(&self, state: &mut ThreadState) {
+        // In a forked child the tree is the parent process's.
+        let is_ours = self.process == fork::generation();
+        state.tree = if is_ours { self.tree } else { ptr::null_mut() };
+        state.scope = self.scope;
+    }
+}
+
+/// After a first step in the caller's tree there are more to come, while the caller goes on: from here on it has a fragment of
+/// its own.
+#[cold]
+unsafe fn wait(object: *mut Stepped, state: &mut ThreadState, id: SpanId, process: u32) {
+    // SAFETY: as in `enter`.
+    unsafe {
+        let run = &mut (*object).run;
+        if process != fork::generation() {
+            // The parent process has the span. What the child makes of the rest hangs where the child began.
+            run.parent.clone_from(&runtime::current().parent);
+            run.stage = Stage::Fresh;
+            return;
+        }
+        // Not there: something outside it was ended during the step, and the span with it.
+        let own = state.open().and_then(|tree| tree.detach(id));
+        run.stage = own.map_or(Stage::Ended, |own| Stage::Open {
+            tree: Box::into_raw(Box::new(own)),
+            root: id,
+        });
+        if let Stage::Open { .. } = run.stage {
+            OPEN.lock().add(object);
         }
     }
 }
@@ -211,24 +288,25 @@ pub(super) enum Ended {
     Raised,
 }
 
-/// Closes the root while its fragment is the thread's open tree.
+/// Closes the span in the thread's open tree.
 fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
-    let root = match std::mem::replace(&mut run.stage, Stage::Ended) {
+    let id = match std::mem::replace(&mut run.stage, Stage::Ended) {
         Stage::Open { root, .. } => root,
+        Stage::Inside(id) => id,
         Stage::SampledOut(context) => return otel::leave(context.span_id),
         Stage::Fresh | Stage::Ended => return,
     };
     if ended == Ended::Raised {
-        record_pending(state, root, tick);
+        record_pending(state, id, tick);
     }
     if let Some(tree) = state.open()
-        && let Some(index) = tree.index_of_open(root)
+        && let Some(index) = tree.index_of_open(id)
     {
         let active = tree.peek().scale().nanos(run.active_ticks);
         let value = ValueRef::Int(active.cast_signed());
         tree.builder().set_attribute(index, active_key(), value);
     }
-    state.end(root, tick);
+    state.end(id, tick);
 }
 
 fn active_key() -> Symbol {

@@ -159,7 +159,8 @@ unsafe extern "C" fn close_method(
                     Ended::Returned
                 },
             ),
-            None => (*me).run.stage = Stage::Ended,
+            None if matches!((*me).run.stage, Stage::Fresh) => (*me).run.stage = Stage::Ended,
+            None => {}
         }
         result
     }
