@@ -42,7 +42,16 @@ def native_programs() -> dict[str, Program]:
     _cargo("building the Rust benchmarks and their peers (minutes the first time)", "hiq-bench")
     programs = {
         name: Program(name, [_built("hiq-bench"), name])
-        for name in ("encode", "jaeger", "zipkin", "record", "deliver", "metrics", "kafka")
+        for name in (
+            "encode",
+            "compress",
+            "jaeger",
+            "zipkin",
+            "record",
+            "deliver",
+            "metrics",
+            "kafka",
+        )
     }
     programs["allocations"] = Program("allocations", [_built("hiq-bench-allocations")])
     return programs
@@ -69,10 +78,12 @@ def python_programs(
         without_answers = {**ours, "HIQ_BENCH_ENDPOINT": silent_endpoint}
         add(f"hiq {version}, silent server", python, "hiq_calls.py", **without_answers)
         add(f"hiq texts {version}", python, "hiq_texts.py")
+        add(f"hiq encodes {version}", python, "hiq_encodes.py")
         silent = {"HIQ_BENCH_SILENT_ENDPOINT": silent_endpoint}
         add(f"hiq memory {version}", python, "hiq_memory.py", **silent)
         otel = environment("bench-otel", interpreter, BENCHES / "requirements-otel.txt")
         add(f"otel {version}", otel, "otel_calls.py")
+        add(f"otel encodes {version}", otel, "otel_encodes.py")
     return programs
 
 

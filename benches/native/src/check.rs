@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hiq_core::batch::TreeBatch;
+use hiq_core::encode::Encoder;
 use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
@@ -82,4 +83,22 @@ fn assert_same(
         spans(found).len(),
         spans(expected).len()
     );
+}
+
+/// Panics unless hiq and the floor write the same.
+pub fn same_bytes(
+    mut encoder: impl Encoder<TreeBatch>,
+    ours: &[Arc<TreeBatch>],
+    floors: &[Arena],
+    floor: impl Fn(&Arena, &mut Vec<u8>),
+) {
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for (ours, arena) in ours.iter().zip(floors) {
+        hiq::encode(&mut encoder, ours, &mut found);
+        floor(arena, &mut expected);
+        let name = encoder.encoding().name;
+        let differ = found.iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!(differ, None, "{name}: hiq and the floor differ here");
+        assert_eq!(found.len(), expected.len(), "{name}");
+    }
 }

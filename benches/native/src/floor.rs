@@ -6,6 +6,7 @@ mod json;
 mod proto;
 pub mod recording;
 mod thrift;
+mod zipkin;
 
 use std::collections::HashMap;
 
@@ -24,6 +25,8 @@ pub struct Arena {
     events: Vec<Event>,
     resource: Vec<Attribute>,
     scope: (u32, u32),
+    /// Of the attribute that says who a client talks to.
+    address_key: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -93,6 +96,7 @@ impl Arena {
         });
         arena.resource.extend(resource);
         arena.scope = (arena.append(SCOPE.0), arena.append(SCOPE.1));
+        arena.address_key = arena.intern("server.address", &mut known);
         for tree in trees {
             for span in &tree.spans {
                 arena.add(tree, span, &mut known);

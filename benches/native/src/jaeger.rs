@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::floor::Arena;
 use crate::spans::{self, Span, Tree, Value};
 use crate::worker::Worker;
-use crate::{encode, hiq};
+use crate::{check, encode, hiq};
 use fastrace::collector::{EventRecord, Reporter, SpanId, SpanRecord, TraceId};
 use fastrace_jaeger::JaegerReporter;
 use hiq_core::batch::TreeBatch;
@@ -29,9 +29,9 @@ pub fn main() {
     let structs: Vec<_> = raw.iter().map(|trees| model::request(trees)).collect();
     let (compact, binary) = (Arena::compact_writer(), Arena::binary_writer());
     let proto = Arena::jaeger_proto_writer();
-    assert_same(JaegerCompactEncoder::new(), &ours, &floors, &compact);
-    assert_same(JaegerBinaryEncoder::batches(), &ours, &floors, &binary);
-    assert_same(JaegerProtoEncoder::new(), &ours, &floors, &proto);
+    check::same_bytes(JaegerCompactEncoder::new(), &ours, &floors, &compact);
+    check::same_bytes(JaegerBinaryEncoder::batches(), &ours, &floors, &binary);
+    check::same_bytes(JaegerProtoEncoder::new(), &ours, &floors, &proto);
     for (floor, expected) in floors.iter().zip(&structs) {
         let mut out = Vec::new();
         proto(floor, &mut out);
@@ -88,23 +88,6 @@ pub fn main() {
         move |batch| reporter.report(batch),
     );
     worker.serve();
-}
-
-fn assert_same(
-    mut encoder: impl Encoder<TreeBatch>,
-    ours: &[Arc<TreeBatch>],
-    floors: &[Arena],
-    floor: impl Fn(&Arena, &mut Vec<u8>),
-) {
-    let (mut found, mut expected) = (Vec::new(), Vec::new());
-    for (ours, arena) in ours.iter().zip(floors) {
-        hiq::encode(&mut encoder, ours, &mut found);
-        floor(arena, &mut expected);
-        let name = encoder.encoding().name;
-        let differ = found.iter().zip(&expected).position(|(a, b)| a != b);
-        assert_eq!(differ, None, "{name}: hiq and the floor differ here");
-        assert_eq!(found.len(), expected.len(), "{name}");
-    }
 }
 
 /// Each call encodes the next batch into packets and sends them.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod clock;
+pub mod compress;
 pub mod deliver;
 pub mod encode;
 pub mod floor;

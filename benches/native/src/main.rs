@@ -1,14 +1,15 @@
-//! `hiq-bench encode|jaeger|zipkin|record|deliver|kafka|metrics` measures what its runner asks for; `hiq-bench sink [silent|grpc|kafka]` is the server.
+//! `hiq-bench encode|compress|jaeger|zipkin|record|deliver|kafka|metrics` measures what its runner asks for; `hiq-bench sink [silent|grpc|kafka]` is the server.
 
 use std::process::ExitCode;
 
-use hiq_bench::{deliver, encode, grpc, jaeger, kafka, metrics, record, sink, zipkin};
+use hiq_bench::{compress, deliver, encode, grpc, jaeger, kafka, metrics, record, sink, zipkin};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["encode"] => encode::main(),
+        ["compress"] => compress::main(),
         ["jaeger"] => jaeger::main(),
         ["zipkin"] => zipkin::main(),
         ["record"] => record::main(),
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "hiq-bench: give one of encode, jaeger, zipkin, record, deliver, kafka, metrics, sink"
+                "hiq-bench: give one of encode, compress, jaeger, zipkin, record, deliver, kafka, metrics, sink"
             );
             return ExitCode::FAILURE;
         }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hiq_bench::worker::Worker;
-use hiq_bench::{hiq, otel, spans};
+use hiq_bench::{hiq, otel, spans, zipkin};
+use hiq_chrome::{ChromeEncoder, PerfettoEncoder};
 use hiq_core::batch::TreeBatch;
 use hiq_core::encode::Encoder;
 use hiq_jaeger::{JaegerBinaryEncoder, JaegerCompactEncoder, JaegerProtoEncoder};
 use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
+use hiq_zipkin::{ZipkinJsonEncoder, ZipkinProtoEncoder};
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use prost::Message;
 
@@ -32,6 +34,14 @@ fn main() {
     worker.value("hiq_jaeger_compact", by_hiq(compact, &ours));
     worker.value("hiq_jaeger_binary", by_hiq(binary, &ours));
     worker.value("hiq_jaeger_proto", by_hiq(proto, &ours));
+    worker.value("hiq_zipkin_json", by_hiq(ZipkinJsonEncoder::new(), &ours));
+    worker.value("hiq_zipkin_proto", by_hiq(ZipkinProtoEncoder::new(), &ours));
+    worker.value("hiq_chrome_json", by_hiq(ChromeEncoder::new(), &ours));
+    worker.value("hiq_perfetto", by_hiq(PerfettoEncoder::new(), &ours));
+    let zipkin = zipkin::exporter_to_nowhere();
+    worker.value("otel_zipkin_json", || {
+        allocations_for(theirs.clone(), |batch| zipkin::export(&zipkin, batch))
+    });
     worker.value("otel_proto", || {
         allocations_for(theirs.clone(), |batch| {
             black_box(otel::request(batch, &resource).encode_to_vec());

@@ -116,7 +116,7 @@ impl Arena {
 
 impl Cursor {
     #[inline(always)]
-    unsafe fn literal<const N: usize>(&mut self, literal: &[u8; N]) {
+    pub(super) unsafe fn literal<const N: usize>(&mut self, literal: &[u8; N]) {
         // SAFETY: as above.
         unsafe { self.bytes(*literal) };
     }
@@ -131,13 +131,13 @@ impl Cursor {
     }
 
     #[inline(always)]
-    unsafe fn decimal(&mut self, value: impl itoa::Integer) {
+    pub(super) unsafe fn decimal(&mut self, value: impl itoa::Integer) {
         // SAFETY: as above.
         unsafe { self.slice(itoa::Buffer::new().format(value).as_bytes()) };
     }
 
     #[inline(always)]
-    unsafe fn hex(&mut self, bytes: &[u8]) {
+    pub(super) unsafe fn hex(&mut self, bytes: &[u8]) {
         for byte in bytes {
             // SAFETY: as above.
             unsafe { self.bytes(HEX[usize::from(*byte)]) };
@@ -146,7 +146,7 @@ impl Cursor {
 
     /// Takes a trailing comma back.
     #[inline(always)]
-    unsafe fn unwrite_comma(&mut self) {
+    pub(super) unsafe fn unwrite_comma(&mut self) {
         // SAFETY: something was written before.
         unsafe {
             if *self.0.sub(1) == b',' {
