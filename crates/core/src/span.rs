@@ -403,6 +403,12 @@ impl<'a> Attributes<'a> {
             entries: entries.iter(),
         }
     }
+
+    /// The keys alone.
+    pub fn keys(self) -> impl Iterator<Item = Text<'a>> {
+        let tree = self.tree;
+        self.entries.map(move |entry| tree.text(entry.key))
+    }
 }
 
 impl<'a> Iterator for Attributes<'a> {

@@ -22,10 +22,10 @@ mod writer;
 
 pub use json::{JsonStr, JsonText};
 pub use number::{
-    CountedDecimal, Decimal, Fixed32, Fixed64, Hex, LongVarint, SignedDecimal, Varint,
-    VarintOrFixed64,
+    CountedDecimal, Decimal, Fixed32, Fixed64, Hex, LastEightDigits, LongVarint, SignedDecimal,
+    Varint, VarintOrFixed64,
 };
-pub use piece::{Piece, Prefixed, Word};
+pub use piece::{Padded, Piece, Prefixed, Word};
 pub use text::{MAX_TEXT_BYTES, Text};
 pub(crate) use text::{TextAt, TextBuf, TextSlot};
 pub use writer::{OpenLength, Writer};

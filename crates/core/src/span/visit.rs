@@ -65,6 +65,12 @@ impl Number {
         choices[self.kind as usize & 3]
     }
 
+    /// As [`Number::choose`], for what is too large to be copied on the way.
+    #[inline]
+    pub fn pick<T>(self, choices: &[T; 4]) -> &T {
+        &choices[self.kind as usize & 3]
+    }
+
     /// True for a double. Costs no branch.
     #[inline]
     pub fn is_f64(self) -> bool {

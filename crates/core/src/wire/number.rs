@@ -61,6 +61,11 @@ pub struct Fixed32(pub u32);
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct Decimal(pub u64);
 
+/// The last eight decimal digits of a number, zeros included.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct LastEightDigits(pub u64);
+
 /// A number in decimal, with a minus if need be.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
@@ -224,6 +229,20 @@ unsafe impl Piece for Decimal {
     }
 }
 
+// SAFETY: eight bytes.
+unsafe impl Piece for LastEightDigits {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        8
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        // SAFETY: by the caller's promise.
+        unsafe { eight_decimals(self.0 % 100_000_000).write(to) }
+    }
+}
+
 // SAFETY: a sign and 19 digits.
 unsafe impl Piece for SignedDecimal {
     #[inline(always)]
@@ -337,6 +356,8 @@ mod tests {
         for number in numbers() {
             assert_eq!(written(Decimal(number)), number.to_string().as_bytes());
             assert_eq!(written(Hex(number)), format!("{number:016x}").as_bytes());
+            let last = format!("{:08}", number % 100_000_000);
+            assert_eq!(written(LastEightDigits(number)), last.as_bytes());
             for signed in [number.cast_signed(), number.cast_signed().wrapping_neg()] {
                 let text = signed.to_string();
                 assert_eq!(written(SignedDecimal(signed)), text.as_bytes());

@@ -27,22 +27,34 @@ pub unsafe trait Piece: Copy {
 #[expect(clippy::exhaustive_structs, reason = "a text and nothing else")]
 pub struct Prefixed<'a>(pub Text<'a>);
 
-/// One of a few short texts, chosen without a branch.
+/// One of a few short texts, of at most `N` bytes and no more than [`SLACK`], chosen without a branch.
 #[derive(Clone, Copy, Debug)]
-pub struct Word {
-    bytes: [u8; 8],
+pub struct Word<const N: usize = 8> {
+    bytes: [u8; N],
     len: usize,
 }
 
-impl Word {
-    /// The first eight bytes of `text`.
+impl<const N: usize> Word<N> {
+    /// The first `N` bytes of `text`.
     pub const fn new(text: &[u8]) -> Self {
-        let (mut bytes, mut len) = ([0; 8], 0);
+        const { assert!(N <= SLACK, "what is beyond the text is slack") };
+        let (mut bytes, mut len) = ([0; N], 0);
         while len < text.len() && len < bytes.len() {
             bytes[len] = text[len];
             len += 1;
         }
         Self { bytes, len }
+    }
+}
+
+impl Word {
+    /// The first `len` of `bytes`, at most all eight.
+    #[inline(always)]
+    pub fn first(bytes: [u8; 8], len: usize) -> Self {
+        Self {
+            bytes,
+            len: len.min(8),
+        }
     }
 
     /// `yes` or `no`.
@@ -59,8 +71,8 @@ impl Word {
     }
 }
 
-// SAFETY: at most eight bytes; what is beyond its length is slack.
-unsafe impl Piece for Word {
+// SAFETY: as a reference to it.
+unsafe impl<const N: usize> Piece for Word<N> {
     #[inline(always)]
     fn max_len(&self) -> usize {
         self.len
@@ -68,11 +80,87 @@ unsafe impl Piece for Word {
 
     #[inline(always)]
     unsafe fn write(self, to: *mut u8) -> *mut u8 {
-        // SAFETY: by the caller's promise; eight bytes are less than `SLACK`.
+        // SAFETY: by the caller's promise.
+        unsafe { (&self).write(to) }
+    }
+}
+
+// SAFETY: as many bytes as the text has; the others up to `N` are slack.
+unsafe impl<const N: usize> Piece for &Word<N> {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        // SAFETY: by the caller's promise; `N` is at most `SLACK`.
         unsafe {
             self.bytes.write(to);
             to.add(self.len)
         }
+    }
+}
+
+/// Bytes that are copied in whole blocks, as texts are: what many spans have in common.
+#[derive(Clone, Debug)]
+pub struct Padded {
+    /// With `SLACK` bytes behind those that count.
+    bytes: Vec<u8>,
+}
+
+impl Padded {
+    /// A copy of `bytes`.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut padded = Self { bytes: Vec::new() };
+        padded.fill(&[bytes]);
+        padded
+    }
+
+    /// Puts `parts`, one behind the other, in place of what was there, and keeps the memory.
+    pub fn fill(&mut self, parts: &[&[u8]]) {
+        self.bytes.clear();
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+        self.bytes.resize(self.bytes.len() + SLACK, 0);
+    }
+
+    /// The bytes that count.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len()]
+    }
+
+    /// How many bytes count.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - SLACK
+    }
+
+    /// True when no byte counts.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for Padded {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+// SAFETY: as many bytes as count, and less than a block more.
+unsafe impl Piece for &Padded {
+    #[inline(always)]
+    fn max_len(&self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, to: *mut u8) -> *mut u8 {
+        // SAFETY: the slack was made with the bytes; the rest by the caller's promise.
+        unsafe { copy_blocks(self.bytes.as_ptr(), to, self.len()) }
     }
 }
 
@@ -260,7 +348,28 @@ mod tests {
         let (yes, no) = (Word::new(b"true"), Word::new(b"eight888"));
         assert_eq!(written((Word::choose(true, yes, no), b'|')), b"true|");
         assert_eq!(written((Word::choose(false, yes, no), b'|')), b"eight888|");
-        assert_eq!(written((Word::new(b""), b'|')), b"|");
+        assert_eq!(written((Word::<8>::new(b""), b'|')), b"|");
+        assert_eq!(written((Word::first(*b"truethat", 4), b'|')), b"true|");
+        assert_eq!(written((Word::first(*b"truethat", 9), b'|')), b"truethat|");
+        let long: Word<32> = Word::new(b"thirty-two bytes, and not a byte more");
+        assert_eq!(written((&long, b'|')), b"thirty-two bytes, and not a byte|");
+    }
+
+    #[test]
+    fn padded_bytes_of_every_length_are_copied_whole() {
+        let source: Vec<u8> = (0..100).collect();
+        for length in 0..source.len() {
+            let padded = Padded::new(&source[..length]);
+            assert_eq!(padded.as_bytes(), &source[..length]);
+            assert_eq!(padded.is_empty(), length == 0);
+            let mut expected = source[..length].to_vec();
+            expected.push(b'|');
+            assert_eq!(written((&padded, b'|')), expected);
+        }
+        let mut padded = Padded::default();
+        assert_eq!(written((&padded, b'|')), b"|");
+        padded.fill(&[b"a", b"", b"bc"]);
+        assert_eq!(written((&padded, b'|')), b"abc|");
     }
 
     #[test]

@@ -63,6 +63,21 @@ impl<'a> Writer<'a> {
         self.len = self.len.min(position);
     }
 
+    /// Lets `write` go on behind what has been written: for what few spans have.
+    ///
+    /// A function that is handed the writer itself puts its state into memory, at the cost of all that comes after.
+    #[inline(always)]
+    #[must_use]
+    pub fn elsewhere(mut self, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        // SAFETY: exactly the first `len` bytes have been written.
+        unsafe { self.out.set_len(self.len) };
+        write(self.out);
+        self.base = self.out.as_mut_ptr();
+        self.len = self.out.len();
+        self.capacity = self.out.capacity();
+        self
+    }
+
     /// Replaces the bytes at `at`, which have been written.
     ///
     /// # Panics
@@ -256,6 +271,21 @@ mod tests {
     fn what_was_not_written_cannot_be_replaced() {
         let mut out = Vec::with_capacity(100);
         Writer::new(&mut out).patch(0, [1]);
+    }
+
+    #[test]
+    fn what_was_written_elsewhere_stands_between() {
+        let mut out = b"before ".to_vec();
+        let mut writer = Writer::new(&mut out);
+        writer.put(b"here ");
+        writer = writer.elsewhere(|out| out.extend_from_slice(&[b'.'; 1_000]));
+        assert_eq!(writer.position(), 1_012);
+        writer.put(b" after");
+        drop(writer);
+        assert_eq!(
+            out,
+            [b"before here ", &[b'.'; 1_000][..], b" after"].concat()
+        );
     }
 
     #[test]

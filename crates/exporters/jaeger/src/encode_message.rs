@@ -139,6 +139,10 @@ impl Form for Message {
         Proto::number(writer, of, key, value)
     }
 
+    fn named<'w>(writer: Writer<'w>, of: u8, key: &'static str, value: Text<'_>) -> Writer<'w> {
+        Proto::named(writer, of, key, value)
+    }
+
     fn any<'w>(writer: Writer<'w>, of: u8, key: [&str; 3], value: Any<'_>) -> Writer<'w> {
         Proto::any(writer, of, key, value)
     }

@@ -69,6 +69,9 @@ pub(crate) trait Form: cache::Form + Default + Sized {
     /// A tag with a number or truth value.
     fn number<'w>(writer: Writer<'w>, of: u8, key: Text<'_>, value: Number) -> Writer<'w>;
 
+    /// A tag with a text and a short key.
+    fn named<'w>(writer: Writer<'w>, of: u8, key: &'static str, value: Text<'_>) -> Writer<'w>;
+
     /// Any tag. The key is its parts together.
     fn any<'w>(writer: Writer<'w>, of: u8, key: [&str; 3], value: Any<'_>) -> Writer<'w>;
 }

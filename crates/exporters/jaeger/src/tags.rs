@@ -7,7 +7,7 @@ use hiq_core::intern::SiteId;
 use hiq_core::resource::Scope;
 use hiq_core::span::{Dropped, Event, Kind, Number, Span, Status, Visitor};
 use hiq_core::value::ValueRef;
-use hiq_core::wire::{Text, Writer};
+use hiq_core::wire::{Padded, Text, Writer};
 
 use crate::form::{Any, Form};
 use crate::payload::Parts;
@@ -44,7 +44,10 @@ impl<'a, F: Form> Visitor<'a> for Tags<'_, F> {
 
     #[inline(always)]
     fn other(mut self, key: Text<'a>, value: ValueRef<'a>) -> Self {
-        self.writer = tag::<F>(self.writer, self.of, key.as_str(), Any::of(value));
+        let of = self.of;
+        self.writer = self.writer.elsewhere(|out| {
+            drop(tag::<F>(Writer::new(out), of, key.as_str(), Any::of(value)));
+        });
         self
     }
 }
@@ -73,7 +76,7 @@ pub(crate) fn of_span<'w, F: Form>(
         writer = watched.inner.writer;
         if watched.overrides_site {
             writer.rewind(start);
-            writer = one_by_one::<F>(writer, others.count, span);
+            writer = writer.elsewhere(|out| one_by_one::<F>(out, others.count, span));
         }
     }
     others.write::<F>(writer, parts, span)
@@ -93,34 +96,45 @@ fn with_site<'a, 'w, F: Form>(
 /// Without those of the site that the span has values of its own for; `others` follow.
 #[cold]
 #[inline(never)]
-fn one_by_one<'w, F: Form>(mut writer: Writer<'w>, others: usize, span: Span<'_>) -> Writer<'w> {
+fn one_by_one<F: Form>(out: &mut Vec<u8>, others: usize, span: Span<'_>) {
     let own = span.own_attributes();
-    writer = F::tags(writer, not_overridden(span).count() + own.len() + others);
+    let mut writer = F::tags(
+        Writer::new(out),
+        not_overridden(span).count() + own.len() + others,
+    );
     writer = list::<F>(writer, F::OF_SPAN, not_overridden(span));
-    own.visit(Tags::<F>::new(writer, F::OF_SPAN)).writer
+    drop(own.visit(Tags::<F>::new(writer, F::OF_SPAN)).writer);
 }
 
 /// The tags that are no attributes of the span or its site.
 #[derive(Clone, Copy)]
-struct Others {
+struct Others<'a> {
     count: usize,
+    /// Why it failed.
+    message: Option<Text<'a>>,
     /// True when it has one of those that only few spans have.
     has_rare: bool,
 }
 
-impl Others {
+impl<'a> Others<'a> {
     #[inline(always)]
-    fn of(scope_tags: usize, span: Span<'_>) -> Self {
-        let (kind, status) = (span.kind(), span.status());
-        let has_rare = status == Status::Error
-            || !span.tree().columns().is_empty()
-            || span.trace_state().is_some()
-            || span.dropped() != Dropped::default();
-        let mut count = scope_tags + usize::from(kind != Kind::Unspecified) + status as usize;
-        if has_rare {
-            count += rare(span).count();
+    fn of(scope_tags: usize, span: Span<'a>) -> Self {
+        let (kind, status, tree) = (span.kind(), span.status(), span.tree());
+        let has_rare_parts =
+            || span.trace_state().is_some() || span.dropped() != Dropped::default();
+        let mut others = Self {
+            count: scope_tags + usize::from(kind != Kind::Unspecified) + status as usize,
+            message: None,
+            has_rare: !tree.columns().is_empty() || (tree.has_rare_parts() && has_rare_parts()),
+        };
+        if status == Status::Error {
+            others.message = span.status_message().filter(|text| !text.is_empty());
+            others.count += usize::from(others.message.is_some());
         }
-        Self { count, has_rare }
+        if others.has_rare {
+            others.count += rare(span).count();
+        }
+        others
     }
 
     #[inline(always)]
@@ -131,28 +145,42 @@ impl Others {
         span: Span<'_>,
     ) -> Writer<'w> {
         let scope = &parts.cache.scopes.group(parts.scope).head;
-        let tail = parts.tails.of(span, scope, parts.fixed);
-        writer.put(tail);
+        writer.put(parts.tails.of(span, scope, parts.fixed));
+        if let Some(message) = self.message {
+            writer = writer.elsewhere(|out| description::<F>(out, message));
+        }
         if self.has_rare {
-            for (key, value) in rare(span) {
-                writer = F::any(writer, F::OF_SPAN, key, value);
-            }
+            writer = writer.elsewhere(|out| all_rare::<F>(out, span));
         }
         writer
     }
 }
 
+#[cold]
+#[inline(never)]
+fn description<F: Form>(out: &mut Vec<u8>, message: Text<'_>) {
+    let writer = Writer::new(out);
+    drop(F::named(
+        writer,
+        F::OF_SPAN,
+        "otel.status_description",
+        message,
+    ));
+}
+
+#[cold]
+#[inline(never)]
+fn all_rare<F: Form>(out: &mut Vec<u8>, span: Span<'_>) {
+    let mut writer = Writer::new(out);
+    for (key, value) in rare(span) {
+        writer = F::any(writer, F::OF_SPAN, key, value);
+    }
+}
+
 /// Tags that only few spans have.
 fn rare(span: Span<'_>) -> impl Iterator<Item = ([&str; 3], Any<'_>)> {
-    let message = span
-        .status_message()
-        .map(|text| ("otel.status_description", text));
-    let state = span.trace_state().map(|text| ("w3c.tracestate", text));
-    let texts = message
-        .into_iter()
-        .chain(state)
-        .filter(|(_, text)| !text.is_empty());
-    let texts = texts.map(|(key, text)| (["", key, ""], Any::Str(text.as_str())));
+    let state = span.trace_state().filter(|state| !state.is_empty());
+    let state = state.map(|state| (["", "w3c.tracestate", ""], Any::Str(state.as_str())));
     let dropped = span.dropped();
     let dropped = [
         ("otel.dropped_attributes_count", dropped.attributes),
@@ -163,7 +191,7 @@ fn rare(span: Span<'_>) -> impl Iterator<Item = ([&str; 3], Any<'_>)> {
     let dropped = dropped.map(|(key, count)| (["", key, ""], Any::Int(count.into())));
     let measured = span.measurements();
     let measured = measured.map(|each| (each.key, Any::F64(each.value)));
-    texts.chain(dropped).chain(measured)
+    state.into_iter().chain(dropped).chain(measured)
 }
 
 /// Tags of a scope, which each of its spans has, and how many they are.
@@ -194,17 +222,21 @@ pub(crate) fn of_site<F: Form>(site: SiteId, out: &mut Vec<u8>) {
     list::<F>(Writer::new(out), F::OF_SPAN, site.attributes());
 }
 
-/// How many fields the log of `event` has.
-pub(crate) fn count_of_event(event: &Event<'_>) -> usize {
+/// How many fields the log of `event` has. `names_itself`: see [`names_itself`].
+pub(crate) fn count_of_event(event: &Event<'_>, names_itself: bool) -> usize {
     event.attributes().len()
-        + usize::from(!names_itself(event))
+        + usize::from(!names_itself)
         + usize::from(event.dropped_attributes() > 0)
 }
 
 /// The fields of the log of `event`. Its name is the field `event`, unless it has an attribute of that name.
-pub(crate) fn of_event<'w, F: Form>(mut writer: Writer<'w>, event: &Event<'_>) -> Writer<'w> {
-    if !names_itself(event) {
-        writer = tag::<F>(writer, F::OF_LOG, "event", Any::Str(event.name().as_str()));
+pub(crate) fn of_event<'w, F: Form>(
+    mut writer: Writer<'w>,
+    event: &Event<'_>,
+    names_itself: bool,
+) -> Writer<'w> {
+    if !names_itself {
+        writer = F::named(writer, F::OF_LOG, "event", event.name());
     }
     writer = event
         .attributes()
@@ -217,8 +249,12 @@ pub(crate) fn of_event<'w, F: Form>(mut writer: Writer<'w>, event: &Event<'_>) -
     writer
 }
 
-fn names_itself(event: &Event<'_>) -> bool {
-    event.attributes().any(|(key, _)| key.as_str() == "event")
+/// True when an attribute of `event` stands where its name would.
+pub(crate) fn names_itself(event: &Event<'_>) -> bool {
+    event
+        .attributes()
+        .keys()
+        .any(|key| key.as_bytes() == b"event")
 }
 
 /// Tags of these attributes.
@@ -278,32 +314,35 @@ impl Fixed {
 
 /// The tags of a scope, a kind and a status together: one copy a span.
 #[derive(Debug, Default)]
-pub(crate) struct Tails([Vec<u8>; KINDS * STATUSES]);
+pub(crate) struct Tails {
+    /// Which of them stand there, a bit each.
+    known: u32,
+    tails: [Padded; KINDS * STATUSES],
+}
 
 const KINDS: usize = 6;
 const STATUSES: usize = 3;
 
 impl Tails {
     /// The spans that follow are of another scope.
-    #[cold]
     pub(crate) fn forget(&mut self) {
-        self.0.iter_mut().for_each(Vec::clear);
+        self.known = 0;
     }
 
     #[inline(always)]
-    fn of(&mut self, span: Span<'_>, scope: &[u8], fixed: &Fixed) -> &[u8] {
+    fn of(&mut self, span: Span<'_>, scope: &[u8], fixed: &Fixed) -> &Padded {
         let (kind, status) = (span.kind() as usize, span.status() as usize);
-        let tail = &mut self.0[kind * STATUSES + status];
-        if tail.is_empty() {
-            Self::fill(tail, [scope, &fixed.kinds[kind], &fixed.statuses[status]]);
+        let place = kind * STATUSES + status;
+        if self.known >> place & 1 == 0 {
+            self.fill(place, [scope, &fixed.kinds[kind], &fixed.statuses[status]]);
         }
-        tail
+        &self.tails[place]
     }
 
     #[cold]
-    fn fill(tail: &mut Vec<u8>, parts: [&[u8]; 3]) {
-        for part in parts {
-            tail.extend_from_slice(part);
-        }
+    #[inline(never)]
+    fn fill(&mut self, place: usize, parts: [&[u8]; 3]) {
+        self.tails[place].fill(&parts);
+        self.known |= 1 << place;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hiq_core::intern::SiteId;
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::value::ValueRef;
-use hiq_core::wire::{Text, Writer};
+use hiq_core::wire::{Padded, Text};
 
 use crate::endpoint::{self, Endpoint};
 use crate::form::Form;
@@ -22,9 +22,9 @@ pub(crate) struct Constants {
     /// Differs from that of any other.
     id: u64,
     /// The local endpoint, as the form has it.
-    pub(crate) local: Vec<u8>,
-    /// Tags, each with its separator.
-    pub(crate) tags: Vec<u8>,
+    pub(crate) local: Padded,
+    /// What begins tags, then tags, each with its separator.
+    pub(crate) tags: Padded,
     /// The keys of these tags, and where their values are.
     keys: Vec<(String, Source)>,
 }
@@ -51,18 +51,22 @@ impl Constants {
             resource: Arc::clone(resource),
             scope: Arc::clone(scope),
             id,
-            local: Vec::new(),
-            tags: Vec::new(),
+            local: Padded::default(),
+            tags: Padded::default(),
             keys: Vec::new(),
         };
-        let local = local_endpoint(resource, mapping);
-        F::local(&local, scratch, &mut constants.local);
-        constants.write_tags::<F>(&local, mapping, scratch);
+        let (local, mut bytes) = (local_endpoint(resource, mapping), Vec::new());
+        F::local(&local, scratch, &mut bytes);
+        constants.local = Padded::new(&bytes);
+        F::TAGS.clone_into(&mut bytes);
+        constants.write_tags::<F>(&mut bytes, &local, mapping, scratch);
+        constants.tags = Padded::new(&bytes);
         constants
     }
 
     fn write_tags<F: Form>(
         &mut self,
+        out: &mut Vec<u8>,
         local: &Endpoint<'_>,
         mapping: &ZipkinMapping,
         scratch: &mut Scratch,
@@ -72,7 +76,7 @@ impl Constants {
             let key = key.as_str();
             let is_elsewhere = is_in_endpoint(key, &value, local) || is_of_scope(&scope, key);
             if mapping.resource_tags && !is_elsewhere {
-                self.add::<F>(key, Source::Resource(place), mapping, scratch);
+                self.add::<F>(out, key, Source::Resource(place), mapping, scratch);
             }
         }
         for (key, text, source) in [
@@ -80,18 +84,19 @@ impl Constants {
             (tag::SCOPE_VERSION, scope.version(), Source::ScopeVersion),
         ] {
             if text.is_some_and(|text| !text.is_empty()) {
-                self.add::<F>(key, source, mapping, scratch);
+                self.add::<F>(out, key, source, mapping, scratch);
             }
         }
         for (place, (key, _)) in scope.attributes().enumerate() {
             if ![tag::SCOPE_NAME, tag::SCOPE_VERSION].contains(&key.as_str()) {
-                self.add::<F>(key.as_str(), Source::Scope(place), mapping, scratch);
+                self.add::<F>(out, key.as_str(), Source::Scope(place), mapping, scratch);
             }
         }
     }
 
     fn add<F: Form>(
         &mut self,
+        out: &mut Vec<u8>,
         key: &str,
         source: Source,
         mapping: &ZipkinMapping,
@@ -100,15 +105,9 @@ impl Constants {
         if RESERVED.contains(&key) {
             return;
         }
-        let Self {
-            resource,
-            scope,
-            tags,
-            ..
-        } = self;
-        let value = value(resource, scope, source).text(&mut scratch.text);
+        let value = value(&self.resource, &self.scope, source).text(&mut scratch.text);
         let value = cut(value, mapping.max_tag_value_length);
-        F::plain(Writer::new(tags), &self.local, key, value);
+        F::plain(out, self.local.as_bytes(), key, value);
         self.keys.push((key.to_owned(), source));
     }
 
@@ -267,7 +266,7 @@ impl Sites {
                 || constants.has(key)
                 || endpoint::peer_keys().any(|peer| peer == key);
             let value = cut(value.text(&mut scratch.text), mapping.max_tag_value_length);
-            F::plain(Writer::new(&mut known.tags), &constants.local, key, value);
+            F::plain(&mut known.tags, constants.local.as_bytes(), key, value);
         }
     }
 }

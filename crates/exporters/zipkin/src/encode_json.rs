@@ -5,7 +5,7 @@ use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::transport::Reply;
 use hiq_core::value::text::not_finite;
-use hiq_core::wire::{Decimal, JsonText, SignedDecimal, Text, Word, Writer};
+use hiq_core::wire::{Decimal, SignedDecimal, Text, Word, Writer};
 
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
@@ -13,7 +13,7 @@ use crate::json::{endpoint, ids, text, times};
 use crate::judge::JUDGE;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
-use crate::value::{Scratch, annotation};
+use crate::value::{Scratch, annotation, put_plain_annotation};
 
 /// Zipkin's JSON of version 2: `POST /api/v2/spans`.
 ///
@@ -61,7 +61,7 @@ impl Encoder<TreeBatch> for ZipkinJsonEncoder {
 struct JsonV2;
 
 impl Form for JsonV2 {
-    const LIST: [&'static [u8]; 3] = [b"[", b",", b"]"];
+    const LIST: [Word; 3] = [Word::new(b"["), Word::new(b","), Word::new(b"]")];
     const TAGS: &'static [u8] = b",\"tags\":{";
     const SEPARATOR: &'static [u8] = b",";
     const TAGS_END: &'static [u8] = b"}";
@@ -69,17 +69,16 @@ impl Form for JsonV2 {
     #[inline(always)]
     fn span<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
         let mut found = Found::default();
-        writer = ids(writer, span);
+        writer = ids(writer, pen.head, span);
         writer = name_and_kind(writer, span);
-        writer = times(writer, span);
-        writer.put(&pen.constants.local[..]);
+        writer = times(writer, pen.recent_time, span);
+        writer.put(&pen.constants.local);
         writer = tags::<Self>(writer, pen, span, &mut found);
         if let Some(remote) = found.remote() {
-            writer.put(b",\"remoteEndpoint\":");
-            endpoint(&mut writer, &remote, pen.scratch, is_sniffed);
+            writer = writer.elsewhere(|out| remote_endpoint(out, &remote, pen.scratch));
         }
         if span.events().len() > 0 {
-            writer = annotations(writer, pen, span);
+            writer = writer.elsewhere(|out| annotations(out, pen, span));
         }
         if found.debug {
             writer.put(b",\"debug\":true");
@@ -109,7 +108,7 @@ impl Form for JsonV2 {
         value: Text<'_>,
     ) -> Writer<'w> {
         if needs_care(value) {
-            return Self::plain(writer, &[], key.as_str(), value.as_str());
+            return writer.elsewhere(|out| Self::plain(out, &[], key.as_str(), value.as_str()));
         }
         writer.put((b'"', key, b"\":\"", value, b"\","));
         writer
@@ -133,24 +132,37 @@ impl Form for JsonV2 {
                 writer.put((key, text));
                 writer
             }
-            NumberKind::F64 => double(writer, key, f64::from_bits(value.bits())),
+            NumberKind::F64 => {
+                writer.put(key);
+                writer.elsewhere(|out| double(out, f64::from_bits(value.bits())))
+            }
         }
+    }
+
+    #[inline(always)]
+    fn named(out: &mut Vec<u8>, local: &[u8], key: &'static str, value: Text<'_>) {
+        if needs_care(value) {
+            return Self::plain(out, local, key, value.as_str());
+        }
+        Writer::new(out).put((b'"', key.as_bytes(), b"\":\"", value, b"\","));
     }
 
     #[cold]
     #[inline(never)]
-    fn plain<'w>(mut writer: Writer<'w>, _local: &[u8], key: &str, value: &str) -> Writer<'w> {
+    fn plain(out: &mut Vec<u8>, _local: &[u8], key: &str, value: &str) {
+        let mut writer = Writer::new(out);
         writer.put(b'"');
         text(&mut writer, key, is_sniffed);
         writer.put(b"\":\"");
         text(&mut writer, value, is_sniffed);
         writer.put(b"\",");
-        writer
     }
 
     #[inline(always)]
-    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8]) -> Writer<'w> {
-        writer.put(b"\"span.kind\":\"internal\",");
+    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8], is_internal: bool) -> Writer<'w> {
+        static TAGS: [Word<32>; 2] = [Word::new(b""), Word::new(b"\"span.kind\":\"internal\",")];
+        let tag = &TAGS[usize::from(is_internal)];
+        writer.put(tag);
         writer
     }
 }
@@ -172,15 +184,23 @@ fn needs_care(text: Text<'_>) -> bool {
     text.needs_escape() | (text.tail() == TAIL_OF_SNIFFED)
 }
 
+/// What stands between quotation marks and ends a tag.
 #[inline(never)]
-fn double(mut writer: Writer<'_>, before: impl hiq_core::wire::Piece, value: f64) -> Writer<'_> {
-    if value.is_finite() {
-        let mut digits = zmij::Buffer::new();
-        writer.put((before, digits.format_finite(value).as_bytes(), b"\","));
+fn double(out: &mut Vec<u8>, value: f64) {
+    let mut digits = zmij::Buffer::new();
+    let text = if value.is_finite() {
+        digits.format_finite(value)
     } else {
-        writer.put((before, not_finite(value).as_bytes(), b"\","));
-    }
-    writer
+        not_finite(value)
+    };
+    Writer::new(out).put((text.as_bytes(), b"\","));
+}
+
+#[inline(never)]
+fn remote_endpoint(out: &mut Vec<u8>, remote: &Endpoint<'_>, scratch: &mut Scratch) {
+    let mut writer = Writer::new(out);
+    writer.put(b",\"remoteEndpoint\":");
+    endpoint(&mut writer, remote, scratch, is_sniffed);
 }
 
 /// Behind an open text, which stays open.
@@ -188,34 +208,51 @@ fn double(mut writer: Writer<'_>, before: impl hiq_core::wire::Piece, value: f64
 fn name_and_kind<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
     let name = span.name();
     if needs_care(name) {
-        writer.put(b"\",\"name\":\"");
-        text(&mut writer, name.as_str(), is_sniffed);
+        writer = writer.elsewhere(|out| odd_name(out, name));
     } else if !name.is_empty() {
-        writer.put((b"\",\"name\":\"", JsonText(name)));
+        writer.put((b"\",\"name\":\"", name));
     }
-    let kind = match span.kind() {
-        Kind::Client => &b"\",\"kind\":\"CLIENT"[..],
-        Kind::Server => b"\",\"kind\":\"SERVER",
-        Kind::Producer => b"\",\"kind\":\"PRODUCER",
-        Kind::Consumer => b"\",\"kind\":\"CONSUMER",
-        Kind::Internal | Kind::Unspecified => return writer,
-    };
+    let kind = &KINDS[span.kind() as usize & 7];
     writer.put(kind);
     writer
 }
 
+#[cold]
 #[inline(never)]
-fn annotations<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
+fn odd_name(out: &mut Vec<u8>, name: Text<'_>) {
+    let mut writer = Writer::new(out);
+    writer.put(b"\",\"name\":\"");
+    text(&mut writer, name.as_str(), is_sniffed);
+}
+
+/// By the number of a kind.
+static KINDS: [Word<24>; 8] = {
+    let mut kinds = [Word::new(b""); 8];
+    kinds[Kind::Client as usize] = Word::new(b"\",\"kind\":\"CLIENT");
+    kinds[Kind::Server as usize] = Word::new(b"\",\"kind\":\"SERVER");
+    kinds[Kind::Producer as usize] = Word::new(b"\",\"kind\":\"PRODUCER");
+    kinds[Kind::Consumer as usize] = Word::new(b"\",\"kind\":\"CONSUMER");
+    kinds
+};
+
+/// A quotation mark of a text in a text.
+const QUOTE: Word = Word::new(b"\\\"");
+
+#[inline(never)]
+fn annotations(out: &mut Vec<u8>, pen: &mut Pen<'_>, span: Span<'_>) {
+    let mut writer = Writer::new(out);
     writer.put(b",\"annotations\":");
     let mut separator = b'[';
     for event in span.events() {
         let time = (b"{\"timestamp\":", Decimal(event.time().micros()));
         writer.put((separator, time, b",\"value\":\""));
-        let words = annotation(&event, pen.mapping.annotations, |_| false, pen.scratch);
-        text(&mut writer, words, is_sniffed);
+        let form = pen.mapping.annotations;
+        if !put_plain_annotation(&mut writer, &event, form, QUOTE) {
+            let words = annotation(&event, form, |_| false, pen.scratch);
+            text(&mut writer, words, is_sniffed);
+        }
         writer.put(b"\"}");
         separator = b',';
     }
     writer.put(b']');
-    writer
 }

@@ -6,7 +6,7 @@ use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::time::duration_micros;
 use hiq_core::transport::Reply;
 use hiq_core::value::text::not_finite;
-use hiq_core::wire::{Decimal, Text, Writer};
+use hiq_core::wire::{Decimal, Text, Word, Writer};
 
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
@@ -63,14 +63,14 @@ impl Encoder<TreeBatch> for ZipkinJsonV1Encoder {
 struct JsonV1;
 
 impl Form for JsonV1 {
-    const LIST: [&'static [u8]; 3] = [b"[", b",", b"]"];
+    const LIST: [Word; 3] = [Word::new(b"["), Word::new(b","), Word::new(b"]")];
     const TAGS: &'static [u8] = b",\"binaryAnnotations\":[";
     const SEPARATOR: &'static [u8] = b",";
     const TAGS_END: &'static [u8] = b"]";
 
     fn span<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
         let mut found = Found::default();
-        writer = ids(writer, span);
+        writer = ids(writer, pen.head, span);
         writer.put(b"\",\"name\":\"");
         text(&mut writer, span.name().as_str(), is_sniffed);
         // Whether it is shared is known only after its attributes.
@@ -96,34 +96,30 @@ impl Form for JsonV1 {
     }
 
     fn text<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Text<'_>) -> Writer<'w> {
-        Self::plain(writer, local, key.as_str(), value.as_str())
+        writer.elsewhere(|out| Self::plain(out, local, key.as_str(), value.as_str()))
     }
 
     fn number<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Number) -> Writer<'w> {
-        let key = key.as_str();
-        match value.kind() {
-            NumberKind::Int => {
-                let mut digits = itoa::Buffer::new();
-                let value = digits.format(value.bits().cast_signed());
-                Self::plain(writer, local, key, value)
-            }
-            NumberKind::Bool => {
-                let value = if value.bits() != 0 { "true" } else { "false" };
-                Self::plain(writer, local, key, value)
-            }
+        let (key, mut digits) = (key.as_str(), itoa::Buffer::new());
+        let mut decimals = zmij::Buffer::new();
+        let value = match value.kind() {
+            NumberKind::Int => digits.format(value.bits().cast_signed()),
+            NumberKind::Bool if value.bits() != 0 => "true",
+            NumberKind::Bool => "false",
             NumberKind::F64 => {
-                let (value, mut digits) = (f64::from_bits(value.bits()), zmij::Buffer::new());
-                let value = if value.is_finite() {
-                    digits.format_finite(value)
+                let value = f64::from_bits(value.bits());
+                if value.is_finite() {
+                    decimals.format_finite(value)
                 } else {
                     not_finite(value)
-                };
-                Self::plain(writer, local, key, value)
+                }
             }
-        }
+        };
+        writer.elsewhere(|out| Self::plain(out, local, key, value))
     }
 
-    fn plain<'w>(mut writer: Writer<'w>, local: &[u8], key: &str, value: &str) -> Writer<'w> {
+    fn plain(out: &mut Vec<u8>, local: &[u8], key: &str, value: &str) {
+        let mut writer = Writer::new(out);
         writer.put(b"{\"key\":\"");
         if ADDRESSES_AND_MARKS.contains(&key) {
             writer.put(b"tag.");
@@ -132,11 +128,13 @@ impl Form for JsonV1 {
         writer.put(b"\",\"value\":\"");
         text(&mut writer, value, is_sniffed);
         writer.put((b"\",\"endpoint\":", local, b"},"));
-        writer
     }
 
-    fn internal<'w>(writer: Writer<'w>, local: &[u8]) -> Writer<'w> {
-        Self::plain(writer, local, "span.kind", "internal")
+    fn internal<'w>(writer: Writer<'w>, local: &[u8], is_internal: bool) -> Writer<'w> {
+        if !is_internal {
+            return writer;
+        }
+        writer.elsewhere(|out| Self::plain(out, local, "span.kind", "internal"))
     }
 }
 
@@ -162,7 +160,7 @@ fn rest<'w, 'a>(
     if is_shared {
         writer.put(b'"');
     } else {
-        writer = times(writer, span);
+        writer = times(writer, pen.recent_time, span);
     }
     writer = annotations(writer, pen, span);
     writer = tags::<JsonV1>(writer, pen, span, found);
@@ -188,7 +186,7 @@ fn marks(span: Span<'_>) -> &'static [&'static [u8; 2]] {
 fn annotations<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
     let start = span.start().micros();
     let end = start + duration_micros(span.duration_nanos());
-    let local = &pen.constants.local[..];
+    let local = pen.constants.local.as_bytes();
     let mut separator = b'[';
     let before = writer.position();
     writer.put(b",\"annotations\":");
@@ -236,7 +234,7 @@ fn addresses<'w>(
         writer.put(JsonV1::TAGS);
     }
     if !follows_tags && marks(span).is_empty() {
-        let local = &pen.constants.local[..];
+        let local = pen.constants.local.as_bytes();
         writer.put((
             b"{\"key\":\"lc\",\"value\":\"\",\"endpoint\":",
             local,

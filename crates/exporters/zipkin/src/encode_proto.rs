@@ -17,7 +17,7 @@ use crate::form::{Form, Pen, State};
 use crate::judge::JUDGE;
 use crate::mapping::ZipkinMapping;
 use crate::tags::{Found, tags};
-use crate::value::{Scratch, annotation};
+use crate::value::{Scratch, annotation, put_plain_annotation};
 
 /// Zipkin in protobuf: `POST /api/v2/spans`, and what Kafka collectors take.
 ///
@@ -78,7 +78,7 @@ const VALUE: u8 = 0x12;
 struct Proto;
 
 impl Form for Proto {
-    const LIST: [&'static [u8]; 3] = [b"", b"", b""];
+    const LIST: [Word; 3] = [Word::new(b""); 3];
     const TAGS: &'static [u8] = b"";
     const SEPARATOR: &'static [u8] = b"";
     const TAGS_END: &'static [u8] = b"";
@@ -88,13 +88,13 @@ impl Form for Proto {
         let mut found = Found::default();
         let length = writer.open(0x0a, USUAL_SPAN_BYTES);
         writer = identity(writer, span);
-        writer.put(&pen.constants.local[..]);
+        writer.put(&pen.constants.local);
         writer = tags::<Self>(writer, pen, span, &mut found);
         if let Some(remote) = found.remote() {
-            endpoint(&mut writer, REMOTE_ENDPOINT, &remote);
+            writer = writer.elsewhere(|out| endpoint(out, REMOTE_ENDPOINT, &remote));
         }
         if span.events().len() > 0 {
-            writer = annotations(writer, pen, span);
+            writer = writer.elsewhere(|out| annotations(out, pen, span));
         }
         if found.debug {
             writer.put([0x60, 1]);
@@ -107,7 +107,7 @@ impl Form for Proto {
     }
 
     fn local(local: &Endpoint<'_>, _scratch: &mut Scratch, out: &mut Vec<u8>) {
-        endpoint(&mut Writer::new(out), LOCAL_ENDPOINT, local);
+        endpoint(out, LOCAL_ENDPOINT, local);
     }
 
     fn is_odd(_key: Text<'_>) -> bool {
@@ -128,28 +128,36 @@ impl Form for Proto {
                 let value = Word::choose(is_true, TRUE, FALSE);
                 tag(writer, key, if is_true { 5 } else { 6 }, value)
             }
-            NumberKind::F64 => double_tag(writer, key, f64::from_bits(value.bits())),
+            NumberKind::F64 => {
+                let value = f64::from_bits(value.bits());
+                writer.elsewhere(|out| double_tag(out, key, value))
+            }
         }
     }
 
+    #[inline(always)]
+    fn named(out: &mut Vec<u8>, _local: &[u8], key: &'static str, value: Text<'_>) {
+        let key = key.as_bytes();
+        let length = 2 + prefixed_len(key) + value.prefixed_len();
+        let key = (KEY, Varint(key.len() as u64), key);
+        Writer::new(out).put((TAG, Varint(length as u64), key, VALUE, Prefixed(value)));
+    }
+
     #[inline(never)]
-    fn plain<'w>(mut writer: Writer<'w>, _local: &[u8], key: &str, value: &str) -> Writer<'w> {
+    fn plain(out: &mut Vec<u8>, _local: &[u8], key: &str, value: &str) {
         let (key, value) = (key.as_bytes(), value.as_bytes());
         let length = 2 + prefixed_len(key) + prefixed_len(value);
-        let head = (
-            TAG,
-            Varint(length as u64),
-            KEY,
-            Varint(key.len() as u64),
-            key,
-        );
-        writer.put((head, VALUE, Varint(value.len() as u64), value));
-        writer
+        let key = (KEY, Varint(key.len() as u64), key);
+        let value = (VALUE, Varint(value.len() as u64), value);
+        Writer::new(out).put((TAG, Varint(length as u64), key, value));
     }
 
     #[inline(always)]
-    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8]) -> Writer<'w> {
-        writer.put(b"\x5a\x15\x0a\x09span.kind\x12\x08internal");
+    fn internal<'w>(mut writer: Writer<'w>, _local: &[u8], is_internal: bool) -> Writer<'w> {
+        const BYTES: &[u8] = b"\x5a\x15\x0a\x09span.kind\x12\x08internal";
+        static TAGS: [Word<32>; 2] = [Word::new(b""), Word::new(BYTES)];
+        let tag = &TAGS[usize::from(is_internal)];
+        writer.put(tag);
         writer
     }
 }
@@ -232,15 +240,18 @@ fn short_tag<'w>(writer: Writer<'w>, key: Text<'_>, value: &str) -> Writer<'w> {
 }
 
 #[inline(never)]
-fn double_tag<'w>(writer: Writer<'w>, key: Text<'_>, value: f64) -> Writer<'w> {
+fn double_tag(out: &mut Vec<u8>, key: Text<'_>, value: f64) {
+    let (mut digits, writer) = (zmij::Buffer::new(), Writer::new(out));
     if value.is_finite() {
-        let mut digits = zmij::Buffer::new();
-        return short_tag(writer, key, digits.format_finite(value));
+        short_tag(writer, key, digits.format_finite(value));
+    } else {
+        short_tag(writer, key, not_finite(value));
     }
-    short_tag(writer, key, not_finite(value))
 }
 
-fn endpoint(writer: &mut Writer<'_>, field: u8, endpoint: &Endpoint<'_>) {
+#[inline(never)]
+fn endpoint(out: &mut Vec<u8>, field: u8, endpoint: &Endpoint<'_>) {
+    let mut writer = Writer::new(out);
     let length = writer.open(field, 0);
     let service = endpoint.service.as_bytes();
     if !service.is_empty() {
@@ -257,17 +268,22 @@ fn endpoint(writer: &mut Writer<'_>, field: u8, endpoint: &Endpoint<'_>) {
     writer.close(length);
 }
 
+const QUOTE: Word = Word::new(b"\"");
+
 #[inline(never)]
-fn annotations<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
+fn annotations(out: &mut Vec<u8>, pen: &mut Pen<'_>, span: Span<'_>) {
+    let mut writer = Writer::new(out);
     for event in span.events() {
-        let words = annotation(&event, pen.mapping.annotations, |_| false, pen.scratch);
-        let words = words.as_bytes();
+        let length = writer.open(ANNOTATION, 0);
         let time = event.time().micros();
-        let time = (time != 0).then_some((0x09, Fixed64(time)));
-        let time_bytes = if time.is_some() { 9 } else { 0 };
-        let length = time_bytes + 1 + prefixed_len(words);
-        let head = (ANNOTATION, Varint(length as u64), time);
-        writer.put((head, 0x12, Varint(words.len() as u64), words));
+        writer.put((time != 0).then_some((0x09, Fixed64(time))));
+        let form = pen.mapping.annotations;
+        let words_length = writer.open(0x12, 0);
+        if !put_plain_annotation(&mut writer, &event, form, QUOTE) {
+            let words = annotation(&event, form, |_| false, pen.scratch);
+            writer.put(words.as_bytes());
+        }
+        writer.close(words_length);
+        writer.close(length);
     }
-    writer
 }

@@ -8,10 +8,11 @@ use hiq_core::encode::cache::give_back_excess;
 use hiq_core::encode::{Encoded, Limits, Page, fill};
 use hiq_core::span::{Number, Span};
 use hiq_core::tree::SpanTree;
-use hiq_core::wire::{Text, Writer};
+use hiq_core::wire::{Piece as _, Text, Word, Writer};
 
 use crate::constants::{Constants, Recent, Sites};
 use crate::endpoint::Endpoint;
+use crate::json::{HEAD_BYTES, RecentTime, head};
 use crate::keys::Plain;
 use crate::mapping::ZipkinMapping;
 use crate::value::Scratch;
@@ -21,7 +22,7 @@ use crate::value::Scratch;
 /// The tags of a span stand between [`Form::TAGS`] and [`Form::TAGS_END`], which replaces the separator that each tag ends with.
 pub(crate) trait Form: fmt::Debug + Send + Sized {
     /// Before the first span, between two, behind the last.
-    const LIST: [&'static [u8]; 3];
+    const LIST: [Word; 3];
     const TAGS: &'static [u8];
     const SEPARATOR: &'static [u8];
     const TAGS_END: &'static [u8];
@@ -41,11 +42,16 @@ pub(crate) trait Form: fmt::Debug + Send + Sized {
     /// A tag whose value is a number or a truth value, and whose key is not odd.
     fn number<'w>(writer: Writer<'w>, local: &[u8], key: Text<'_>, value: Number) -> Writer<'w>;
 
-    /// Any tag.
-    fn plain<'w>(writer: Writer<'w>, local: &[u8], key: &str, value: &str) -> Writer<'w>;
+    /// A tag whose key can just be copied.
+    fn named(out: &mut Vec<u8>, local: &[u8], key: &'static str, value: Text<'_>) {
+        Self::plain(out, local, key, value.as_str());
+    }
 
-    /// `span.kind` = `internal`, which most spans have.
-    fn internal<'w>(writer: Writer<'w>, local: &[u8]) -> Writer<'w>;
+    /// Any tag.
+    fn plain(out: &mut Vec<u8>, local: &[u8], key: &str, value: &str);
+
+    /// `span.kind` = `internal`, which most spans have; nothing for the others.
+    fn internal<'w>(writer: Writer<'w>, local: &[u8], is_internal: bool) -> Writer<'w>;
 }
 
 /// What is at hand when a span is written.
@@ -57,6 +63,9 @@ pub(crate) struct Pen<'e> {
     pub(crate) plain: &'e mut Plain,
     pub(crate) sites: &'e mut Sites,
     pub(crate) scratch: &'e mut Scratch,
+    /// What JSON begins the spans of the trace with.
+    pub(crate) head: &'e [u8; HEAD_BYTES],
+    pub(crate) recent_time: &'e mut RecentTime,
 }
 
 /// What an encoder keeps between payloads.
@@ -66,6 +75,7 @@ pub(crate) struct State {
     recent: Recent,
     sites: Sites,
     scratch: Scratch,
+    recent_time: RecentTime,
 }
 
 impl State {
@@ -100,6 +110,7 @@ struct List<'a, 'e, F> {
     before: usize,
     /// The tree of the last span, and the place of what its spans have in common.
     tree: Option<(&'a SpanTree, usize)>,
+    head: [u8; HEAD_BYTES],
     form: std::marker::PhantomData<F>,
 }
 
@@ -112,6 +123,7 @@ impl<'e, F: Form> List<'_, 'e, F> {
             start,
             before: start,
             tree: None,
+            head: [0; HEAD_BYTES],
             form: std::marker::PhantomData,
         }
     }
@@ -119,7 +131,7 @@ impl<'e, F: Form> List<'_, 'e, F> {
 
 /// A function of its own, so that the writer's state stays in registers.
 #[inline(never)]
-fn write<F: Form>(out: &mut Vec<u8>, before: &[u8], pen: &mut Pen<'_>, span: Span<'_>) {
+fn write<F: Form>(out: &mut Vec<u8>, before: Word, pen: &mut Pen<'_>, span: Span<'_>) {
     let mut writer = Writer::new(out);
     writer.put(before);
     F::span(writer, pen, span);
@@ -135,11 +147,7 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
         let place = self.constants(span);
         self.before = self.out.len();
         let [begin, between, _] = F::LIST;
-        let before = if self.before == self.start {
-            begin
-        } else {
-            between
-        };
+        let before = Word::choose(self.before == self.start, begin, between);
         let state = &mut *self.state;
         let (constants, plain) = state.recent.get(place);
         let mut pen = Pen {
@@ -148,6 +156,8 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
             plain,
             sites: &mut state.sites,
             scratch: &mut state.scratch,
+            head: &self.head,
+            recent_time: &mut state.recent_time,
         };
         write::<F>(self.out, before, &mut pen, span);
         true
@@ -155,7 +165,7 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
 
     #[inline]
     fn fits(&self, max_bytes: usize) -> bool {
-        self.out.len() - self.start + F::LIST[2].len() <= max_bytes
+        self.out.len() - self.start + F::LIST[2].max_len() <= max_bytes
     }
 
     fn pop(&mut self) {
@@ -187,6 +197,7 @@ impl<'a, F: Form> List<'a, '_, F> {
             .recent
             .find::<F>(origin, &state.mapping, &mut state.scratch);
         self.tree = Some((span.tree(), place));
+        self.head = head(span.trace_id());
         place
     }
 }

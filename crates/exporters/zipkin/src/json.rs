@@ -3,44 +3,91 @@
 use hiq_core::id::TraceId;
 use hiq_core::span::Span;
 use hiq_core::time::duration_micros;
-use hiq_core::wire::{Decimal, Hex, JsonStr, Writer};
+use hiq_core::wire::{Decimal, Hex, JsonStr, LastEightDigits, Writer};
 
 use crate::endpoint::Endpoint;
 use crate::value::Scratch;
 
 /// `{"traceId":"...","id":"...","parentId":"...` up to the open text.
 #[inline(always)]
-pub(crate) fn ids<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
-    let trace_id = (b"{\"traceId\":\"", hex(span.trace_id()));
-    writer.put((trace_id, b"\",\"id\":\"", Hex(span.id().0)));
+pub(crate) fn ids<'w>(
+    mut writer: Writer<'w>,
+    head: &[u8; HEAD_BYTES],
+    span: Span<'_>,
+) -> Writer<'w> {
+    writer.put((head, Hex(span.id().0)));
     if let Some(parent) = span.parent_id().filter(|parent| parent.is_valid()) {
         writer.put((b"\",\"parentId\":\"", Hex(parent.0)));
     }
     writer
 }
 
-#[inline(always)]
-fn hex(id: TraceId) -> (Hex, Hex) {
-    let id = u128::from_be_bytes(id.0);
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
-    (Hex((id >> 64) as u64), Hex(id as u64))
+/// Bytes of [`head`].
+pub(crate) const HEAD_BYTES: usize = 52;
+
+/// What each span of a trace begins with: `{"traceId":"...","id":"`.
+pub(crate) fn head(id: TraceId) -> [u8; HEAD_BYTES] {
+    let mut head = *b"{\"traceId\":\"00000000000000000000000000000000\",\"id\":\"";
+    for (digits, byte) in head[12..].chunks_exact_mut(2).zip(id.0) {
+        digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    head
 }
 
 /// `","timestamp":1,"duration":2` behind an open text; without a start where nobody knows it.
 #[inline(always)]
-pub(crate) fn times<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
-    let (start, duration) = (
-        span.start().micros(),
-        duration_micros(span.duration_nanos()),
+pub(crate) fn times<'w>(
+    mut writer: Writer<'w>,
+    recent: &mut RecentTime,
+    span: Span<'_>,
+) -> Writer<'w> {
+    let start = span.start().micros();
+    let duration = (
+        b",\"duration\":",
+        Decimal(duration_micros(span.duration_nanos())),
     );
-    if start == 0 {
-        writer.put((b"\",\"duration\":", Decimal(duration)));
+    if recent.covers(start) {
+        let start = (recent.first_digits, LastEightDigits(start));
+        writer.put((b"\",\"timestamp\":", start, duration));
+    } else if start == 0 {
+        writer.put((b'"', duration));
     } else {
-        let start = (b"\",\"timestamp\":", Decimal(start));
-        writer.put((start, b",\"duration\":", Decimal(duration)));
+        writer.put((b"\",\"timestamp\":", Decimal(start), duration));
+        recent.turn_to(start);
     }
     writer
 }
+
+/// The first eight of the sixteen digits of a time in microseconds: for 100 seconds they are the same.
+#[derive(Debug, Default)]
+pub(crate) struct RecentTime {
+    hundred_seconds: u64,
+    first_digits: [u8; 8],
+}
+
+impl RecentTime {
+    #[inline(always)]
+    fn covers(&self, micros: u64) -> bool {
+        // Zero stands for none.
+        micros / HUNDRED_SECONDS == self.hundred_seconds && self.hundred_seconds != 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turn_to(&mut self, micros: u64) {
+        let mut digits = itoa::Buffer::new();
+        let first = micros / HUNDRED_SECONDS;
+        *self = Self::default();
+        if let Ok(first_digits) = digits.format(first).as_bytes().try_into() {
+            *self = Self {
+                hundred_seconds: first,
+                first_digits,
+            };
+        }
+    }
+}
+
+const HUNDRED_SECONDS: u64 = 100_000_000;
 
 /// An endpoint's object.
 pub(crate) fn endpoint(

@@ -44,9 +44,8 @@ pub(crate) fn tags<'w, 'a, F: Form>(
     found: &mut Found<'a>,
 ) -> Writer<'w> {
     let before = writer.position();
-    writer.put(F::TAGS);
-    let start = writer.position();
-    writer.put(&pen.constants.tags[..]);
+    writer.put(&pen.constants.tags);
+    let start = before + F::TAGS.len();
     let mut plain = &mut *pen.plain;
     let mut is_odd = false;
     if span.site() != SiteId::NONE {
@@ -63,7 +62,7 @@ pub(crate) fn tags<'w, 'a, F: Form>(
     let mut rest = Rest {
         plain: plain.of(talks_to_somebody(span)),
         max_bytes: max_chars.unwrap_or(usize::MAX),
-        local: &pen.constants.local,
+        local: pen.constants.local.as_bytes(),
         span,
         found,
         constants: pen.constants,
@@ -78,20 +77,17 @@ pub(crate) fn tags<'w, 'a, F: Form>(
         rest: &mut rest,
         form: PhantomData,
     };
-    let mut all = span.own_attributes().visit(own);
-    if all.rest.clash {
-        all = one_by_one(all, start);
+    writer = span.own_attributes().visit(own).writer;
+    if rest.clash {
+        writer = writer.elsewhere(|out| one_by_one::<F>(out, start, &mut rest));
     }
     if !span.tree().columns().is_empty() {
-        all = measurements(all);
+        writer = writer.elsewhere(|out| measurements::<F>(out, &mut rest));
     }
-    if span.kind() == Kind::Internal {
-        all.writer = F::internal(all.writer, all.rest.local);
-    }
+    writer = F::internal(writer, rest.local, span.kind() == Kind::Internal);
     if has_rare_tags(span) {
-        all = rare(all);
+        writer = writer.elsewhere(|out| rare::<F>(out, &mut rest));
     }
-    let mut writer = all.writer;
     found.any = writer.position() > start;
     if found.any {
         end_tags::<F>(&mut writer);
@@ -140,59 +136,59 @@ struct Rest<'a, 'p> {
     is_careful: bool,
 }
 
-impl<'a, F: Form> Tags<'_, 'a, '_, '_, F> {
-    /// An attribute with a key that is not known to be plain; it is from now on, where it is.
-    #[cold]
-    #[inline(never)]
-    fn first_look(self, key: Text<'a>, value: ValueRef<'a>) -> Self {
-        let name = key.as_str();
-        let is_peer = || endpoint::peer_keys().any(|peer| peer == name);
-        let means_something = is_reserved(name)
-            || self.rest.constants.has(name)
-            || self.is_of_site(name)
-            || (talks_to_somebody(self.rest.span) && is_peer());
-        if !means_something && !F::is_odd(key) {
-            self.rest.plain.add(self.key);
-        }
-        self.second_look(name, value)
+/// An attribute with a key that is not known to be plain; it is from now on, where it is.
+#[cold]
+#[inline(never)]
+fn first_look<'a, F: Form>(
+    out: &mut Vec<u8>,
+    rest: &mut Rest<'a, '_>,
+    (symbol, key): (Symbol, Text<'a>),
+    value: ValueRef<'a>,
+) {
+    let name = key.as_str();
+    let is_peer = || endpoint::peer_keys().any(|peer| peer == name);
+    let means_something = is_reserved(name)
+        || rest.constants.has(name)
+        || rest.is_of_site(name)
+        || (talks_to_somebody(rest.span) && is_peer());
+    if !means_something && !F::is_odd(key) {
+        rest.plain.add(symbol);
     }
+    second_look::<F>(out, rest, name, value);
+}
 
-    /// Any attribute, after a second look at its key.
-    #[cold]
-    #[inline(never)]
-    fn second_look(mut self, key: &str, value: ValueRef<'a>) -> Self {
-        if talks_to_somebody(self.rest.span) {
-            let remote = &mut self.rest.found.remote;
-            remote.get_or_insert_default().note(key, &value);
-        }
-        if !self.rest.is_careful && self.rest.constants.has(key) {
-            self.rest.clash = true;
-        }
-        if !self.rest.is_careful && self.is_of_site(key) {
-            self.rest.clash = true;
-        }
-        match fate(self.rest.span, key, &value) {
-            Fate::Nothing => {}
-            Fate::Shared => self.rest.found.shared = true,
-            Fate::Debug => self.rest.found.debug = true,
-            Fate::Tag => {
-                let rest = &mut *self.rest;
-                let max_chars = rest.max_chars.filter(|_| may_be_cut(&value));
-                let text = cut(value.text(&mut rest.scratch.text), max_chars);
-                self.writer = F::plain(self.writer, rest.local, key, text);
-            }
-        }
-        self
+/// Any attribute, after a second look at its key.
+#[cold]
+#[inline(never)]
+fn second_look<'a, F: Form>(
+    out: &mut Vec<u8>,
+    rest: &mut Rest<'a, '_>,
+    key: &str,
+    value: ValueRef<'a>,
+) {
+    if talks_to_somebody(rest.span) {
+        let remote = &mut rest.found.remote;
+        remote.get_or_insert_default().note(key, &value);
     }
+    if !rest.is_careful && (rest.constants.has(key) || rest.is_of_site(key)) {
+        rest.clash = true;
+    }
+    match fate(rest.span, key, &value) {
+        Fate::Nothing => {}
+        Fate::Shared => rest.found.shared = true,
+        Fate::Debug => rest.found.debug = true,
+        Fate::Tag => {
+            let max_chars = rest.max_chars.filter(|_| may_be_cut(&value));
+            let text = cut(value.text(&mut rest.scratch.text), max_chars);
+            F::plain(out, rest.local, key, text);
+        }
+    }
+}
 
+impl Rest<'_, '_> {
     fn is_of_site(&self, key: &str) -> bool {
-        let mut of_site = self.rest.span.site().attributes();
+        let mut of_site = self.span.site().attributes();
         of_site.any(|(known, _)| known.as_str() == key)
-    }
-
-    fn plain(mut self, key: &str, value: &str) -> Self {
-        self.writer = F::plain(self.writer, self.rest.local, key, value);
-        self
     }
 }
 
@@ -204,25 +200,36 @@ impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, '_, F> {
 
     #[inline(always)]
     fn text(mut self, key: Text<'a>, value: Text<'a>) -> Self {
-        if !self.rest.plain.has(self.key) | (value.len() > self.rest.max_bytes) {
-            return self.first_look(key, ValueRef::Text(value));
+        let (rest, symbol) = (&mut *self.rest, self.key);
+        if !rest.plain.has(symbol) | (value.len() > rest.max_bytes) {
+            let value = ValueRef::Text(value);
+            let look = |out: &mut Vec<u8>| first_look::<F>(out, rest, (symbol, key), value);
+            self.writer = self.writer.elsewhere(look);
+        } else {
+            self.writer = F::text(self.writer, rest.local, key, value);
         }
-        self.writer = F::text(self.writer, self.rest.local, key, value);
         self
     }
 
     #[inline(always)]
     fn number(mut self, key: Text<'a>, value: Number) -> Self {
-        if !self.rest.plain.has(self.key) {
-            return self.first_look(key, value_of(value));
+        let (rest, symbol) = (&mut *self.rest, self.key);
+        if rest.plain.has(symbol) {
+            self.writer = F::number(self.writer, rest.local, key, value);
+        } else {
+            let value = value_of(value);
+            let look = |out: &mut Vec<u8>| first_look::<F>(out, rest, (symbol, key), value);
+            self.writer = self.writer.elsewhere(look);
         }
-        self.writer = F::number(self.writer, self.rest.local, key, value);
         self
     }
 
     #[inline(always)]
-    fn other(self, key: Text<'a>, value: ValueRef<'a>) -> Self {
-        self.second_look(key.as_str(), value)
+    fn other(mut self, key: Text<'a>, value: ValueRef<'a>) -> Self {
+        let rest = &mut *self.rest;
+        let look = |out: &mut Vec<u8>| second_look::<F>(out, rest, key.as_str(), value);
+        self.writer = self.writer.elsewhere(look);
+        self
     }
 }
 
@@ -245,77 +252,61 @@ fn value_of(number: Number) -> ValueRef<'static> {
 /// Writes all anew from `start`, each key once.
 #[cold]
 #[inline(never)]
-fn one_by_one<'w, 'a, 'r, 'p, F: Form>(
-    mut all: Tags<'w, 'a, 'r, 'p, F>,
-    start: usize,
-) -> Tags<'w, 'a, 'r, 'p, F> {
-    all.writer.rewind(start);
-    all.rest.is_careful = true;
-    let span = all.rest.span;
+fn one_by_one<F: Form>(out: &mut Vec<u8>, start: usize, rest: &mut Rest<'_, '_>) {
+    out.truncate(start);
+    rest.is_careful = true;
+    let span = rest.span;
     let is_own = |key: &str| span.own_attributes().any(|(own, _)| own.as_str() == key);
-    let constants = all.rest.constants;
+    let constants = rest.constants;
     for (key, value) in constants.attributes() {
-        if !all.is_of_site(key) && !is_own(key) {
-            let rest = &mut *all.rest;
+        if !rest.is_of_site(key) && !is_own(key) {
             // The text is copied at once: its buffer is needed for the next one.
             let text = cut(value.text(&mut rest.scratch.text), rest.max_chars);
-            all.writer = F::plain(all.writer, rest.local, key, text);
+            F::plain(out, rest.local, key, text);
         }
     }
     let site: SiteId = span.site();
     for (key, value) in site.attributes() {
         if !is_own(key.as_str()) {
-            all = all.second_look(key.as_str(), value);
+            second_look::<F>(out, rest, key.as_str(), value);
         }
     }
     for (key, value) in span.own_attributes() {
-        all = all.second_look(key.as_str(), value);
+        second_look::<F>(out, rest, key.as_str(), value);
     }
-    all
 }
 
 /// What extra metrics say.
 #[cold]
 #[inline(never)]
-fn measurements<'w, 'a, 'r, 'p, F: Form>(
-    mut all: Tags<'w, 'a, 'r, 'p, F>,
-) -> Tags<'w, 'a, 'r, 'p, F> {
-    let span = all.rest.span;
-    let local = all.rest.local;
-    for each in span.measurements() {
-        let Scratch { text, key, .. } = &mut *all.rest.scratch;
+fn measurements<F: Form>(out: &mut Vec<u8>, rest: &mut Rest<'_, '_>) {
+    for each in rest.span.measurements() {
+        let Scratch { text, key, .. } = &mut *rest.scratch;
         key.clear();
         for part in each.key {
             key.extend_from_slice(part.as_bytes());
         }
         let key = std::str::from_utf8(key).unwrap_or_default();
         let value = ValueRef::F64(each.value).text(text);
-        all.writer = F::plain(all.writer, local, key, value);
+        F::plain(out, rest.local, key, value);
     }
-    all
 }
 
 /// Status, trace state, dropped counts and links.
 #[cold]
 #[inline(never)]
-fn rare<'w, 'a, 'r, 'p, F: Form>(mut all: Tags<'w, 'a, 'r, 'p, F>) -> Tags<'w, 'a, 'r, 'p, F> {
-    let span = all.rest.span;
+fn rare<F: Form>(out: &mut Vec<u8>, rest: &mut Rest<'_, '_>) {
+    let (span, local) = (rest.span, rest.local);
     match span.status() {
         Status::Unset => {}
-        Status::Ok => all = all.plain(tag::STATUS_CODE, "OK"),
-        Status::Error => {
-            let message = span.status_message();
-            let message = message.as_ref().map_or("", |message| message.as_str());
-            all = all
-                .plain(tag::STATUS_CODE, "ERROR")
-                .plain(tag::ERROR, message);
-            if !message.is_empty() {
-                all = all.plain(tag::STATUS_DESCRIPTION, message);
-            }
-        }
+        Status::Ok => F::plain(out, local, tag::STATUS_CODE, "OK"),
+        Status::Error => error::<F>(out, local, span.status_message()),
+    }
+    if !span.tree().has_rare_parts() {
+        return;
     }
     if let Some(state) = span.trace_state() {
-        all = all.plain(tag::TRACE_STATE, state.as_str());
+        F::plain(out, local, tag::TRACE_STATE, state.as_str());
     }
     let dropped = span.dropped();
     let counts = [
@@ -325,19 +316,30 @@ fn rare<'w, 'a, 'r, 'p, F: Form>(mut all: Tags<'w, 'a, 'r, 'p, F>) -> Tags<'w, '
     ];
     for (key, count) in counts {
         if count > 0 {
-            all = all.plain(key, itoa::Buffer::new().format(count));
+            F::plain(out, local, key, itoa::Buffer::new().format(count));
         }
     }
     for (number, each) in span.links().enumerate() {
-        let scratch = &mut *all.rest.scratch;
+        let scratch = &mut *rest.scratch;
         let mut key = std::mem::take(&mut scratch.key);
         key.clear();
         // A vector takes everything.
         let _ = write!(key, "{}{number}", tag::LINK);
         let value = link(&each, scratch);
         let name = std::str::from_utf8(&key).unwrap_or_default();
-        all.writer = F::plain(all.writer, all.rest.local, name, value);
-        all.rest.scratch.key = key;
+        F::plain(out, local, name, value);
+        scratch.key = key;
     }
-    all
+}
+
+#[inline(always)]
+fn error<F: Form>(out: &mut Vec<u8>, local: &[u8], message: Option<Text<'_>>) {
+    F::plain(out, local, tag::STATUS_CODE, "ERROR");
+    match message.filter(|message| !message.is_empty()) {
+        None => F::plain(out, local, tag::ERROR, ""),
+        Some(message) => {
+            F::named(out, local, tag::ERROR, message);
+            F::named(out, local, tag::STATUS_DESCRIPTION, message);
+        }
+    }
 }

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use hiq_core::span::{Attributes, Event, Link};
+use hiq_core::value::ValueRef;
 use hiq_core::value::text::put_json;
-use hiq_core::wire::{JsonStr, JsonText, Writer};
+use hiq_core::wire::{JsonStr, JsonText, Text, Word, Writer};
 
 use crate::mapping::AnnotationForm;
 
@@ -77,6 +78,41 @@ pub(crate) fn annotation<'s>(
         _ => put_name(text, name),
     }
     as_text(text)
+}
+
+/// Writes what [`annotation`] says of `event` where nothing in it has to be escaped or put otherwise, with `quote` for its quotation
+/// marks. False, and nothing written, for any other.
+pub(crate) fn put_plain_annotation(
+    writer: &mut Writer<'_>,
+    event: &Event<'_>,
+    form: AnnotationForm,
+    quote: Word,
+) -> bool {
+    let (name, mut attributes) = (event.name(), event.attributes());
+    let is_plain = form == AnnotationForm::Specification
+        && attributes.len() > 0
+        && is_plain(name)
+        && attributes.all(|(key, value)| {
+            is_plain(key) && matches!(value, ValueRef::Text(text) if is_plain(text))
+        });
+    if !is_plain {
+        return false;
+    }
+    writer.put((quote, name, quote, b": {"));
+    let mut separator = None;
+    for (key, value) in event.attributes() {
+        let ValueRef::Text(value) = value else {
+            continue;
+        };
+        writer.put((separator, (quote, key, quote), b':', (quote, value, quote)));
+        separator = Some(b',');
+    }
+    writer.put(b'}');
+    true
+}
+
+fn is_plain(text: Text<'_>) -> bool {
+    !text.needs_escape() && !text.as_bytes().contains(&b'|')
 }
 
 /// What a tag says of `link`: `trace|span|state|{attributes}|dropped`, as a Collector writes and reads it.

@@ -38,25 +38,34 @@ pub(super) fn text<'w>(
         writer.put((head, STR, Prefixed(value)));
         return writer;
     }
-    sparse_or_long_text(writer, of, key, value)
+    writer.elsewhere(|out| sparse_or_long_text(out, of, key, value))
+}
+
+/// One with a text, whose key is not empty.
+#[inline(always)]
+pub(super) fn named<'w>(
+    mut writer: Writer<'w>,
+    of: u8,
+    key: &'static str,
+    value: Text<'_>,
+) -> Writer<'w> {
+    let key = (KEY, Varint(key.len() as u64), key.as_bytes());
+    let length = writer.open(of, 100);
+    writer.put((key, (!value.is_empty()).then_some((STR, Prefixed(value)))));
+    writer.close(length);
+    writer
 }
 
 /// The same for any length; what is empty is left out.
 #[cold]
 #[inline(never)]
-fn sparse_or_long_text<'w>(
-    mut writer: Writer<'w>,
-    of: u8,
-    key: Text<'_>,
-    value: Text<'_>,
-) -> Writer<'w> {
+fn sparse_or_long_text(out: &mut Vec<u8>, of: u8, key: Text<'_>, value: Text<'_>) {
     let key = (!key.is_empty()).then_some((KEY, Prefixed(key)));
     let value = (!value.is_empty()).then_some((STR, Prefixed(value)));
     let bytes =
         |field: Option<(u8, Prefixed<'_>)>| field.map_or(0, |(_, text)| 1 + text.0.prefixed_len());
     let length = bytes(key) + bytes(value);
-    writer.put((of, Varint(length as u64), key, value));
-    writer
+    Writer::new(out).put((of, Varint(length as u64), key, value));
 }
 
 /// One with a number or truth value.
@@ -86,7 +95,7 @@ pub(super) fn number<'w>(
         let head = (of, length as u8, KEY, Prefixed(key));
         writer.put((head, [TYPE, kind, field], bits));
     } else {
-        writer = long_head(writer, of, key, value_bytes);
+        writer = writer.elsewhere(|out| long_head(out, of, key, value_bytes));
         writer.put(([TYPE, kind, field], bits));
     }
     writer.rewind(writer.position() - not_counted);
@@ -95,11 +104,10 @@ pub(super) fn number<'w>(
 
 #[cold]
 #[inline(never)]
-fn long_head<'w>(mut writer: Writer<'w>, of: u8, key: Text<'_>, value_bytes: usize) -> Writer<'w> {
+fn long_head(out: &mut Vec<u8>, of: u8, key: Text<'_>, value_bytes: usize) {
     let key = (!key.is_empty()).then_some((KEY, Prefixed(key)));
     let key_bytes = key.map_or(0, |(_, text)| 1 + text.0.prefixed_len());
-    writer.put((of, Varint((key_bytes + value_bytes) as u64), key));
-    writer
+    Writer::new(out).put((of, Varint((key_bytes + value_bytes) as u64), key));
 }
 
 /// Any. The key is its parts together.

@@ -7,7 +7,7 @@ use hiq_core::resource::{Resource, Scope};
 use hiq_core::span::{Number, Span};
 use hiq_core::wire::{OpenLength, Text, Varint, Writer, varint_len};
 
-use super::attribute::{any, number, text};
+use super::attribute::{any, named, number, text};
 use super::span::write_span;
 use crate::form::{Any, Form};
 use crate::payload::Parts;
@@ -120,6 +120,11 @@ impl Form for Proto {
     #[inline(always)]
     fn number<'w>(writer: Writer<'w>, of: u8, key: Text<'_>, value: Number) -> Writer<'w> {
         number(writer, of, key, value)
+    }
+
+    #[inline(always)]
+    fn named<'w>(writer: Writer<'w>, of: u8, key: &'static str, value: Text<'_>) -> Writer<'w> {
+        named(writer, of, key, value)
     }
 
     fn any<'w>(writer: Writer<'w>, of: u8, key: [&str; 3], value: Any<'_>) -> Writer<'w> {

@@ -53,7 +53,7 @@ pub(crate) fn write_fields<'w, F: Form<Trace = [u8; 18]>>(
         writer.put(([REFERENCE, 28], *parts.trace, [0x12, 8], parent.to_bytes()));
     }
     for each in span.links() {
-        writer = reference(writer, &each);
+        writer = writer.elsewhere(|out| reference(out, &each));
     }
     let flags = span.trace_flags() & SAMPLED;
     writer.put((flags != 0).then_some([FLAGS, flags]));
@@ -63,14 +63,14 @@ pub(crate) fn write_fields<'w, F: Form<Trace = [u8; 18]>>(
     ));
     writer = tags::of_span(writer, parts, span);
     for each in span.events() {
-        writer = log(writer, &each);
+        writer = writer.elsewhere(|out| log(out, &each));
     }
     writer
 }
 
 #[cold]
 #[inline(never)]
-fn reference<'w>(mut writer: Writer<'w>, link: &Link<'_>) -> Writer<'w> {
+fn reference(out: &mut Vec<u8>, link: &Link<'_>) {
     let follows_from = !is_child_of(link);
     let length = 28 + 2 * u8::from(follows_from);
     let ids = (
@@ -78,17 +78,16 @@ fn reference<'w>(mut writer: Writer<'w>, link: &Link<'_>) -> Writer<'w> {
         [0x12, 8],
         link.span_id().to_bytes(),
     );
-    writer.put(([REFERENCE, length], ids, follows_from.then_some([0x18, 1])));
-    writer
+    Writer::new(out).put(([REFERENCE, length], ids, follows_from.then_some([0x18, 1])));
 }
 
 #[inline(never)]
-fn log<'w>(mut writer: Writer<'w>, event: &Event<'_>) -> Writer<'w> {
+fn log(out: &mut Vec<u8>, event: &Event<'_>) {
+    let mut writer = Writer::new(out);
     let length = writer.open(LOG, USUAL_LOG_BYTES);
     writer.put(time(0x0a, event.time().0));
-    writer = tags::of_event::<Proto>(writer, event);
+    writer = tags::of_event::<Proto>(writer, event, tags::names_itself(event));
     writer.close(length);
-    writer
 }
 
 /// A `Timestamp` or `Duration`: seconds, and the nanoseconds of the last.

@@ -5,7 +5,7 @@ use hiq_core::id::{SpanId, TraceId};
 use hiq_core::intern::SiteId;
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::span::{Number, Span};
-use hiq_core::wire::{Piece, Text, Writer};
+use hiq_core::wire::{Piece, Text, Word, Writer};
 
 use super::compact::halves;
 use super::span::{Protocol, write_span};
@@ -31,6 +31,17 @@ const ENVELOPE: &[u8; 24] = b"\x80\x01\x00\x04\0\0\0\x09emitBatch\0\0\0\0\x0c\0\
 const fn field(of_type: u8, number: u8) -> [u8; 3] {
     [of_type, 0, number]
 }
+
+/// What stands between a key and its value: the value's type, and the head of its field.
+const TEXT_HEAD: [u8; 10] = [I32, 0, 2, 0, 0, 0, 0, STRING, 0, 3];
+
+/// The same of numbers and truth values, as `Number::pick` wants it.
+static NUMBER_HEADS: [Word<16>; 4] = {
+    let double = Word::new(&[I32, 0, 2, 0, 0, 0, 1, DOUBLE, 0, 4]);
+    let int = Word::new(&[I32, 0, 2, 0, 0, 0, 3, I64, 0, 6]);
+    let truth = Word::new(&[I32, 0, 2, 0, 0, 0, 2, BOOL, 0, 5]);
+    [int, truth, double, double]
+};
 
 /// The protocol, for the writers that are shared.
 #[derive(Debug, Default)]
@@ -125,24 +136,30 @@ impl Form for Binary {
 
     #[inline(always)]
     fn text<'w>(mut writer: Writer<'w>, _of: u8, key: Text<'_>, value: Text<'_>) -> Writer<'w> {
-        const HEAD: [u8; 10] = [I32, 0, 2, 0, 0, 0, 0, STRING, 0, 3];
         let key = (field(STRING, 1), length(key.len()), key);
-        writer.put((key, HEAD, length(value.len()), value, STOP));
+        writer.put((key, TEXT_HEAD, length(value.len()), value, STOP));
         writer
     }
 
     #[inline(always)]
     fn number<'w>(mut writer: Writer<'w>, _of: u8, key: Text<'_>, value: Number) -> Writer<'w> {
-        const INT: [u8; 10] = [I32, 0, 2, 0, 0, 0, 3, I64, 0, 6];
-        const TRUTH: [u8; 10] = [I32, 0, 2, 0, 0, 0, 2, BOOL, 0, 5];
-        const F64: [u8; 10] = [I32, 0, 2, 0, 0, 0, 1, DOUBLE, 0, 4];
-        let head = value.choose(&[INT, TRUTH, F64, F64]);
-        // A truth value is one byte: the first of eight, of which the others are taken back.
-        let bits = value.bits() << value.choose(&[0, 56, 0, 0]);
         let key = (field(STRING, 1), length(key.len()), key);
-        writer.put((key, head, bits.to_be_bytes()));
-        writer.rewind(writer.position() - value.choose(&[0, 7, 0, 0]));
-        writer.put(STOP);
+        let bits = value.bits() << value.choose(&[0, 56, 0, 0]);
+        // A truth value is one byte: the first of eight.
+        let bits = Word::first(bits.to_be_bytes(), value.choose(&[8, 1, 8, 8]));
+        writer.put((key, value.pick(&NUMBER_HEADS), bits, STOP));
+        writer
+    }
+
+    #[inline(always)]
+    fn named<'w>(
+        mut writer: Writer<'w>,
+        _of: u8,
+        key: &'static str,
+        value: Text<'_>,
+    ) -> Writer<'w> {
+        let key = (field(STRING, 1), length(key.len()), key.as_bytes());
+        writer.put((key, TEXT_HEAD, length(value.len()), value, STOP));
         writer
     }
 

@@ -186,6 +186,19 @@ impl Form for Compact {
         writer
     }
 
+    #[inline(always)]
+    fn named<'w>(
+        mut writer: Writer<'w>,
+        _of: u8,
+        key: &'static str,
+        value: Text<'_>,
+    ) -> Writer<'w> {
+        let key = (field(1, 0, BINARY), text(key));
+        let head = [field(2, 1, I32), 0, field(3, 2, BINARY)];
+        writer.put((key, head, Prefixed(value), STOP));
+        writer
+    }
+
     fn any<'w>(mut writer: Writer<'w>, _of: u8, key: [&str; 3], value: Any<'_>) -> Writer<'w> {
         let bytes = key.iter().map(|part| part.len()).sum::<usize>();
         let [a, b, c] = key.map(str::as_bytes);

@@ -61,7 +61,7 @@ pub(super) fn write_span<P: Protocol>(out: &mut Vec<u8>, parts: Parts<'_, P>, sp
     let links = span.links();
     let mut last = 5;
     if links.len() > 0 {
-        writer = references::<P>(writer, links);
+        writer = writer.elsewhere(|out| references::<P>(out, links));
         last = 6;
     }
     let flags = span.trace_flags() & SAMPLED;
@@ -72,18 +72,15 @@ pub(super) fn write_span<P: Protocol>(out: &mut Vec<u8>, parts: Parts<'_, P>, sp
     let last = if writer.position() == before { 9 } else { 10 };
     let events = span.events();
     if events.len() > 0 {
-        writer = logs::<P>(writer, last, events);
+        writer = writer.elsewhere(|out| logs::<P>(out, last, events));
     }
     drop(P::stop(writer));
 }
 
 #[cold]
 #[inline(never)]
-fn references<'w, 'a, P: Protocol>(
-    mut writer: Writer<'w>,
-    links: impl ExactSizeIterator<Item = Link<'a>>,
-) -> Writer<'w> {
-    writer = P::references(writer, links.len());
+fn references<'a, P: Protocol>(out: &mut Vec<u8>, links: impl ExactSizeIterator<Item = Link<'a>>) {
+    let mut writer = P::references(Writer::new(out), links.len());
     for link in links {
         let kind = if is_child_of(&link) {
             CHILD_OF
@@ -92,20 +89,19 @@ fn references<'w, 'a, P: Protocol>(
         };
         writer = P::reference(writer, kind, link.trace_id(), link.span_id());
     }
-    writer
 }
 
 #[inline(never)]
-fn logs<'w, 'a, P: Protocol>(
-    mut writer: Writer<'w>,
+fn logs<'a, P: Protocol>(
+    out: &mut Vec<u8>,
     behind: u8,
     events: impl ExactSizeIterator<Item = Event<'a>>,
-) -> Writer<'w> {
-    writer = P::logs(writer, behind, events.len());
+) {
+    let mut writer = P::logs(Writer::new(out), behind, events.len());
     for event in events {
         let micros = UnixNanos::micros(event.time());
-        writer = P::log(writer, micros, tags::count_of_event(&event));
-        writer = P::stop(tags::of_event::<P>(writer, &event));
+        let names_itself = tags::names_itself(&event);
+        writer = P::log(writer, micros, tags::count_of_event(&event, names_itself));
+        writer = P::stop(tags::of_event::<P>(writer, &event, names_itself));
     }
-    writer
 }
