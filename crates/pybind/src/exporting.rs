@@ -457,6 +457,7 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::memory_bytes, module)?)?;
     module.add_class::<sdk::SdkPipeline>()?;
     module.add_class::<oci::OciStream>()?;
     module.add_class::<root::RootSpan>()?;

@@ -67,6 +67,7 @@ __all__ = [
     "is_running",
     "is_traced",
     "load_conf",
+    "memory_bytes",
     "memory_spans",
     "metric",
     "metric_snapshot",
@@ -517,6 +518,10 @@ def remove_exporter(handle: int, timeout_s: float = 5.0) -> None:
 def memory_spans(clear: bool = False) -> list[dict[str, Any]]:
     """The spans of the `memory` exporter: dicts with trace_id, span_id, parent_span_id, name, kind, start_unix_nanos, end_unix_nanos,
     attributes, events, links, status, status_message, scope, resource."""
+
+def memory_bytes(format: str, clear: bool = False) -> bytes:
+    """The same spans as one payload: `otlp-proto`, `otlp-json`, `zipkin-json`, `zipkin-proto`, `chrome`, `perfetto`; ConfigError for any
+    other format. The GIL is released meanwhile."""
 
 def is_running() -> bool:
     """Whether there is a pipeline."""

@@ -12,6 +12,10 @@ use hiq_core::wire::Text;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+mod encoded;
+
+pub(super) use encoded::memory_bytes;
+
 static HELD: Mutex<Vec<Arc<SpanTree>>> = Mutex::new(Vec::new());
 
 /// Keeps what it is given.
@@ -38,21 +42,23 @@ impl Exporter<TreeBatch> for MemoryExporter {
 #[pyfunction]
 #[pyo3(signature = (clear=false))]
 pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, PyList>> {
-    let trees = {
-        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        if clear {
-            std::mem::take(&mut *held)
-        } else {
-            held.clone()
-        }
-    };
     let spans = PyList::empty(py);
-    for tree in &trees {
+    for tree in &trees(clear) {
         for span in tree.spans() {
             spans.append(span_dict(py, span)?)?;
         }
     }
     Ok(spans)
+}
+
+/// What is held, in the order it came; nothing of it any more where it is to be `clear`ed.
+fn trees(clear: bool) -> Vec<Arc<SpanTree>> {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if clear {
+        std::mem::take(&mut *held)
+    } else {
+        held.clone()
+    }
 }
 
 fn span_dict<'py>(py: Python<'py>, span: Span<'_>) -> PyResult<Bound<'py, PyDict>> {

@@ -1,0 +1,100 @@
+"""Spans in memory as payloads that other programs read."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+
+import hiq
+import pytest
+from hiq import _hiq
+from hiq.testing import InMemoryExporter
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemoryExporter]:
+    with InMemoryExporter() as exporter:
+        yield exporter
+
+
+@pytest.fixture
+def order(spans: InMemoryExporter) -> tuple[str, str]:
+    """The ids of a span with an attribute, as the program sees them."""
+    with hiq.trace("order", number=7) as span:
+        return span.trace_id, span.span_id
+
+
+def test_otlp_json(spans: InMemoryExporter, order: tuple[str, str]) -> None:
+    (resource,) = json.loads(spans.encoded("otlp-json"))["resourceSpans"]
+    (span,) = resource["scopeSpans"][0]["spans"]
+    assert (span["traceId"], span["spanId"], span["name"]) == (*order, "order")
+    assert {"key": "number", "value": {"intValue": "7"}} in span["attributes"]
+
+
+def test_zipkin_json(spans: InMemoryExporter, order: tuple[str, str]) -> None:
+    (span,) = json.loads(spans.encoded("zipkin-json"))
+    assert (span["traceId"], span["id"], span["name"]) == (*order, "order")
+    assert span["tags"]["number"] == "7"
+
+
+def test_chrome(spans: InMemoryExporter, order: tuple[str, str]) -> None:
+    events = json.loads(spans.encoded("chrome"))["traceEvents"]
+    (span,) = [event for event in events if event["ph"] == "X"]
+    assert (span["args"]["hiq.trace_id"], span["args"]["hiq.span_id"], span["name"]) == (*order, "order")
+    assert span["args"]["number"] == 7
+
+
+@pytest.mark.parametrize("name", ["otlp-proto", "zipkin-proto"])
+def test_protobuf_with_ids_in_bytes(spans: InMemoryExporter, order: tuple[str, str], name: str) -> None:
+    payload = spans.encoded(name)
+    assert all(bytes.fromhex(part) in payload for part in order)
+    assert b"\x05order" in payload
+
+
+def test_perfetto_with_ids_in_words(spans: InMemoryExporter, order: tuple[str, str]) -> None:
+    payload = spans.encoded("perfetto")
+    assert all(part.encode() in payload for part in order)
+    assert b"\x05order" in payload
+
+
+def test_thousands_of_spans_are_one_payload(spans: InMemoryExporter) -> None:
+    with hiq.trace("root"):
+        for number in range(5_000):
+            hiq.record("leaf", number=number)
+    found = json.loads(spans.encoded("zipkin-json"))
+    assert sorted(int(span["tags"].get("number", -1)) for span in found) == list(range(-1, 5_000))
+
+
+def test_no_spans_are_no_bytes(spans: InMemoryExporter) -> None:
+    assert spans.encoded("otlp-proto") == b""
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(spans: InMemoryExporter) -> None:
+    with pytest.raises(hiq.ConfigError, match=r"`xml` is not a format of spans.*otlp-proto, .*perfetto"):
+        spans.encoded("xml")
+
+
+def test_other_threads_run_meanwhile(spans: InMemoryExporter) -> None:
+    with hiq.trace("root"):
+        for number in range(5_000):
+            hiq.record("leaf", number=number)
+    hiq.flush()
+    go, ran = threading.Lock(), []
+    go.acquire()
+    thread = threading.Thread(target=lambda: (go.acquire(), ran.append(True)))
+    interval = sys.getswitchinterval()
+    # From here on, a thread runs only where another lets go by itself.
+    sys.setswitchinterval(1_000)
+    try:
+        thread.start()
+        go.release()
+        attempts = 0
+        while not ran and attempts < 1_000:
+            _hiq.memory_bytes("zipkin-json")
+            attempts += 1
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert attempts < 1_000
