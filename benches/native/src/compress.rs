@@ -31,10 +31,10 @@ pub fn main() {
     unpack(&ours, &floors);
 
     let mut worker = Worker::default();
-    let (mut hiq, mut next) = (Ours::new(None), spans::turns());
-    worker.call("hiq_gzip", spans::SPANS, || hiq.deliver(&ours[next()]));
+    let (mut hiq, mut next, ours) = (Ours::new(None), spans::turns(), &ours);
+    worker.call("hiq_gzip", spans::SPANS, move || hiq.deliver(&ours[next()]));
     let (mut floor, mut out) = (Floor::new(), Vec::new());
-    let mut next = spans::turns();
+    let (mut next, floors) = (spans::turns(), &floors);
     worker.call("floor_gzip", spans::SPANS, move || {
         floor.pack(&floors[next()], &mut out);
         out.len()

@@ -43,7 +43,7 @@ pub fn main() {
     }
     let exporter = exporter_to_nowhere();
     let clones = encode::clones(&theirs);
-    worker.consume("otel_json", spans::SPANS, clones, |batch| {
+    worker.consume("otel_json", spans::SPANS, clones, move |batch| {
         export(&exporter, batch);
     });
 
@@ -61,6 +61,7 @@ pub fn main() {
         encode::by_floor(&floors, floor),
     );
     let mut next = spans::turns();
+    let structs = &structs;
     let by_prost = move || structs[next()].encode_to_vec();
     worker.call("prost", spans::SPANS, by_prost);
     worker.serve();

@@ -38,9 +38,9 @@ fn main() {
     worker.value("hiq_zipkin_proto", by_hiq(ZipkinProtoEncoder::new(), &ours));
     worker.value("hiq_chrome_json", by_hiq(ChromeEncoder::new(), &ours));
     worker.value("hiq_perfetto", by_hiq(PerfettoEncoder::new(), &ours));
-    let zipkin = zipkin::exporter_to_nowhere();
-    worker.value("otel_zipkin_json", || {
-        allocations_for(theirs.clone(), |batch| zipkin::export(&zipkin, batch))
+    let (zipkin, batches) = (zipkin::exporter_to_nowhere(), &theirs);
+    worker.value("otel_zipkin_json", move || {
+        allocations_for(batches.clone(), |batch| zipkin::export(&zipkin, batch))
     });
     worker.value("otel_proto", || {
         allocations_for(theirs.clone(), |batch| {
