@@ -62,6 +62,72 @@ def forest(slices: list[dict[str, str]]) -> list[Node[dict[str, str]]]:
     return roots
 
 
+POOL = """
+import concurrent.futures, json, sys, threading
+
+journal = []
+
+def job(caller):
+    journal.append([caller, threading.get_native_id()])
+
+def work(pool):
+    own = threading.get_native_id()
+    for done in [pool.submit(job, own) for _ in range(20)]:
+        done.result()
+    job(own)
+
+if __name__ == "__main__":
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for _ in range(4):
+            work(pool)
+    with open(sys.argv[1], "w") as file:
+        json.dump(journal, file)
+"""
+
+CONF = """
+- [__main__, "", work, work]
+- [__main__, "", job, job]
+"""
+
+ARROWS = """
+select parent.name as parent, child.name as child, parents.tid as parent_tid, children.tid as tid,
+    parent.ts <= child.ts as is_later
+from flow
+join slice parent on parent.id = flow.slice_out
+join slice child on child.id = flow.slice_in
+join thread_track parent_track on parent_track.id = parent.track_id
+join thread_track child_track on child_track.id = child.track_id
+join thread parents on parents.utid = parent_track.utid
+join thread children on children.utid = child_track.utid
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("name", ["pool.json", "pool.pftrace"])
+def test_arrows_lead_from_a_call_to_those_that_it_caused_in_other_threads(
+    name: str, tmp_path: Path, compared: Callable[[str, str, int], None]
+) -> None:
+    program, journal = tmp_path / "program.py", tmp_path / "journal.json"
+    program.write_text(POOL)
+    (tmp_path / "conf.yaml").write_text(CONF)
+    environment = {"OTEL_TRACES_EXPORTER": "chrome", "HIQ_CHROME_FILE": str(tmp_path / name)}
+    command = under_hiq(tmp_path / "conf.yaml", program, journal)
+    run_program(
+        command, folder=tmp_path, environment=environment, timeout_seconds=LIMIT_SECONDS
+    ).require_success()
+
+    arrows = query(tmp_path / name, ARROWS)
+
+    calls = json.loads(journal.read_text())
+    expected = collections.Counter((caller, tid) for caller, tid in calls if caller != tid)
+    assert expected.total() == 80
+    compared("Perfetto" if "pftrace" in name else "Chrome JSON", "perfetto", len(arrows))
+    found = collections.Counter((int(each["parent_tid"]), int(each["tid"])) for each in arrows)
+    assert found == expected
+    assert {(each["parent"], each["child"]) for each in arrows} == {("__work", "__job")}
+    assert all(each["is_later"] == "1" for each in arrows)
+
+
 PROGRAM = """
 import json, sys, threading
 

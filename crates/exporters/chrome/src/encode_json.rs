@@ -17,9 +17,9 @@ use crate::stage::Stage;
 mod event;
 mod span;
 
-pub(crate) use event::kind_of;
-use event::{Place, announce_process, announce_track};
-use span::write_span;
+pub(crate) use event::{ARROW, kind_of};
+use event::{ArrowEnd, Place, announce_process, announce_track, arrow};
+use span::{write_parts, write_span};
 
 /// Chrome's Trace Event JSON: for Perfetto's viewer, vizviewer and `chrome://tracing`.
 ///
@@ -73,13 +73,16 @@ impl Encoder<TreeBatch> for ChromeEncoder {
         };
         let base = *self.base.get_or_insert_with(|| default_base(first.start()));
         self.stage.begin_payload();
-        fill(cursor, limits, &mut Document::new(self, base, out))
+        fill(cursor, limits, &mut Document::new(self, base, limits, out))
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
         JUDGE.judge(reply)
     }
 }
+
+/// Bytes of an end of an arrow and of a document's end, at most.
+const MAX_ARROW_BYTES: usize = 256;
 
 /// One document that is being written.
 #[derive(Debug)]
@@ -88,6 +91,7 @@ struct Document<'a, 'e> {
     stage: &'e mut Stage,
     base: UnixNanos,
     is_bare: bool,
+    max_bytes: usize,
     start: usize,
     /// The tree of the last span, and its first span in this document.
     tree: Option<&'a SpanTree>,
@@ -118,7 +122,24 @@ impl<'a> Page<'a> for Document<'a, '_> {
         };
         let parent = self.stage.parent_around(span);
         let is_inside = parent.is_some_and(|parent| parent >= self.first_of_tree);
-        write_span(&mut Writer::new(self.out), span, place, is_inside);
+        let mut writer = Writer::new(self.out);
+        write_span(&mut writer, span, place, is_inside);
+        // Behind the span and before all that lies in it: a flow ends where the innermost slice is.
+        if self.stage.note_parent(span, lane) {
+            arrow(&mut writer, ArrowEnd::Child, span.id(), span.start(), place);
+        }
+        write_parts(&mut writer, span, place);
+        // A span whose arrows do not fit moves to the next payload; if even that is too small, some of them are left out.
+        let full = if self.before == self.start {
+            self.start + self.max_bytes.saturating_sub(MAX_ARROW_BYTES)
+        } else {
+            usize::MAX
+        };
+        self.stage.take_children(span, lane, |child| {
+            if writer.position() < full {
+                arrow(&mut writer, ArrowEnd::Parent, child, span.start(), place);
+            }
+        });
         true
     }
 
@@ -130,6 +151,7 @@ impl<'a> Page<'a> for Document<'a, '_> {
     fn pop(&mut self) {
         self.out.truncate(self.before);
         self.tree = None;
+        self.stage.undo_arrows();
         // What was announced together with the span has gone with it.
         self.stage.begin_payload();
     }
@@ -144,13 +166,19 @@ impl<'a> Page<'a> for Document<'a, '_> {
 }
 
 impl<'e> Document<'_, 'e> {
-    fn new(encoder: &'e mut ChromeEncoder, base: UnixNanos, out: &'e mut Vec<u8>) -> Self {
+    fn new(
+        encoder: &'e mut ChromeEncoder,
+        base: UnixNanos,
+        limits: &Limits,
+        out: &'e mut Vec<u8>,
+    ) -> Self {
         let start = out.len();
         Self {
             out,
             stage: &mut encoder.stage,
             base,
             is_bare: encoder.is_bare,
+            max_bytes: limits.max_bytes,
             start,
             tree: None,
             first_of_tree: 0,

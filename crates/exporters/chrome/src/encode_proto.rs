@@ -20,8 +20,8 @@ mod span;
 mod track;
 
 use annotation::Names;
-use packet::{Packets, begin_sequence};
-use span::{write_instants, write_span};
+use packet::{Packets, begin_flow, begin_sequence, end_flow};
+use span::{begin_span, end_span, write_instants};
 use track::{announce_process, announce_track, write_samples};
 
 /// Perfetto's protobuf: packets that may follow those of any other payload, in one file.
@@ -66,7 +66,7 @@ impl Encoder<TreeBatch> for PerfettoEncoder {
         out: &mut Vec<u8>,
     ) -> Encoded {
         self.open.clear();
-        fill(cursor, limits, &mut Trace::new(self, out))
+        fill(cursor, limits, &mut Trace::new(self, limits, out))
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
@@ -143,6 +143,7 @@ impl OpenSlices {
 struct Trace<'a, 'e> {
     out: &'e mut Vec<u8>,
     encoder: &'e mut PerfettoEncoder,
+    max_bytes: usize,
     start: usize,
     tree: Option<&'a SpanTree>,
     /// The first span of the tree in this payload.
@@ -177,6 +178,7 @@ impl<'a> Page<'a> for Trace<'a, '_> {
     fn pop(&mut self) {
         self.out.truncate(self.before);
         self.encoder.open.undo(self.last_lane);
+        self.encoder.stage.undo_arrows();
         self.tree = None;
         // What was announced together with the span has gone with it.
         self.encoder.stage.begin_payload();
@@ -188,11 +190,12 @@ impl<'a> Page<'a> for Trace<'a, '_> {
 }
 
 impl<'a, 'e> Trace<'a, 'e> {
-    fn new(encoder: &'e mut PerfettoEncoder, out: &'e mut Vec<u8>) -> Self {
+    fn new(encoder: &'e mut PerfettoEncoder, limits: &Limits, out: &'e mut Vec<u8>) -> Self {
         let start = out.len();
         Self {
             out,
             encoder,
+            max_bytes: limits.max_bytes,
             start,
             tree: None,
             first_of_tree: 0,
@@ -234,7 +237,22 @@ impl<'a, 'e> Trace<'a, 'e> {
         });
         let track = packets.uuid(encoder.stage.track(lane).number);
         let names = &mut encoder.names;
-        write_span(&mut writer, packets, names, span, track, parent.is_some());
+        let open = begin_span(&mut writer, packets, names, span, track);
+        if encoder.stage.note_parent(span, lane) {
+            end_flow(&mut writer, span.id());
+        }
+        // A span whose arrows do not fit moves to the next payload; if even that is too small, some of them are left out.
+        let full = if self.before == self.start {
+            self.start + self.max_bytes / 2
+        } else {
+            usize::MAX
+        };
+        encoder.stage.take_children(span, lane, |child| {
+            if writer.position() < full {
+                begin_flow(&mut writer, child);
+            }
+        });
+        end_span(&mut writer, names, span, parent.is_some(), open);
         write_instants(&mut writer, packets, names, span, track);
         if !span.tree().columns().is_empty() {
             write_samples(&mut writer, packets, &mut encoder.stage, span);

@@ -28,6 +28,7 @@
 //! | attributes, of the site and the span | `args` | debug annotations | texts, numbers, lists, objects; bytes in base64; `NaN` and infinities as texts in JSON |
 //! | ids, links, trace state, flags | `hiq.*` in `args` | annotations | trace id and scope only where no parent around the span says them |
 //! | status, scope, dropped counts | `otel.*` in `args` | annotations | the names of OpenTelemetry for formats that lack the field |
+//! | parent and child on different tracks | flow `s` to `f` of the category `hiq.child` | `flow_ids`, `terminating_flow_ids` | both in this process, and the parent written after the child or with it |
 //! | event | `i` with the span's id | instant | outside its span it is drawn at the nearer end, `hiq.time_unix_nanos` says when it was |
 //! | extra metrics | `C` at start and end; `hiq.<name>` in `args` | counter track; annotation | |
 //!
@@ -35,6 +36,7 @@
 //!
 //! The formats' own words: *Trace Event Format* (Google, 2016), and Perfetto's `trace_packet.proto` and `track_event.proto`.
 
+mod arrows;
 mod config;
 mod decode;
 mod encode_json;

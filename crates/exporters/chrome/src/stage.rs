@@ -12,6 +12,7 @@ use hiq_core::tree::{ColumnSpec, SpanTree};
 use hiq_core::value::ValueRef;
 use hiq_core::wire::Writer;
 
+use crate::arrows::Arrows;
 use crate::json::object;
 use crate::layout::{Lane, Layout};
 
@@ -35,6 +36,9 @@ pub(crate) struct Stage {
     scratch: Vec<u8>,
     /// Numbers given to processes, tracks and counters.
     numbers: u32,
+    arrows: Arrows,
+    /// Spans of the current tree that are drawn elsewhere than their parents in it: parent and child, in order.
+    elsewhere: Vec<(u32, u32)>,
 }
 
 /// Resources whose place is found without looking into them.
@@ -126,6 +130,77 @@ impl Stage {
             let track = process.place(tree.thread(), taken, &fits_around, (&self.tracks, numbers));
             self.tracks.push(track);
         }
+        self.find_elsewhere(tree);
+    }
+
+    fn find_elsewhere(&mut self, tree: &SpanTree) {
+        let mut elsewhere = std::mem::take(&mut self.elsewhere);
+        elsewhere.clear();
+        // On a single row, all that have a parent in the tree lie in it.
+        if self.layout.lanes().len() > 1 {
+            let apart = tree
+                .spans()
+                .filter(|span| self.parent_around(*span).is_none());
+            elsewhere.extend(apart.filter_map(|span| Some((span.parent_index()?, span.index()))));
+            elsewhere.sort_unstable();
+        }
+        self.elsewhere = elsewhere;
+    }
+
+    /// Notes that `span`, which is being written on this lane, may be the child of a span of another tree. True when its parent
+    /// is one of this process that is not drawn around it.
+    pub(crate) fn note_parent(&mut self, span: Span<'_>, lane: usize) -> bool {
+        self.arrows.turn_to_next();
+        let Some(parent) = self.parent_elsewhere(span) else {
+            return false;
+        };
+        if span.parent_index().is_none() {
+            let track = self.track(lane).number;
+            self.arrows.add(parent, span.id(), track);
+        }
+        true
+    }
+
+    /// The parent of `span`, a span of the current tree, where it is one of this process that is not drawn around it.
+    #[inline]
+    fn parent_elsewhere(&self, span: Span<'_>) -> Option<SpanId> {
+        let parent = span.parent_id().filter(|parent| parent.is_valid())?;
+        let is_elsewhere = !span.has_remote_parent() && self.parent_around(span).is_none();
+        is_elsewhere.then_some(parent)
+    }
+
+    /// Calls `arrow` with the ids of those that `span`, which is being written on this lane, is the parent of, on other tracks.
+    #[inline]
+    pub(crate) fn take_children(
+        &mut self,
+        span: Span<'_>,
+        lane: usize,
+        mut arrow: impl FnMut(SpanId),
+    ) {
+        let track = self.track(lane).number;
+        if !self.elsewhere.is_empty() {
+            let own = self.children_in_tree(span).filter(|child| {
+                let lane = self.lane(child.index());
+                self.track(lane).number != track
+            });
+            own.for_each(|child| arrow(child.id()));
+        }
+        self.arrows.take(span.id(), track, arrow);
+    }
+
+    fn children_in_tree<'a>(&self, span: Span<'a>) -> impl Iterator<Item = Span<'a>> {
+        let index = span.index();
+        let first = self
+            .elsewhere
+            .partition_point(|(parent, _)| *parent < index);
+        let own = self.elsewhere[first..].iter();
+        own.take_while(move |(parent, _)| *parent == index)
+            .filter_map(move |(_, child)| span.tree().span(*child as usize))
+    }
+
+    /// The last span has been taken back.
+    pub(crate) fn undo_arrows(&mut self) {
+        self.arrows.undo();
     }
 
     /// The process of the current tree.

@@ -16,6 +16,7 @@ use super::item::{owned_text, pairs};
 use super::scan::{EventBytes, nanos, unquoted};
 use super::store::{Store, What};
 use super::value::{each_field, uint, value};
+use crate::encode_json::ARROW;
 
 /// Rows, and spans that are open at once: far beyond any program's.
 const MAX_ROWS: usize = 1 << 20;
@@ -189,6 +190,10 @@ impl Rows {
 
     /// A flow is known by category, name and id.
     fn flow(&mut self, event: &EventBytes<'_>, time: i64) -> io::Result<()> {
+        if event.cat == ARROW.as_bytes() {
+            // The spans' own ids say it.
+            return Ok(());
+        }
         let row = self.row(event)?;
         let mut key = Vec::new();
         for part in [event.cat, event.name, unquoted(event.id)] {

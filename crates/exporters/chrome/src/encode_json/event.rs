@@ -1,8 +1,9 @@
 //! Events by their `ph`: metadata, instants, counters and flows, and what all of them share.
 
+use hiq_core::id::SpanId;
 use hiq_core::span::Kind;
 use hiq_core::time::UnixNanos;
-use hiq_core::wire::{Decimal, JsonStr, JsonText, Text, Writer};
+use hiq_core::wire::{Decimal, Hex, JsonStr, JsonText, Text, Writer};
 
 use crate::json::micros;
 use crate::stage::{Process, Track};
@@ -65,6 +66,36 @@ pub(super) fn begin(
     writer.put((Decimal(place.pid.into()), tid, b",\"ts\":"));
     let is_before = time < place.base;
     micros(writer, time.0.abs_diff(place.base.0), is_before);
+}
+
+/// An end of an arrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ArrowEnd {
+    Parent,
+    Child,
+}
+
+/// The category of the flows that join parents and children.
+pub(crate) const ARROW: &str = "hiq.child";
+
+/// Writes one end of the arrow to `child`, in the slice that has begun at `time`.
+pub(super) fn arrow(
+    writer: &mut Writer<'_>,
+    end: ArrowEnd,
+    child: SpanId,
+    time: UnixNanos,
+    place: Place,
+) {
+    writer.put(match end {
+        ArrowEnd::Parent => &b"{\"ph\":\"s\""[..],
+        ArrowEnd::Child => b"{\"ph\":\"f\",\"bp\":\"e\"",
+    });
+    let name = (ARROW.as_bytes(), b"\",\"name\":\"child\",\"id\":\"0x");
+    writer.put((b",\"cat\":\"", name, Hex(child.0), b"\",\"pid\":"));
+    let tid = (b",\"tid\":", Decimal(place.tid.into()));
+    writer.put((Decimal(place.pid.into()), tid, b",\"ts\":"));
+    micros(writer, time.0.abs_diff(place.base.0), time < place.base);
+    writer.put(END_EVENT);
 }
 
 /// The category that says a span's kind.

@@ -32,6 +32,10 @@ pub(super) fn write_span(writer: &mut Writer<'_>, span: Span<'_>, place: Place, 
     }
     links(writer, span);
     writer.put((b'}', END_EVENT));
+}
+
+/// Writes what goes with `span` as events of their own.
+pub(super) fn write_parts(writer: &mut Writer<'_>, span: Span<'_>, place: Place) {
     for event in span.events() {
         instant(writer, span, event, place);
     }

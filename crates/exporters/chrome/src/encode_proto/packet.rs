@@ -3,7 +3,7 @@
 use hiq_core::id::SpanId;
 use hiq_core::span::Kind;
 use hiq_core::time::UnixNanos;
-use hiq_core::wire::{OpenLength, Varint, Writer};
+use hiq_core::wire::{Fixed64, OpenLength, Varint, Writer};
 
 /// Bytes of a packet that ends a slice, at most.
 pub(super) const MAX_END_BYTES: usize = 48;
@@ -18,6 +18,10 @@ const CLOCK_SNAPSHOT: u8 = 0x32;
 const PACKET_DEFAULTS: [u8; 2] = [0xda, 0x03];
 const TIMESTAMP_CLOCK_ID: [u8; 2] = [0xd0, 0x03];
 const FIRST_PACKET_ON_SEQUENCE: [u8; 2] = [0xb8, 0x05];
+
+/// Fields 47 and 48 of an event, eight bytes each.
+const FLOW_IDS: [u8; 2] = [0xf9, 0x02];
+const TERMINATING_FLOW_IDS: [u8; 2] = [0x81, 0x03];
 
 const STATE_CLEARED: u8 = 1;
 const NEEDS_STATE: u8 = 2;
@@ -94,6 +98,16 @@ impl Packets {
         writer.close(event);
         writer.close(packet);
     }
+}
+
+/// In an event that begins a slice: an arrow goes from it to the slice of `child`.
+pub(super) fn begin_flow(writer: &mut Writer<'_>, child: SpanId) {
+    writer.put((FLOW_IDS, Fixed64(child.0)));
+}
+
+/// In the event that begins the slice of `child`: the arrow ends here.
+pub(super) fn end_flow(writer: &mut Writer<'_>, child: SpanId) {
+    writer.put((TERMINATING_FLOW_IDS, Fixed64(child.0)));
 }
 
 /// Writes what the packets of a payload begin with: nothing that was said before counts, times are wall-clock, and the

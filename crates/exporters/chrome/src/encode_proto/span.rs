@@ -5,24 +5,34 @@ use std::sync::Arc;
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::span::{Link, Span, Status};
 use hiq_core::value::ValueRef;
-use hiq_core::wire::{Varint, Writer};
+use hiq_core::wire::{OpenLength, Varint, Writer};
 
 use super::annotation::{Names, annotate, annotate_text, entry, open_entry, open_item, open_list};
 use super::packet::{EVENT_CATEGORY, Packets, Type, category};
 use crate::keys;
 
-/// Begins the slice of `span`; `is_inside` when its parent is drawn around it.
-pub(super) fn write_span(
+/// Begins the packet that begins the slice of `span`.
+pub(super) fn begin_span(
     writer: &mut Writer<'_>,
     packets: Packets,
     names: &mut Names,
     span: Span<'_>,
     track: u64,
-    is_inside: bool,
-) {
+) -> (OpenLength, OpenLength) {
     let open = packets.open_event(writer, Type::Begin, span.start(), track);
     let name = names.event(span.name().as_bytes());
     writer.put((0x50_u8, Varint(name), 0x18_u8, category(span.kind())));
+    open
+}
+
+/// Ends that packet, with all that is known of `span`; `is_inside` when its parent is drawn around it.
+pub(super) fn end_span(
+    writer: &mut Writer<'_>,
+    names: &mut Names,
+    span: Span<'_>,
+    is_inside: bool,
+    open: (OpenLength, OpenLength),
+) {
     identity(writer, names, span, is_inside);
     state(writer, names, span);
     for (key, value) in keys::attributes(span) {
