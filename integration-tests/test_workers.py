@@ -1,8 +1,9 @@
-"""Four workers of gunicorn behind one scrape, one of them killed, in a real Prometheus."""
+"""Four workers of gunicorn or uvicorn behind one scrape, one killed, in a real Prometheus."""
 
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,33 @@ WORKERS = 4
 PATIENCE_SECONDS = 60.0
 
 
-class Gunicorn:
-    """The application under gunicorn; its workers share the port that scrapes come to."""
+@dataclass(frozen=True)
+class Server:
+    """How an application server is started, and what it prints once it listens."""
 
-    def __init__(self, folder: Path) -> None:
+    name: str
+    command: tuple[str, ...]
+    listens: str
+
+
+GUNICORN = Server(
+    "gunicorn",
+    ("gunicorn", "--workers", str(WORKERS), "--bind", "127.0.0.1:0", "counted_app:app"),
+    r"Listening at: (http://[\d.:]+)",
+)
+# Its workers are not forked but started anew, and accept from one socket.
+UVICORN = Server(
+    "uvicorn",
+    ("uvicorn", "--workers", str(WORKERS), "--port", "0", "counted_asgi:app"),
+    r"running on (http://[\d.:]+)",
+)
+
+
+class Workers:
+    """The application under a server; its workers share the port that scrapes come to."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.name = server.name
         self.accounts = folder / "accounts"
         self.accounts.mkdir()
         (folder / "groups").mkdir()
@@ -38,25 +63,24 @@ class Gunicorn:
             "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
             "OTEL_EXPORTER_PROMETHEUS_PORT": str(self.scrape_port),
         }
-        self._log = folder / "gunicorn.log"
-        command = ["-m", "gunicorn", "--workers", str(WORKERS), "--bind", "127.0.0.1:0"]
+        self._log = folder / "server.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *command, "counted_app:app"],
+                [sys.executable, "-m", *server.command],
                 cwd=PROGRAMS,
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.url = self._wait_for_address()
+        self.url = self._wait_for_address(server.listens)
 
-    def _wait_for_address(self) -> str:
+    def _wait_for_address(self, pattern: str) -> str:
         for _ in attempts_within(PATIENCE_SECONDS):
-            found = re.search(r"Listening at: (http://[\d.:]+)", self._log.read_text())
+            found = re.search(pattern, self._log.read_text())
             if found:
                 return found[1]
             assert self._process.poll() is None, self._log.read_text()
-        raise AssertionError(f"gunicorn does not listen:\n{self._log.read_text()}")
+        raise AssertionError(f"{self.name} does not listen:\n{self._log.read_text()}")
 
     def ask(self) -> int:
         """Has a request answered. Returns the worker's process."""
@@ -64,15 +88,18 @@ class Gunicorn:
             answer = http_answer(self.url)
             if answer is not None and answer[0] == 200:
                 return int(answer[1].split()[0])
-        raise AssertionError(f"gunicorn does not answer:\n{self._log.read_text()}")
+        raise AssertionError(f"{self.name} does not answer:\n{self._log.read_text()}")
 
     def ask_until_all_workers_answered(self, without: int = 0) -> set[int]:
         """Has requests answered until as many workers as there are have answered some."""
         workers: set[int] = set()
-        for _ in range(5_000):
-            workers.add(self.ask())
-            if len(workers - {without}) == WORKERS:
-                return workers
+        # At a time: a worker that has nothing to do is quicker than one that is being woken.
+        with concurrent.futures.ThreadPoolExecutor(2 * WORKERS) as pool:
+            for _ in range(500):
+                asked = [pool.submit(self.ask) for _ in range(2 * WORKERS)]
+                workers |= {one.result() for one in asked}
+                if len(workers - {without}) == WORKERS:
+                    return workers
         raise AssertionError(f"only {workers} answered:\n{self._log.read_text()}")
 
     def counted(self) -> collections.Counter[str]:
@@ -91,31 +118,33 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def gunicorn(hiq_installed: None, tmp_path: Path) -> Iterator[Gunicorn]:
-    running = Gunicorn(tmp_path)
+@pytest.fixture(params=[GUNICORN, UVICORN], ids=lambda server: server.name)
+def served(
+    request: pytest.FixtureRequest, hiq_installed: None, tmp_path: Path
+) -> Iterator[Workers]:
+    running = Workers(tmp_path, request.param)
     yield running
     running.stop()
 
 
 def test_four_workers_are_one_scrape_and_what_a_killed_one_took_along_is_told(
-    gunicorn: Gunicorn, tmp_path: Path, compared: Callable[[str, str, int], None]
+    served: Workers, tmp_path: Path, compared: Callable[[str, str, int], None]
 ) -> None:
-    job = Job("counted", [f"127.0.0.1:{gunicorn.scrape_port}"])
+    job = Job("counted", [f"127.0.0.1:{served.scrape_port}"])
     with Prometheus(tmp_path, [job]) as prometheus:
-        before = gunicorn.ask_until_all_workers_answered()
-        accounts = gunicorn.counted()
+        before = served.ask_until_all_workers_answered()
+        accounts = served.counted()
         assert accounts["answer"] == accounts["price"] >= WORKERS
         for function in ("answer", "price"):
             assert value(prometheus, function, accounts[function]) == accounts[function]
         assert lost(prometheus) == 0
 
         # No request is under way: only what this one has counted and not told yet can be lost.
-        victim = gunicorn.ask()
+        victim = served.ask()
         os.kill(victim, signal.SIGKILL)
-        after = gunicorn.ask_until_all_workers_answered(without=victim)
+        after = served.ask_until_all_workers_answered(without=victim)
         assert after - before
-        accounts = gunicorn.counted()
+        accounts = served.counted()
         spans = accounts["answer"] + accounts["price"]
         told = prometheus.wait_for_query(
             "sum(hiq_function_calls_total) + sum(hiq_metric_lost_spans_total)",
@@ -126,7 +155,7 @@ def test_four_workers_are_one_scrape_and_what_a_killed_one_took_along_is_told(
         assert lost(prometheus) <= 2 * WORKERS
         # One target, one set of series: no worker's own.
         assert len(prometheus.query('hiq_function_calls_total{function="__answer"}')) == 1
-        compared("scrape of 4 gunicorn workers", prometheus.name, spans)
+        compared(f"scrape of 4 {served.name} workers", prometheus.name, spans)
 
 
 def value(prometheus: Prometheus, function: str, at_least: int) -> float:
