@@ -50,6 +50,7 @@ def native_programs() -> dict[str, Program]:
             "record",
             "deliver",
             "metrics",
+            "import",
             "kafka",
         )
     }

@@ -14,7 +14,7 @@ from bench.rows.encoding import (
     encoding_from_python,
 )
 from bench.rows.recording import counting, recording
-from bench.rows.trees import memory, texts
+from bench.rows.trees import importing, memory, texts
 
 
 def rows(interpreters: list[str]) -> list[Row]:
@@ -35,5 +35,6 @@ def rows(interpreters: list[str]) -> list[Row]:
         *measurements(main),
         *encoding_from_python(main),
         *texts(main),
+        *importing(),
         *memory(main),
     ]

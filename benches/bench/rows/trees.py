@@ -1,4 +1,4 @@
-"""What trees in memory cost: their text, and their bytes."""
+"""What trees in memory cost: their text, their bytes, and to read them from a file."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def texts(version: str) -> list[Row]:
             ),
         ]
     return rows
+
+
+def importing() -> list[Row]:
+    return [
+        Row(
+            "S20",
+            "import",
+            "reading a report of VizTracer, 500,000 calls",
+            "MB/s",
+            plain("import", "megabytes_a_second"),
+            at_least=300,
+        )
+    ]
 
 
 def memory(version: str) -> list[Row]:

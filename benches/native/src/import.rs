@@ -44,12 +44,20 @@ fn report(calls: usize) -> Vec<u8> {
         let start = micros;
         for _ in 0..3 {
             micros += 0.7 + random.f64();
-            call(&mut text, micros, random.f64() * 0.3, "leaf (/srv/shop/prices.py:3)");
+            call(
+                &mut text,
+                micros,
+                random.f64() * 0.3,
+                "leaf (/srv/shop/prices.py:3)",
+            );
         }
         micros += 0.9;
         call(&mut text, micros, 0.11 + random.f64() * 0.1, "builtins.len");
         micros += 0.8;
-        let name = ["step (/srv/shop/orders.py:5)", "Cart.total (/srv/shop/cart.py:41)"][group % 2];
+        let name = [
+            "step (/srv/shop/orders.py:5)",
+            "Cart.total (/srv/shop/cart.py:41)",
+        ][group % 2];
         call(&mut text, start, micros - start, name);
         micros += 0.5;
     }

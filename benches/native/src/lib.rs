@@ -8,6 +8,7 @@ pub mod encode;
 pub mod floor;
 pub mod grpc;
 pub mod hiq;
+pub mod import;
 pub mod jaeger;
 pub mod kafka;
 pub mod metrics;

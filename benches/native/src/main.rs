@@ -1,8 +1,10 @@
-//! `hiq-bench encode|compress|jaeger|zipkin|record|deliver|kafka|metrics` measures what its runner asks for; `hiq-bench sink [silent|grpc|kafka]` is the server.
+//! `hiq-bench encode|compress|jaeger|zipkin|record|deliver|import|kafka|metrics` measures what its runner asks for; `hiq-bench sink [silent|grpc|kafka]` is the server.
 
 use std::process::ExitCode;
 
-use hiq_bench::{compress, deliver, encode, grpc, jaeger, kafka, metrics, record, sink, zipkin};
+use hiq_bench::{
+    compress, deliver, encode, grpc, import, jaeger, kafka, metrics, record, sink, zipkin,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
         ["zipkin"] => zipkin::main(),
         ["record"] => record::main(),
         ["deliver"] => deliver::main(),
+        ["import"] => import::main(),
         ["kafka"] => kafka::main(),
         ["metrics"] => metrics::main(),
         ["sink"] => return sink::main(false).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "hiq-bench: give one of encode, compress, jaeger, zipkin, record, deliver, kafka, metrics, sink"
+                "hiq-bench: give one of encode, compress, jaeger, zipkin, record, deliver, import, kafka, metrics, sink"
             );
             return ExitCode::FAILURE;
         }
