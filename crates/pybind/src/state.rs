@@ -157,6 +157,17 @@ impl ThreadState {
         attached.or_else(|| runtime::current().parent.clone())
     }
 
+    /// The same for what hangs there and has no use for its baggage.
+    pub(crate) fn capture_parent(&mut self) -> Option<Context> {
+        if self.is_plain()
+            && !loaded::opentelemetry()
+            && let Some(tree) = self.open()
+        {
+            return Some(tree.context());
+        }
+        self.capture()
+    }
+
     /// Closes the innermost span, which should be `id`; completes the tree with its root.
     #[inline]
     pub(crate) fn end(&mut self, id: SpanId, tick: u64) {

@@ -55,7 +55,7 @@ pub(crate) unsafe fn wrap(
             ffi::PyErr_Clear();
             return made;
         }
-        let run = Run::new((*traced).role, returns, state.capture());
+        let run = Run::new((*traced).role, returns, state.capture_parent());
         (&raw mut (*object).run).write(run);
         (*object).inner = made;
         object.cast()
@@ -96,7 +96,8 @@ impl Registry {
         }
     }
 
-    /// Takes `object` out, if it is in it.
+    /// Takes `object` out.
+    #[cold]
     unsafe fn remove(&mut self, object: *mut Stepped) {
         // SAFETY: live objects of ours, with the GIL held: they leave the list before their memory goes.
         unsafe {
@@ -107,6 +108,17 @@ impl Registry {
             if let Some(moved) = self.0.get(at) {
                 (*(*moved as *mut Stepped)).place = at + 1;
             }
+        }
+    }
+}
+
+/// `object` has no open fragment any more.
+#[inline]
+unsafe fn forget(object: *mut Stepped) {
+    // SAFETY: a live object of ours, with the GIL held.
+    unsafe {
+        if (*object).place != 0 {
+            OPEN.lock().remove(object);
         }
     }
 }

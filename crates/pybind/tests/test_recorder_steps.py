@@ -4,11 +4,14 @@ where the program's own log says."""
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import secrets
 import sys
 import threading
 from collections import Counter
 from typing import Any
 
+import hiq
 import pytest
 from hiq import _hiq
 from recorder import Log, edges, runs, spans, traced, waits, was_always_active
@@ -121,6 +124,26 @@ def test_a_coroutine_that_is_awaited_inside_a_later_block_hangs_where_its_functi
 
     traced(caller)()
     assert edges(spans()) == {("caller", None): 1, ("later", "caller"): 1, ("job", "caller"): 1, ("job", "later"): 1}
+
+
+def test_what_a_first_step_begins_inherits_its_place_and_the_baggage_that_is_attached() -> None:
+    copies: list[contextvars.Context] = []
+
+    async def job() -> None:
+        copies.append(contextvars.copy_context())
+
+    work = traced(job, kind="coroutine")
+
+    def caller() -> None:
+        runs(work())
+
+    headers = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", "baggage": "user=7"}
+    hiq.extract(headers).run(traced(caller))
+    place = copies[0].run(_hiq.current_context)
+    by_name = {span["name"]: span for span in spans()}
+    assert (place.span_id, place.baggage) == (by_name["job"]["span_id"], {"user": "7"})
+    assert by_name["job"]["parent_span_id"] == by_name["caller"]["span_id"]
+    assert by_name["caller"]["trace_id"] == headers["traceparent"].split("-")[1]
 
 
 # --- the caller goes on meanwhile -------------------------------------------------------------------------

@@ -126,7 +126,11 @@ impl TreeBuilder {
     }
 
     /// W3C `tracestate` of the tree, empty for none.
+    #[inline]
     pub fn trace_state(&self) -> &str {
+        if self.tree.trace_state == Symbol::EMPTY {
+            return "";
+        }
         self.tree.text(self.tree.trace_state).as_str()
     }
 

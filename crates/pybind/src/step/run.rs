@@ -18,7 +18,7 @@ use hiq_core::tree::Role;
 use hiq_core::value::ValueRef;
 use pyo3::ffi;
 
-use super::{OPEN, Stepped};
+use super::{OPEN, Stepped, forget};
 use crate::context;
 use crate::exception::{Pending, record_pending};
 use crate::loaded;
@@ -191,7 +191,7 @@ unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi
     // SAFETY: a live object of ours; the context is kept for all steps.
     unsafe {
         if (*object).context.is_null()
-            && let Some(place) = place(&(*object).run, state)
+            && let Some(place) = place(&mut (*object).run, state)
         {
             (*object).context = context::new_object(place);
         }
@@ -200,11 +200,16 @@ unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi
 }
 
 /// Where what is begun inside the first step hangs.
-fn place(run: &Run, state: &mut ThreadState) -> Option<Context> {
-    match &run.stage {
-        Stage::Open { .. } | Stage::Inside(_) => state.open().map(|tree| context_of(tree)),
-        Stage::SampledOut(context) => Some((**context).clone()),
-        Stage::Fresh | Stage::Ended => None,
+fn place(run: &mut Run, state: &mut ThreadState) -> Option<Context> {
+    match (&run.stage, run.parent.take()) {
+        // It is in the tree of its caller.
+        (Stage::Inside(id), Some(mut place)) => {
+            (place.span_id, place.baggage) = (*id, context::attached_baggage());
+            Some(place)
+        }
+        (Stage::Open { .. } | Stage::Inside(_), _) => state.open().map(|tree| context_of(tree)),
+        (Stage::SampledOut(context), _) => Some((**context).clone()),
+        (Stage::Fresh | Stage::Ended, _) => None,
     }
 }
 
@@ -218,7 +223,7 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         run.active_ticks += tick.saturating_sub(outer.started);
         let was_inside = matches!(run.stage, Stage::Inside(_));
         if ended != Ended::No {
-            OPEN.lock().remove(object);
+            forget(object);
             finish(run, state, tick, ended);
         }
         if let Some(id) = run.place() {
