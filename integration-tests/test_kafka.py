@@ -18,7 +18,15 @@ from typing import Any
 import pytest
 
 from conftest import REPOSITORY
-from hiq_servers import CollectorOnKafka, JaegerOnKafka, Kafka, Server, ZipkinOnKafka, run_program
+from hiq_servers import (
+    CollectorOnKafka,
+    JaegerOnKafka,
+    Kafka,
+    KafkaOfCompose,
+    Server,
+    ZipkinOnKafka,
+    run_program,
+)
 from hiq_servers.kafka import (
     CERTIFICATES,
     PASSWORD,
@@ -27,7 +35,7 @@ from hiq_servers.kafka import (
     STRANGER,
     USER,
 )
-from hiq_servers.measured import measure
+from hiq_servers.measured import built_by_cargo, measure
 from hiq_servers.pairs import (
     Pair,
     assert_balanced,
@@ -222,6 +230,25 @@ def test_the_example_delivers_its_baskets(
         if len(ours) >= 20:
             break
     assert collections.Counter(ours) == {"pick": 10, "weigh": 10}
+
+
+def test_the_example_in_rust_and_a_broker_as_docker_compose_has_it(tmp_path: Path) -> None:
+    example = built_by_cargo("hiq-kafka", "--example", "kafka") / "examples" / "kafka"
+    with (
+        KafkaOfCompose(tmp_path) as kafka,
+        CollectorOnKafka(tmp_path, kafka) as collector,
+    ):
+        finished = run_program(
+            [example],
+            folder=tmp_path,
+            timeout_seconds=LIMIT_SECONDS,
+            environment={"HIQ_KAFKA_BROKERS": kafka.brokers},
+        ).require_success()
+        assert f"sending to kafka://{kafka.brokers}/otlp_spans" in finished.stdout
+        read = arrived(collector, "orchard", 20)
+    assert collections.Counter(span.name for span in read) == {"pick": 10, "weigh": 10}
+    baskets = sorted(span.attributes["basket.number"] for span in read if span.name == "pick")
+    assert baskets == list(range(10))
 
 
 # --- metrics --------------------------------------------------------------------------------------

@@ -3,7 +3,13 @@
 from hiq_servers.collector import Collector
 from hiq_servers.compare import differences
 from hiq_servers.jaeger import Jaeger
-from hiq_servers.kafka import CollectorOnKafka, JaegerOnKafka, Kafka, ZipkinOnKafka
+from hiq_servers.kafka import (
+    CollectorOnKafka,
+    JaegerOnKafka,
+    Kafka,
+    KafkaOfCompose,
+    ZipkinOnKafka,
+)
 from hiq_servers.process import ServerError, ServerProcess
 from hiq_servers.programs import BackgroundProgram, Finished, plain_environment, run_program
 from hiq_servers.prometheus import Job, OldPrometheus, OldPrometheusForProtobuf, Prometheus, Sample
@@ -25,6 +31,7 @@ __all__ = [
     "JaegerOnKafka",
     "Job",
     "Kafka",
+    "KafkaOfCompose",
     "Link",
     "OldPrometheus",
     "OldPrometheusForProtobuf",

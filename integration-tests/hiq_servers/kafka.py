@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import socket
 import struct
@@ -161,6 +162,21 @@ class Kafka(ServerProcess):
         )
         if finished.returncode != 0:
             raise ServerError(f"{command[:3]} failed:\n{finished.stdout}{finished.stderr}")
+
+
+class KafkaOfCompose(Kafka):
+    """A broker with the settings of `docker/compose.kafka.yaml` alone, as its image reads them."""
+
+    port_names = ("plaintext", "controller", "inside")
+
+    def config(self) -> str:
+        text = (DOCKER / "compose.kafka.yaml").read_text()
+        for written, name in (("19092", "inside"), ("9092", "plaintext"), ("9093", "controller")):
+            # All hosts of that network are this one here.
+            text = re.sub(rf"(kafka|localhost)?:{written}\b", self.address(name), text)
+        settings = re.findall(r"^ {6}KAFKA_([A-Z_]+): (.+)$", text, re.MULTILINE)
+        lines = [f"{name.lower().replace('_', '.')}={value}" for name, value in settings]
+        return "\n".join([*lines, f"log.dirs={self.folder / 'log'}", ""])
 
 
 def java(binary: Path) -> list[str]:
