@@ -1,11 +1,12 @@
 //! From the spans of a resource, in any order, to fragments: parents before children, cycles cut, remote parents outside.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::loose::{LooseAttributes, LooseSpan};
-use crate::id::SpanId;
-use crate::intern::{SiteId, Symbol};
+use crate::id::{SpanId, TraceId};
+use crate::intern::{self, SiteId, Symbol};
 use crate::resource::{Resource, Scope};
 use crate::span::Dropped;
 use crate::tree::{SpanLimits, SpanTree, TreeBuilder, TreeStart};
@@ -20,11 +21,13 @@ pub fn hand_out<'p>(
     spans: impl IntoIterator<Item = (Arc<Scope>, LooseSpan<'p>)>,
     sink: &mut dyn FnMut(Arc<SpanTree>),
 ) {
+    let mut names = NAMES.take();
     for trace in by_trace(spans) {
-        for fragment in Trace::new(&trace).fragments(resource) {
+        for fragment in Trace::new(&trace).fragments(resource, &mut names) {
             sink(Arc::new(fragment));
         }
     }
+    NAMES.set(names);
 }
 
 type Scoped<'p> = (Arc<Scope>, LooseSpan<'p>);
@@ -32,16 +35,23 @@ type Scoped<'p> = (Arc<Scope>, LooseSpan<'p>);
 /// The spans of each trace by their start, the traces in the order in which they are met.
 fn by_trace<'p>(spans: impl IntoIterator<Item = Scoped<'p>>) -> Vec<Vec<Scoped<'p>>> {
     let mut places = HashMap::new();
-    let mut traces: Vec<Vec<_>> = Vec::new();
+    let mut traces: Vec<Vec<Scoped<'p>>> = Vec::new();
+    let mut last = (TraceId::INVALID, usize::MAX);
     for scoped in spans {
-        let place = *places.entry(scoped.1.trace_id).or_insert(traces.len());
-        if place == traces.len() {
-            traces.push(Vec::new());
+        let id = scoped.1.trace_id;
+        // Spans of one trace come one after the other, mostly.
+        if last.1 == usize::MAX || last.0 != id {
+            last = (id, *places.entry(id).or_insert(traces.len()));
+            if last.1 == traces.len() {
+                traces.push(Vec::new());
+            }
         }
-        traces[place].push(scoped);
+        traces[last.1].push(scoped);
     }
     for trace in &mut traces {
-        trace.sort_by_key(|(_, span)| span.start);
+        if !trace.is_sorted_by_key(|(_, span)| span.start) {
+            trace.sort_by_key(|(_, span)| span.start);
+        }
     }
     traces
 }
@@ -67,20 +77,17 @@ enum Place {
 
 impl<'t, 'p> Trace<'t, 'p> {
     fn new(spans: &'t [Scoped<'p>]) -> Self {
-        let mut indices = HashMap::with_capacity(spans.len());
-        for (index, (_, span)) in spans.iter().enumerate() {
-            indices.entry(span.id).or_insert(index);
-        }
+        let indices = Indices::of(spans);
         let parent_of = |(index, (_, span)): (usize, &Scoped<'p>)| {
-            let parent = *indices.get(&span.parent)?;
             let outside = !span.parent.is_valid() || has_remote_parent(span);
-            (!outside && parent != index).then_some(parent)
+            let parent = (!outside).then(|| indices.get(span.parent)).flatten()?;
+            (parent != index).then_some(parent)
         };
         let parents = spans.iter().enumerate().map(parent_of).collect();
         Self { spans, parents }
     }
 
-    fn fragments(mut self, resource: &Arc<Resource>) -> Vec<SpanTree> {
+    fn fragments(mut self, resource: &Arc<Resource>, names: &mut Names) -> Vec<SpanTree> {
         let mut fragments = Fragments::default();
         let mut places = vec![Place::Nowhere; self.spans.len()];
         let mut chain = Vec::new();
@@ -88,7 +95,7 @@ impl<'t, 'p> Trace<'t, 'p> {
             self.climb(index, &mut places, &mut chain);
             while let Some(index) = chain.pop() {
                 let parent = self.parents[index].map(|parent| places[parent]);
-                places[index] = fragments.place(&self.spans[index], parent, resource);
+                places[index] = fragments.place(&self.spans[index], parent, resource, names);
             }
         }
         fragments
@@ -113,6 +120,35 @@ impl<'t, 'p> Trace<'t, 'p> {
     }
 }
 
+/// Where the span of an id is; of two with one id the first.
+enum Indices<'t, 'p> {
+    /// So few that looking at each is faster than a table.
+    Few(&'t [Scoped<'p>]),
+    Table(HashMap<SpanId, usize>),
+}
+
+impl<'t, 'p> Indices<'t, 'p> {
+    const FEW: usize = 24;
+
+    fn of(spans: &'t [Scoped<'p>]) -> Self {
+        if spans.len() <= Self::FEW {
+            return Self::Few(spans);
+        }
+        let mut table = HashMap::with_capacity(spans.len());
+        for (index, (_, span)) in spans.iter().enumerate() {
+            table.entry(span.id).or_insert(index);
+        }
+        Self::Table(table)
+    }
+
+    fn get(&self, id: SpanId) -> Option<usize> {
+        match self {
+            Self::Few(spans) => spans.iter().position(|(_, span)| span.id == id),
+            Self::Table(table) => table.get(&id).copied(),
+        }
+    }
+}
+
 fn has_remote_parent(span: &LooseSpan<'_>) -> bool {
     span.parent.is_valid() && span.parent_is_remote
 }
@@ -133,6 +169,7 @@ impl Fragments {
         scoped: &Scoped<'_>,
         parent: Option<Place>,
         resource: &Arc<Resource>,
+        names: &mut Names,
     ) -> Place {
         let (scope, span) = scoped;
         let (fragment, parent) = match parent {
@@ -140,7 +177,7 @@ impl Fragments {
             _ => (self.of_root(scope, span, resource), None),
         };
         let builder = &mut self.builders[fragment];
-        let index = add(builder, span, parent);
+        let index = add(builder, names, span, parent);
         if !Arc::ptr_eq(&self.scopes[fragment], scope) {
             builder.set_scope(index, scope);
         }
@@ -175,23 +212,28 @@ fn begin(scope: &Arc<Scope>, root: &LooseSpan<'_>, resource: &Arc<Resource>) -> 
     TreeBuilder::new(start, SpanLimits::UNLIMITED)
 }
 
-fn add(builder: &mut TreeBuilder, span: &LooseSpan<'_>, parent: Option<u32>) -> u32 {
-    let name = builder.symbol(&span.name);
+fn add(
+    builder: &mut TreeBuilder,
+    names: &mut Names,
+    span: &LooseSpan<'_>,
+    parent: Option<u32>,
+) -> u32 {
+    let name = names.symbol(builder, &span.name);
     let index = builder.start_with_id(span.id, name, SiteId::NONE, parent, span.start);
     builder.set_kind(index, span.kind);
     builder.set_status(index, span.status, &span.message);
     for (key, value) in &span.attributes {
-        let key = builder.symbol(key);
+        let key = names.symbol(builder, key);
         builder.set_attribute(index, key, value.as_ref());
     }
     for event in &span.events {
-        let name = builder.symbol(&event.name);
-        let keys = keys(builder, &event.attributes);
+        let name = names.symbol(builder, &event.name);
+        let keys = names.keys(builder, &event.attributes);
         builder.add_event(index, name, event.time, pairs(&keys, &event.attributes));
         builder.set_dropped_of_last_event(event.dropped_attributes);
     }
     for link in &span.links {
-        let keys = keys(builder, &link.attributes);
+        let keys = names.keys(builder, &link.attributes);
         let target = (link.trace_id, link.span_id);
         let attributes = pairs(&keys, &link.attributes);
         builder.add_link(index, target, &link.trace_state, link.flags, attributes);
@@ -218,11 +260,52 @@ fn add_rare(builder: &mut TreeBuilder, span: &LooseSpan<'_>, parent: Option<u32>
     }
 }
 
-fn keys(builder: &mut TreeBuilder, attributes: &LooseAttributes<'_>) -> Vec<Symbol> {
-    attributes
-        .iter()
-        .map(|(key, _)| builder.symbol(key))
-        .collect()
+/// Names and keys that were met before: to find one here costs less than in the process-wide table, behind its lock.
+#[derive(Default)]
+struct Names(Vec<(Symbol, &'static str)>);
+
+thread_local! {
+    /// What payloads before had.
+    static NAMES: Cell<Names> = const { Cell::new(Names(Vec::new())) };
+}
+
+impl Names {
+    /// One of 256 places for each name, which others may take.
+    const PLACES: usize = 256;
+
+    #[inline]
+    fn symbol(&mut self, builder: &mut TreeBuilder, name: &str) -> Symbol {
+        if self.0.is_empty() {
+            // The empty text is known from the beginning.
+            self.0 = vec![(Symbol::EMPTY, ""); Self::PLACES];
+        }
+        let place = &mut self.0[Self::place(name)];
+        if place.1 == name {
+            return place.0;
+        }
+        let symbol = builder.symbol(name);
+        // One that belongs to its tree is of no use to others.
+        if let Some(text) = intern::known(symbol) {
+            *place = (symbol, text.as_str());
+        }
+        symbol
+    }
+
+    /// Of the length and three of the bytes.
+    #[inline]
+    fn place(name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let at = |index: usize| usize::from(bytes.get(index).copied().unwrap_or(0));
+        let last = bytes.len().saturating_sub(1);
+        (bytes.len() * 67 + at(0) * 31 + at(last / 2) * 17 + at(last)) % Self::PLACES
+    }
+
+    fn keys(&mut self, builder: &mut TreeBuilder, attributes: &LooseAttributes<'_>) -> Vec<Symbol> {
+        attributes
+            .iter()
+            .map(|(key, _)| self.symbol(builder, key))
+            .collect()
+    }
 }
 
 fn pairs<'a>(

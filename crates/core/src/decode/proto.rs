@@ -57,14 +57,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     fn read(&mut self) -> Result<Field<'a>, ReadError> {
         let tag = self.varint()?;
         let offset = self.offset;
         let (number, value) = match (tag >> 3, tag & 7) {
             (0, _) => return Err(self.error("a field has the number 0")),
+            (number, 2) => return self.bytes_field(number),
             (number, 0) => (number, Wire::Varint(self.varint()?)),
             (number, 1) => (number, Wire::Fixed64(u64::from_le_bytes(self.array()?))),
-            (number, 2) => return self.bytes_field(number),
             (number, 5) => (number, Wire::Fixed32(u32::from_le_bytes(self.array()?))),
             _ => return Err(self.error("a field has a wire type that no message uses")),
         };
@@ -75,6 +76,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    #[inline]
     fn bytes_field(&mut self, number: u64) -> Result<Field<'a>, ReadError> {
         let length = self.varint()?;
         let offset = self.offset;
@@ -87,7 +89,21 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Most are tags and lengths of one byte.
+    #[inline]
     fn varint(&mut self) -> Result<u64, ReadError> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                self.offset += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, ReadError> {
         let mut value = 0;
         for (length, (&byte, shift)) in (1..).zip(self.rest.iter().zip((0..70_u32).step_by(7))) {
             // The tenth byte has room for one bit; decoders drop the others.
@@ -104,6 +120,7 @@ impl<'a> Fields<'a> {
         }))
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
         let bytes = self.take(N)?;
         bytes
@@ -111,6 +128,7 @@ impl<'a> Fields<'a> {
             .map_err(|_| self.error("it ends inside a number"))
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], ReadError> {
         let Some((taken, rest)) = self.rest.split_at_checked(length) else {
             return Err(self.error("a field is longer than what holds it"));
@@ -120,6 +138,7 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
+    #[cold]
     fn error(&self, problem: &'static str) -> ReadError {
         ReadError {
             offset: self.offset,
@@ -131,6 +150,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, ReadError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -145,6 +165,7 @@ impl<'a> Iterator for Fields<'a> {
 
 impl<'a> Field<'a> {
     /// A message, text or bytes; an error for another wire type.
+    #[inline]
     pub fn bytes(&self) -> Result<&'a [u8], ReadError> {
         match self.value {
             Wire::Bytes(bytes) => Ok(bytes),
@@ -153,11 +174,13 @@ impl<'a> Field<'a> {
     }
 
     /// The fields of a message.
+    #[inline]
     pub fn message(&self) -> Result<Fields<'a>, ReadError> {
         Ok(Fields::new(self.bytes()?, self.offset))
     }
 
     /// A text.
+    #[inline]
     pub fn text(&self) -> Result<&'a str, ReadError> {
         std::str::from_utf8(self.bytes()?).map_err(|error| ReadError {
             offset: self.offset + error.valid_up_to(),
@@ -166,6 +189,7 @@ impl<'a> Field<'a> {
     }
 
     /// A varint.
+    #[inline]
     pub fn varint(&self) -> Result<u64, ReadError> {
         match self.value {
             Wire::Varint(value) => Ok(value),
@@ -174,6 +198,7 @@ impl<'a> Field<'a> {
     }
 
     /// A `fixed64` or `double`.
+    #[inline]
     pub fn fixed64(&self) -> Result<u64, ReadError> {
         match self.value {
             Wire::Fixed64(value) => Ok(value),
@@ -182,6 +207,7 @@ impl<'a> Field<'a> {
     }
 
     /// A `fixed32`.
+    #[inline]
     pub fn fixed32(&self) -> Result<u32, ReadError> {
         match self.value {
             Wire::Fixed32(value) => Ok(value),
@@ -190,6 +216,7 @@ impl<'a> Field<'a> {
     }
 
     /// An error at this field's value.
+    #[cold]
     pub fn error(&self, problem: &'static str) -> ReadError {
         ReadError {
             offset: self.offset,

@@ -364,3 +364,44 @@ fn a_deep_chain_is_read_without_a_deep_stack() {
     assert_eq!(trees.len(), 1);
     assert_eq!(trees[0].len(), 50_000);
 }
+
+#[test]
+fn spans_of_two_traces_that_take_turns_come_apart_and_each_in_one_piece() {
+    let turns = |id: u64| {
+        let mut span = span(id, if id <= 2 { 0 } else { id - 2 });
+        span.trace_id = vec![u8::try_from(id % 2).unwrap() + 1; 16];
+        span
+    };
+    for spans in [8, 200] {
+        let trees = trees_of(&(1..=spans).map(turns).collect::<Vec<_>>());
+        assert_eq!(trees.len(), 2);
+        let odd: Vec<_> = (1..=spans).step_by(2).collect();
+        assert_eq!(ids(&trees[0]), odd);
+    }
+}
+
+#[test]
+fn of_two_spans_with_one_id_the_first_is_the_parent_however_many_there_are() {
+    for others in [1, 100] {
+        let mut spans = vec![span(1, 0), span(1, 0), span(2, 1)];
+        spans[1].start += 1;
+        spans.extend((3..3 + others).map(|id| span(id, 2)));
+        let trees = trees_of(&spans);
+        let parent_of = |id: u64| {
+            let mut spans = trees[0].spans();
+            spans.find(|span| span.id().0 == id).unwrap().parent_index()
+        };
+        assert_eq!(parent_of(2), Some(0));
+    }
+}
+
+#[test]
+fn names_that_look_alike_are_told_apart() {
+    // Of one length, with the same first, middle and last letter, and many of them.
+    let alike = |id: u64| {
+        let mut span = span(id, 0);
+        span.name = format!("a{:02}m{:02}z", id % 37, id % 53);
+        span
+    };
+    trees_of(&(1..=300).map(alike).collect::<Vec<_>>());
+}

@@ -167,6 +167,10 @@ fn read_link(fields: Fields<'_>) -> Read<LooseLink<'_>> {
 }
 
 fn read_key_value<'p>(attributes: &mut LooseAttributes<'p>, field: Field<'p>) -> Read<()> {
+    if attributes.capacity() == 0 {
+        // As many as most spans have.
+        attributes.reserve(8);
+    }
     attributes.push(key_value(field, 0)?);
     Ok(())
 }
