@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from bench.measure import measure
 from bench.prepare import (
+    bridge_program,
+    broker,
     native_programs,
     oracle_programs,
     python_programs,
@@ -40,8 +42,9 @@ def main() -> int:
     say(machine([interpreter.version for interpreter in wheels]))
     try:
         programs = native_programs()
-        with sink() as endpoint, sink("silent") as silent:
+        with sink() as endpoint, sink("silent") as silent, broker() as brokers:
             programs |= python_programs(wheels, endpoint, silent) | oracle_programs()
+            programs |= bridge_program(wheels, endpoint, brokers)
             if warning := load_warning():
                 say(warning)
             results, failures = measure_all(chosen, programs, options.rounds)

@@ -88,6 +88,17 @@ def python_programs(
     return programs
 
 
+def bridge_program(
+    wheels: dict[Interpreter, Path], endpoint: str, brokers: str
+) -> dict[str, Program]:
+    """`hiq bridge` under the main interpreter."""
+    interpreter, wheel = next(iter(wheels.items()))
+    name = f"hiq bridge {interpreter.minor}"
+    environment_ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "HIQ_KAFKA_BROKERS": brokers}
+    command = [_with_wheel(interpreter, wheel), WORKERS / "hiq_bridge.py"]
+    return {name: Program(name, command, environment_)}
+
+
 def oracle_programs() -> dict[str, Program]:
     """HiQ 1.1.14, which works on one version of Python only."""
     interpreters = [one for one in found_interpreters() if one.minor == ORACLE_VERSION]
@@ -108,6 +119,20 @@ def oracle_programs() -> dict[str, Program]:
 @contextmanager
 def sink(*arguments: str) -> Iterator[str]:
     """A server that discards what it is sent, or, `silent`, takes it and never answers; its URL."""
+    with _server(*arguments) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """librdkafka's mock of Kafka, with a topic that bridges read; its address."""
+    with _server("kafka") as brokers:
+        yield brokers
+
+
+@contextmanager
+def _server(*arguments: str) -> Iterator[str]:
+    """What the server says about where it is."""
     with subprocess.Popen(
         [str(_built("hiq-bench")), "sink", *arguments],
         stdin=subprocess.PIPE,
@@ -116,9 +141,9 @@ def sink(*arguments: str) -> Iterator[str]:
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        port = server.stdout.readline().strip()
+        place = server.stdout.readline().strip()
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield place
         finally:
             server.stdin.close()
 

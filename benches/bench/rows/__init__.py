@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.row import Row
 from bench.rows.calls import by_hand, calls, measurements, recursion
-from bench.rows.delivering import delivering
+from bench.rows.delivering import bridging, delivering
 from bench.rows.encoding import (
     allocations,
     compressing,
@@ -29,6 +29,7 @@ def rows(interpreters: list[str]) -> list[Row]:
         *recording(),
         *counting(),
         *delivering(),
+        *bridging(main),
         *calls(main),
         *[row for version in interpreters for row in recursion(version)],
         *by_hand(main),

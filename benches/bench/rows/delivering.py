@@ -1,4 +1,4 @@
-"""Delivery: encoders and transports together."""
+"""Delivery: encoders and transports together, and decoders with them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,32 @@ def delivering() -> list[Row]:
             plain("kafka", "hiq"),
             plain("kafka", "floor"),
             peers={
-                "rdkafka, one span a message, not encoded": Peer(
-                    plain("kafka", "span_a_message"), 3.9
-                )
+                "opentelemetry-proto and rdkafka, one span a message": Peer(
+                    plain("kafka", "otel_span_a_message"), 3.9
+                ),
+                "rdkafka, one span a message, not encoded": Peer(plain("kafka", "span_a_message")),
             },
             wanted_over_floor=1.1,
             at_most=260,
+        ),
+    ]
+
+
+def bridging(version: str) -> list[Row]:
+    return [
+        Row(
+            "S20a",
+            "bridge",
+            "hiq bridge, a topic of Kafka to OTLP over HTTP, 524,288 spans",
+            "spans/s of CPU",
+            plain(f"hiq bridge {version}", "forward"),
+            at_least=500_000,
+        ),
+        Row(
+            "S20b",
+            "bridge",
+            "of which: OTLP protobuf read into trees, 512 spans",
+            "ns a span",
+            plain("kafka", "decode"),
         ),
     ]

@@ -368,7 +368,7 @@ fn a_deep_chain_is_read_without_a_deep_stack() {
 #[test]
 fn spans_of_two_traces_that_take_turns_come_apart_and_each_in_one_piece() {
     let turns = |id: u64| {
-        let mut span = span(id, if id <= 2 { 0 } else { id - 2 });
+        let mut span = span(id, id.saturating_sub(2));
         span.trace_id = vec![u8::try_from(id % 2).unwrap() + 1; 16];
         span
     };
