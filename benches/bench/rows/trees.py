@@ -41,7 +41,7 @@ def texts(version: str) -> list[Row]:
 def importing() -> list[Row]:
     return [
         Row(
-            "S20",
+            "S21",
             "import",
             "reading a report of VizTracer, 500,000 calls",
             "MB/s",
