@@ -176,6 +176,9 @@ fn read_key_value<'p>(attributes: &mut LooseAttributes<'p>, field: Field<'p>) ->
 }
 
 fn key_value(field: Field<'_>, depth: usize) -> Read<(Cow<'_, str>, Value)> {
+    if let Some((key, value)) = usual_key_value(field.bytes()?) {
+        return Ok((key.into(), value));
+    }
     let (mut key, mut value) = ("", Value::Empty);
     for field in field.message()? {
         let field = field?;
@@ -186,6 +189,42 @@ fn key_value(field: Field<'_>, depth: usize) -> Read<(Cow<'_, str>, Value)> {
         }
     }
     Ok((key.into(), value))
+}
+
+/// A key and a simple value in the form that all encoders give them: each once, in the order of their numbers, shorter than 128
+/// bytes. `None` for everything else, wrong bytes as well.
+#[inline]
+fn usual_key_value(bytes: &[u8]) -> Option<(&str, Value)> {
+    let (key, bytes) = short_field(0x0a, bytes)?;
+    let (value, rest) = short_field(0x12, bytes)?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let value = match value {
+        [0x0a, ..] => {
+            let (text, rest) = short_field(0x0a, value)?;
+            if !rest.is_empty() {
+                return None;
+            }
+            Value::Str(std::str::from_utf8(text).ok()?.to_owned())
+        }
+        &[0x10, flag @ (0 | 1)] => Value::Bool(flag == 1),
+        &[0x18, number] if number < 0x80 => Value::Int(i64::from(number)),
+        [0x21, bits @ ..] => Value::F64(f64::from_le_bytes(bits.try_into().ok()?)),
+        _ => return None,
+    };
+    Some((std::str::from_utf8(key).ok()?, value))
+}
+
+/// The bytes of a field with this tag and a length of one byte, and what is behind it.
+#[inline]
+fn short_field(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        &[found, length, ref rest @ ..] if found == tag && length < 0x80 => {
+            rest.split_at_checked(usize::from(length))
+        }
+        _ => None,
+    }
 }
 
 /// Reads an `AnyValue`, `depth` lists and maps deep. Of several values the last counts, as everywhere in protobuf.
