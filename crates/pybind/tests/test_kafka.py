@@ -33,6 +33,28 @@ def test_mistakes_in_settings_name_the_fix(settings: dict, words: str) -> None:
         hiq.init(exporters=[hiq.KafkaExporter(**settings)])
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"encoding": "zipkin_json"},
+            "encoding: zipkin_json is an encoding of spans alone; give otlp_proto or otlp_json",
+        ),
+        ({"key": "trace"}, "key: metrics are of no trace; give none or service"),
+        ({"topic": "no topic"}, "topic: `no topic` is no topic"),
+        ({"summaries": "mean"}, "summaries: `mean` is not known; use quantiles or histogram"),
+    ],
+)
+def test_mistakes_in_settings_of_metrics_name_the_fix(settings: dict, words: str) -> None:
+    with pytest.raises(hiq.ConfigError, match=words):
+        hiq.init(exporters=[], metrics=[hiq.KafkaExporter(**settings)])
+
+
+def test_how_summaries_leave_is_no_question_of_spans() -> None:
+    with pytest.raises(hiq.ConfigError, match="summaries: is not a setting"):
+        hiq.init(exporters=[hiq.KafkaExporter(summaries="histogram")])
+
+
 def test_no_secret_is_in_what_an_exporter_or_its_mistakes_print() -> None:
     exporter = hiq.KafkaExporter(username="me", password="pass-word", properties={"ssl.key.pem": "the-key"})
     assert repr(exporter) == "KafkaExporter(password, properties, username)"
