@@ -77,6 +77,31 @@ def test_the_modern_face_records_what_it_shows(folder: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+# After the README's lines on metrics: what was counted, and asked for.
+COUNTED = """
+found = {family["name"]: family["points"] for family in hiq.metrics.snapshot()}
+(orders,), (latency,), (waiting,) = (
+    found["shop.orders"], found["shop.latency"], found["shop.waiting"]
+)
+assert (orders["labels"], orders["value"]) == ({"city": "Oslo"}, 1), orders
+assert latency["count"] == 1 and 0 <= latency["sum"] < 60, latency
+assert waiting["value"] == 2, waiting
+page = urllib.request.urlopen("http://{}:{}/metrics".format(*hiq.prometheus.address()), timeout=30)
+assert b'shop_orders_total{city="Oslo"} 1' in page.read()
+"""
+
+
+def test_the_lines_on_metrics_count_what_they_show(folder: Path) -> None:
+    metrics = next(block for block in blocks("python") if "hiq.metrics.counter" in block)
+    before = (
+        "import hiq, os, types, urllib.request\n"
+        "os.environ.update(OTEL_EXPORTER_PROMETHEUS_PORT='0', HIQ_METRIC_DIR=os.getcwd())\n"
+        "queue = types.SimpleNamespace(qsize=lambda: 2)\n"
+    )
+    ran = run(folder, "-c", before + metrics + COUNTED)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_the_test_of_the_readme_passes(folder: Path) -> None:
     testing = next(block for block in blocks("python") if "InMemoryExporter" in block)
     place_order = "import hiq\n@hiq.trace\ndef place_order(): pass\n"

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hiq_core::metric::record::{CollectOptions, Registry};
-use hiq_core::metric::{Family, MetricBatch, Number, PointValue};
+use hiq_core::metric::{Family, Kind, LabelSet, MetricBatch, Number, PointValue};
 
 /// The longest that a child may live.
 const CHILD_SECONDS: u32 = 20;
@@ -121,4 +121,21 @@ fn children_forked_while_threads_measure_read_and_make_series_go_on() {
         over.store(true, Ordering::Relaxed);
         assert!(all_held);
     });
+}
+
+#[test]
+fn what_somebody_else_counts_is_known_to_a_child_since_it_first_asked() {
+    let registry = Registry::new();
+    let ask = |_: &_| vec![(LabelSet::empty(), Number::Int(1))];
+    registry.observe(Kind::COUNTER, "c", ask).unwrap();
+    let start = |registry: &Registry| {
+        let batch = registry.collect(&CollectOptions::default());
+        batch.families()[0].points()[0].start()
+    };
+    let parents = start(&registry);
+    assert_eq!(start(&registry), parents);
+    assert!(holds_in_child(|| {
+        let own = start(&registry);
+        own > parents && start(&registry) == own
+    }));
 }

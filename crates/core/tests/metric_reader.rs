@@ -302,12 +302,14 @@ fn the_environment_says_how_often_and_how_long() {
     let env = Env::from_pairs([
         ("OTEL_METRIC_EXPORT_INTERVAL", "1500"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "0"),
+        ("HIQ_EXPORTER_METRICS", "False"),
         ("HIQ_METRIC_MAX_SERIES", "12"),
         ("HIQ_METRIC_MAX_AGE", "none"),
     ]);
     let (settings, warnings) = MetricSettings::from_env(&env);
     assert_eq!(settings.export_interval, Duration::from_millis(1_500));
     assert_eq!(settings.export_timeout, None);
+    assert_eq!(settings.exporter_metrics, Some(false));
     assert_eq!(
         (settings.max_series, settings.max_age),
         (12, Duration::from_secs(600))

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "what fails here, fails the test")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use hiq_core::metric::record::{CollectOptions, Registry, Spec, Summary};
 use hiq_core::metric::{
-    self, ExponentialHistogram, Kind, MetricBatch, Number, Point, PointValue, QuantileValue,
+    self, ExponentialHistogram, Kind, LabelSet, MetricBatch, Number, Point, PointValue,
+    QuantileValue,
 };
 use proptest::prelude::*;
 
@@ -332,4 +334,75 @@ fn gauges_and_up_down_counters_fall() {
     let batch = registry.collect(&CollectOptions::default());
     assert_eq!(number_of(point(&batch, "g")), Number::F64(-2.5));
     assert_eq!(number_of(point(&batch, "u")), Number::Int(-2));
+}
+
+#[test]
+fn what_somebody_else_counts_is_asked_for_at_every_reading() {
+    let registry = Registry::new();
+    let asked = Arc::new(AtomicI64::new(0));
+    let answer = Arc::clone(&asked);
+    let city = |name: &str| LabelSet::new([("city", name)]);
+    let ask = move |_: &_| {
+        answer.fetch_add(1, Ordering::Relaxed);
+        let (oslo, rome) = (city("Oslo"), city("Rome"));
+        vec![
+            (Arc::clone(&oslo), Number::Int(1)),
+            (rome, Number::F64(0.5)),
+            (oslo, Number::Int(10)),
+        ]
+    };
+    registry.observe(Kind::COUNTER, "sum", ask.clone()).unwrap();
+    registry.observe(Kind::Gauge, "last", ask).unwrap();
+    let read = |name: &str| -> Vec<Number> {
+        let batch = registry.collect(&CollectOptions::default());
+        points(&batch, name).iter().map(number_of).collect()
+    };
+    assert_eq!(read("sum"), [Number::Int(11), Number::F64(0.5)]);
+    assert_eq!(read("last"), [Number::Int(10), Number::F64(0.5)]);
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "twice by each reading");
+    let error = registry.observe(Kind::Gauge, "sum", |_| vec![]);
+    assert!(error.unwrap_err().to_string().contains("`sum`"));
+    assert!(registry.counter("sum").is_err());
+    registry.counter("own").unwrap();
+    assert!(registry.observe(Kind::COUNTER, "own", |_| vec![]).is_err());
+    let summary = registry.observe(Kind::Summary, "s", |_| vec![]);
+    assert!(summary.unwrap_err().to_string().contains("gauge or a sum"));
+}
+
+#[test]
+fn of_what_somebody_else_counts_only_numbers_count_and_only_so_many_series() {
+    let registry = Registry::new();
+    let user = |user: usize| LabelSet::new([("user", user.to_string())]);
+    let ask = move |_: &_| {
+        let odd = [f64::NAN, f64::INFINITY, -1.0].map(|odd| (user(0), Number::F64(odd)));
+        let more = (1..=5).map(|at| (user(at), Number::Int(1)));
+        odd.into_iter().chain(more).collect()
+    };
+    let spec = |name: &str| Spec::new(name).with_max_series(2);
+    registry.observe(Kind::COUNTER, spec("c"), ask).unwrap();
+    registry.observe(Kind::Gauge, spec("g"), ask).unwrap();
+    let batch = registry.collect(&CollectOptions::default());
+    let read = |name: &str| -> Vec<(String, f64)> {
+        let pair = |point: &Point| (format!("{:?}", point.labels()), number_of(point).as_f64());
+        points(&batch, name).iter().map(pair).collect()
+    };
+    let overflow = "{\"otel.metric.overflow\": \"true\"}";
+    let expected = [
+        ("{\"user\": \"1\"}", 1.0),
+        ("{\"user\": \"2\"}", 1.0),
+        (overflow, 3.0),
+    ];
+    assert_eq!(
+        read("c"),
+        expected.map(|(labels, sum)| (labels.to_owned(), sum))
+    );
+    let expected = [
+        ("{\"user\": \"0\"}", -1.0),
+        ("{\"user\": \"1\"}", 1.0),
+        (overflow, 1.0),
+    ];
+    assert_eq!(
+        read("g"),
+        expected.map(|(labels, last)| (labels.to_owned(), last))
+    );
 }

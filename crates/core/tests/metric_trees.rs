@@ -377,8 +377,10 @@ fn counts_are_up_to_date_without_waiting_for_what_is_sent() {
 fn ledgers_are_shown_as_metrics() {
     let registry = Registry::new();
     let pipeline = exporting(Pipeline::builder(), &Script::accepting()).build();
-    let stats = pipeline.clone();
-    show_ledgers(&registry, move || stats.stats());
+    let never = || Err::<Box<dyn Exporter<TreeBatch>>, _>("never needed");
+    let beside = Pipeline::builder().exporter("beside", never).build();
+    let stats = (pipeline.clone(), beside);
+    show_ledgers(&registry, move || stats.0.stats().and(stats.1.stats()));
     let shop = service("shop");
     pipeline.offer(tree(
         &shop,
@@ -392,6 +394,10 @@ fn ledgers_are_shown_as_metrics() {
         .sum();
     let exported = "hiq.exporter.items{exporter=lines,outcome=exported}";
     assert_eq!(held + before[exported], 2.0);
+    assert_eq!(
+        before["hiq.exporter.items{exporter=beside,outcome=exported}"],
+        0.0
+    );
     finish(&pipeline);
     pipeline.offer(tree(&shop, &[("late", 1, Status::Unset)], true));
     let after = read(&registry.collect(&CollectOptions::default()));

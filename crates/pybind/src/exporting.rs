@@ -38,6 +38,7 @@ mod zipkin;
 use arguments::{Arguments, wrong_type};
 use ledgers::{put_stats, stats_of};
 pub(crate) use memory::object;
+pub(crate) use metrics::show_on_pages as show_ledgers_on_pages;
 pub(crate) use registry::Spec;
 
 /// What `init` was called with, and exporters by handle.
@@ -53,13 +54,14 @@ struct Process {
     next_handle: u64,
 }
 
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "service_name",
     "resource",
     "exporters",
     "metrics",
     "metric_interval_s",
     "metric_timeout_s",
+    "exporter_metrics",
     "sampler",
     "sampler_arg",
     "traceparent",

@@ -10,10 +10,12 @@ use pyo3::types::PyList;
 
 use crate::module::errors;
 
+mod exemplars;
 pub(crate) mod hiq_summaries;
 mod instrument;
 mod labels;
 mod measure;
+mod observed;
 mod page;
 mod snapshot;
 mod timer;
@@ -39,7 +41,8 @@ fn metric(
     max_age_s: Option<f64>,
     max_series: Option<usize>,
 ) -> PyResult<Py<PyAny>> {
-    let (settings, _) = MetricSettings::from_env(&Env::process());
+    let settings = settings();
+    exemplars::follow(settings.exemplars);
     let mut spec = Spec::new(name)
         .with_description(description)
         .with_unit(unit)
@@ -76,6 +79,11 @@ fn metric(
     }
 }
 
+/// What the environment says, whose oddities `init` tells of.
+pub(crate) fn settings() -> MetricSettings {
+    MetricSettings::from_env(&Env::process()).0
+}
+
 fn age(name: &str, seconds: f64) -> PyResult<Duration> {
     let age = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     if age.is_zero() {
@@ -106,5 +114,11 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module
     )?)?;
     module.add_function(wrap_pyfunction!(hiq_summaries::hiq_summary, module)?)?;
+    module.add_function(wrap_pyfunction!(observed::observe_metric, module)?)?;
+    module.add_function(wrap_pyfunction!(observed::forget_rounds, module)?)?;
+    module.add_function(wrap_pyfunction!(observed::expect_rounds, module)?)?;
+    module.add_function(wrap_pyfunction!(observed::next_round, module)?)?;
+    module.add_function(wrap_pyfunction!(observed::say_observed, module)?)?;
+    module.add_function(wrap_pyfunction!(observed::end_round, module)?)?;
     module.add_function(wrap_pyfunction!(metric_snapshot, module)?)
 }

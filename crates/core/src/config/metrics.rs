@@ -20,6 +20,8 @@ pub struct MetricSettings {
     pub export_timeout: Option<Duration>,
     /// `OTEL_METRICS_EXEMPLAR_FILTER`: which measurements may be shown as examples.
     pub exemplars: ExemplarFilter,
+    /// `HIQ_EXPORTER_METRICS`: whether what became of spans and points is shown as metrics; `None`: where they are scraped.
+    pub exporter_metrics: Option<bool>,
     /// `HIQ_METRIC_MAX_SERIES`: series of one metric, beyond which they share one; 10,000.
     pub max_series: usize,
     /// `HIQ_METRIC_MAX_AGE`: how long a measurement counts for quantiles; 10 min.
@@ -46,6 +48,7 @@ impl Default for MetricSettings {
             export_interval: Duration::from_secs(60),
             export_timeout: Some(Duration::from_secs(30)),
             exemplars: ExemplarFilter::default(),
+            exporter_metrics: None,
             max_series: DEFAULT_MAX_SERIES,
             max_age: DEFAULT_MAX_AGE,
         }
@@ -77,6 +80,7 @@ impl MetricSettings {
             exemplars: reader
                 .choice(&["OTEL_METRICS_EXEMPLAR_FILTER"], &filters)
                 .unwrap_or_default(),
+            exporter_metrics: reader.flag(&["HIQ_EXPORTER_METRICS"]),
             max_series: reader
                 .number(&["HIQ_METRIC_MAX_SERIES"], 1)
                 .unwrap_or(default.max_series),

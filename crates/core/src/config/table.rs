@@ -142,6 +142,11 @@ pub const VARIABLES: &[Variable] = &[
         "measurements that may be shown as examples: trace_based, always_on, always_off",
     ),
     variable(
+        "HIQ_EXPORTER_METRICS",
+        "",
+        "whether what became of spans and points is shown as metrics; unset: where they are scraped",
+    ),
+    variable(
         "HIQ_METRIC_MAX_SERIES",
         "10000",
         "series of one metric, beyond which they share one",

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::{Descriptor, Exemplar, Family, Kind, MetricBatch, PointValue};
+use super::{Descriptor, Exemplar, Family, Kind, LabelSet, MetricBatch, Number, PointValue};
 use crate::config::ConfigError;
 use crate::fork::Lock;
 use crate::ledger::Ledger;
@@ -34,6 +34,7 @@ mod index;
 mod life;
 pub(super) mod list;
 mod number;
+mod observed;
 mod offers;
 mod series;
 mod sketch;
@@ -49,6 +50,7 @@ pub(super) use sketch::to_histogram;
 
 use life::Life;
 use list::List;
+use observed::Observed;
 use offers::Offers;
 use series::{Metric, Series};
 
@@ -127,8 +129,18 @@ impl Spec {
         self
     }
 
+    fn place(&self) -> String {
+        format!("metric `{}`", self.name)
+    }
+
+    fn into_descriptor(self, kind: Kind) -> Descriptor {
+        Descriptor::new(self.name, kind)
+            .with_unit(self.unit)
+            .with_description(self.description)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
-        let place = || format!("metric `{}`", self.name);
+        let place = || self.place();
         if self.name.is_empty() {
             return Err(ConfigError::new("metric", "it has no name", "name it"));
         }
@@ -261,11 +273,49 @@ impl Registry {
         match Arc::clone(known).into_any().downcast::<Series<T>>() {
             Ok(series) => Ok(Instrument::new(series)),
             Err(_) => Err(ConfigError::new(
-                format!("metric `{}`", spec.name),
+                spec.place(),
                 format!("it is a {kind:?} already, and cannot be a {:?}", T::KIND),
                 "give one of the two another name",
             )),
         }
+    }
+
+    /// A metric of `kind` (a gauge or a sum) whose numbers somebody else knows: `ask` tells them at every reading, on the
+    /// thread that reads. Of a sum they are what it has come to. What is infinite or not a number is left out, as are
+    /// numbers below zero of a counter. Fails when there is a metric of that name.
+    ///
+    /// ```
+    /// use hiq_core::metric::record::Registry;
+    /// use hiq_core::metric::{Kind, LabelSet, Number};
+    ///
+    /// let registry = Registry::new();
+    /// registry.observe(Kind::Gauge, "shop.open", |_| vec![(LabelSet::empty(), Number::Int(2))])?;
+    /// let snapshot = registry.collect(&Default::default());
+    /// assert_eq!(snapshot.families()[0].points().len(), 1);
+    /// # Ok::<(), hiq_core::config::ConfigError>(())
+    /// ```
+    pub fn observe(
+        &self,
+        kind: Kind,
+        spec: impl Into<Spec>,
+        ask: impl Fn(&Reading) -> Vec<(Arc<LabelSet>, Number)> + Send + Sync + 'static,
+    ) -> Result<(), ConfigError> {
+        let spec = spec.into();
+        spec.validate()?;
+        if !matches!(kind, Kind::Gauge | Kind::Sum { .. }) {
+            let problem = format!("a {kind:?} cannot be asked for");
+            let fix = "ask for a gauge or a sum";
+            return Err(ConfigError::new(spec.place(), problem, fix));
+        }
+        let _one_at_a_time = self.inner.adding.lock();
+        let mut metrics = self.inner.metrics.iter();
+        if metrics.any(|metric| metric.descriptor().name() == spec.name) {
+            let fix = "give one of the two another name";
+            return Err(ConfigError::new(spec.place(), "it is there already", fix));
+        }
+        let observed: Arc<dyn Metric> = Arc::new(Observed::new(kind, spec, ask));
+        self.inner.metrics.push(observed);
+        Ok(())
     }
 
     /// True when an instrument has a series.

@@ -64,6 +64,13 @@ impl PipelineStats {
         }
     }
 
+    /// These, and then those of `other`: of a pipeline and the reader of metrics beside it.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.exporters.extend(other.exporters);
+        self
+    }
+
     /// The exporters, in the order in which they were added.
     pub fn exporters(&self) -> &[ExporterStats] {
         &self.exporters

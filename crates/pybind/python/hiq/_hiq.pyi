@@ -54,11 +54,14 @@ __all__ = [
     "current_trace_ids",
     "delete_type_attribute",
     "detach",
+    "end_round",
     "evict_all",
+    "expect_rounds",
     "extract",
     "flush",
     "flush_counts",
     "follow_hiq_summaries",
+    "forget_rounds",
     "hiq_summaries_page",
     "hiq_summary",
     "init",
@@ -71,7 +74,9 @@ __all__ = [
     "memory_spans",
     "metric",
     "metric_snapshot",
+    "next_round",
     "next_told",
+    "observe_metric",
     "original",
     "overhead_ns",
     "parse_conf",
@@ -80,6 +85,7 @@ __all__ = [
     "record",
     "refresh",
     "remove_exporter",
+    "say_observed",
     "scrape_address",
     "set_scope",
     "set_type_attribute",
@@ -837,6 +843,18 @@ def metric(
 def metric_snapshot() -> list[dict[str, Any]]:
     """What has been measured in this process up to now."""
 
+def observe_metric(kind: str, name: str, description: str, unit: str, max_series: int | None) -> None:
+    """Has a metric asked for whenever metrics are read. ConfigError where there is another of that name."""
+
+def expect_rounds() -> None: ...
+def forget_rounds() -> None: ...
+def next_round() -> None:
+    """Waits, without the GIL, until somebody reads metrics."""
+
+def say_observed(name: str, said: object) -> None:
+    """What a callback has said. TypeError and ValueError for what is no number."""
+
+def end_round() -> None: ...
 def flush_counts(timeout_s: float = 1.0) -> bool:
     """Has all spans that ended before counted; waits for nothing that is sent."""
 

@@ -6,25 +6,36 @@
     orders.labels(city="Oslo").inc()
     with latency.time():
         ...
+    hiq.metrics.gauge("shop.waiting", callback=orders_that_wait.qsize)
 
 The same name is the same instrument, wherever it is asked for. Any thread may use it. `labels(...)` looks a series up:
 keep what it returns where many measurements are made. A forked process counts from zero. What is infinite or not a
 number is left out.
+
+What is counted within a sampled span is shown with its trace, as an example, where a format has room for that
+(`OTEL_METRICS_EXEMPLAR_FILTER`).
+
+A metric with a `callback` is not measured but asked for, whenever metrics are read: the callback returns a number, or
+pairs of labels and number, `[({"city": "Oslo"}, 3)]`; of a sum what it has come to. It is called in a thread of hiq's,
+in which nothing is recorded, and all of them together have a second. One that raises is told of once, and its metric
+left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, overload
 
 from . import _hiq
 from ._hiq import Counter, ExponentialHistogram, Gauge, Histogram, Summary, Timer, UpDownCounter
+from ._observed import Callback, Observed, observe
 
 __all__ = [
     "Counter",
     "ExponentialHistogram",
     "Gauge",
     "Histogram",
+    "Observed",
     "Summary",
     "Timer",
     "UpDownCounter",
@@ -38,25 +49,70 @@ __all__ = [
 ]
 
 
-def counter(name: str, description: str = "", unit: str = "", *, max_series: int | None = None) -> Counter:
+@overload
+def counter(name: str, description: str = "", unit: str = "", *, max_series: int | None = None) -> Counter: ...
+@overload
+def counter(
+    name: str, description: str = "", unit: str = "", *, callback: Callback, max_series: int | None = None
+) -> Observed: ...
+def counter(
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    callback: Callback | None = None,
+    max_series: int | None = None,
+) -> Counter | Observed:
     """Adds up what never falls: `inc()`, `add(amount)`.
 
     Names are any text, by OpenTelemetry's conventions (`shop.orders`) or Prometheus's (`shop_orders_total`); units are
     UCUM's (`s`, `By`, `{order}`). Beyond `max_series` (10,000) sets of labels further ones share one series, whose
     label is `otel.metric.overflow="true"`.
     """
+    if callback is not None:
+        return observe("counter", name, description, unit, callback, max_series)
     return _hiq.metric("counter", name, description, unit, max_series=max_series)
 
 
+@overload
 def up_down_counter(
     name: str, description: str = "", unit: str = "", *, max_series: int | None = None
-) -> UpDownCounter:
+) -> UpDownCounter: ...
+@overload
+def up_down_counter(
+    name: str, description: str = "", unit: str = "", *, callback: Callback, max_series: int | None = None
+) -> Observed: ...
+def up_down_counter(
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    callback: Callback | None = None,
+    max_series: int | None = None,
+) -> UpDownCounter | Observed:
     """Adds up what rises and falls: `inc()`, `dec()`, `add(amount)`."""
+    if callback is not None:
+        return observe("up_down_counter", name, description, unit, callback, max_series)
     return _hiq.metric("up_down_counter", name, description, unit, max_series=max_series)
 
 
-def gauge(name: str, description: str = "", unit: str = "", *, max_series: int | None = None) -> Gauge:
+@overload
+def gauge(name: str, description: str = "", unit: str = "", *, max_series: int | None = None) -> Gauge: ...
+@overload
+def gauge(
+    name: str, description: str = "", unit: str = "", *, callback: Callback, max_series: int | None = None
+) -> Observed: ...
+def gauge(
+    name: str,
+    description: str = "",
+    unit: str = "",
+    *,
+    callback: Callback | None = None,
+    max_series: int | None = None,
+) -> Gauge | Observed:
     """Holds what was read last: `set(value)`, `inc()`, `dec()`."""
+    if callback is not None:
+        return observe("gauge", name, description, unit, callback, max_series)
     return _hiq.metric("gauge", name, description, unit, max_series=max_series)
 
 

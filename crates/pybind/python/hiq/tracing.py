@@ -38,6 +38,7 @@ def init(
     max_batch_spans: int | None = None,
     metric_interval_s: float | None = None,
     metric_timeout_s: float | None = None,
+    exporter_metrics: bool | None = None,
     log_level: str | None = None,
     log_ids: bool = False,
 ) -> None:
@@ -52,7 +53,8 @@ def init(
 
     `metrics` names where metrics go (nowhere unless asked for): those of `hiq.metrics`, and calls, errors and times of
     every function that is traced, counted before sampling. `exporters=[]` beside it sends no spans. They leave every
-    `metric_interval_s` seconds (60), each time within `metric_timeout_s` (30).
+    `metric_interval_s` seconds (60), each time within `metric_timeout_s` (30). `exporter_metrics` shows what became of
+    spans and points as metrics themselves: by default where metrics are scraped.
 
     `log_ids` puts trace and span ids on `logging` records.
 
@@ -74,6 +76,7 @@ def init(
         "max_batch_spans": max_batch_spans,
         "metric_interval_s": metric_interval_s,
         "metric_timeout_s": metric_timeout_s,
+        "exporter_metrics": exporter_metrics,
         "log_level": log_level,
     }
     start({key: value for key, value in settings.items() if value is not None})

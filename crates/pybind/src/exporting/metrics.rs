@@ -19,8 +19,10 @@ use crate::gil::GilCell;
 use crate::metrics::registry;
 use crate::module::errors;
 
+mod ledgers;
 mod ways;
 
+pub(crate) use ledgers::show_on_pages;
 pub(super) use ways::{Push, Way, summaries};
 use ways::{known, names};
 
@@ -47,6 +49,9 @@ impl Plan {
         }
         if let Some(timeout) = arguments.seconds("metric_timeout_s")? {
             settings.export_timeout = (!timeout.is_zero()).then_some(timeout);
+        }
+        if let Some(shown) = arguments.flag("exporter_metrics")? {
+            settings.exporter_metrics = Some(shown);
         }
         let lanes = match arguments.get("metrics")? {
             Some(given) => given_lanes(&given, env, warnings)?,
@@ -76,6 +81,9 @@ impl Plan {
     /// Starts reading, and listening where that is asked for.
     pub(super) fn start(self, shutdown_timeout: Duration, status: StatusSink) -> PyResult<()> {
         let mut endpoint = None;
+        let is_scraped = |(_, way): &(String, Way)| matches!(way, Way::Scraped(_));
+        let wish = self.settings.exporter_metrics;
+        ledgers::show(wish, self.lanes.iter().any(is_scraped));
         let mut builder = MetricReader::builder(registry().clone())
             .settings(self.settings)
             .shutdown_timeout(shutdown_timeout)
@@ -95,7 +103,9 @@ impl Plan {
             }
         }
         *ENDPOINT.lock() = endpoint;
-        *READER.lock() = Some(Arc::new(builder.build()));
+        let reader = Arc::new(builder.build());
+        ledgers::follow(&reader);
+        *READER.lock() = Some(reader);
         Ok(())
     }
 }
@@ -197,7 +207,12 @@ pub(super) fn scrape_address() -> Option<SocketAddr> {
 pub(super) fn forget(py: Python<'_>) {
     let reader = READER.lock().take();
     let endpoint = ENDPOINT.lock().take();
-    py.detach(move || drop((reader, endpoint)));
+    py.detach(move || {
+        // What it lays down last holds the ledgers.
+        drop(endpoint);
+        ledgers::forget();
+        drop(reader);
+    });
 }
 
 /// How the exporters of metrics fare, in data points.

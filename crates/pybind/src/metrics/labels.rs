@@ -48,6 +48,13 @@ pub(super) unsafe fn read(
     Ok(LabelSet::new(pairs))
 }
 
+/// The labels of a mapping.
+pub(super) fn of_mapping(given: &Bound<'_, PyAny>) -> PyResult<Arc<LabelSet>> {
+    let mut pairs = Vec::new();
+    from_mapping(given, &mut pairs)?;
+    Ok(LabelSet::new(pairs))
+}
+
 fn from_mapping(given: &Bound<'_, PyAny>, pairs: &mut Vec<(String, String)>) -> PyResult<()> {
     let mapping = given.cast::<PyMapping>().map_err(|_| {
         PyTypeError::new_err("labels takes a mapping of names to values, or keywords")

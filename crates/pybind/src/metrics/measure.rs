@@ -6,6 +6,7 @@
 
 use std::ptr;
 
+use hiq_core::metric::Number;
 use hiq_core::metric::record::{
     Counter, ExponentialHistogram, Gauge, Histogram, Summary, UpDownCounter,
 };
@@ -13,6 +14,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::exemplars::show;
 use super::instrument::{Native, cell};
 
 /// Takes single measurements.
@@ -36,6 +38,9 @@ macro_rules! observes {
             #[inline(always)]
             fn take(&self, value: f64) {
                 self.observe(value);
+                if value.is_finite() {
+                    show(self, Number::F64(value));
+                }
             }
         }
     )*};
@@ -49,10 +54,14 @@ impl Adds for Counter {
     #[inline(always)]
     fn add_whole(&self, amount: i64) {
         self.add(amount.cast_unsigned());
+        show(self, Number::Int(amount));
     }
 
     fn add_part(&self, amount: f64) {
         self.add_f64(amount);
+        if amount.is_finite() {
+            show(self, Number::F64(amount));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::{hiq_summaries, registry};
+use crate::exporting;
 
 /// `Content-Type`, `Content-Encoding` and bytes of a page.
 type Answer<'py> = (&'static str, Option<&'static str>, Bound<'py, PyBytes>);
@@ -27,6 +28,7 @@ pub(super) fn prometheus_page<'py>(
     more: Vec<Counted>,
     since: f64,
 ) -> Answer<'py> {
+    exporting::show_ledgers_on_pages();
     let page = py.detach(|| {
         let measured = registry().collect(&CollectOptions::default());
         let mut families = measured.families().to_vec();

@@ -1,8 +1,8 @@
 //! A snapshot of metrics as Python objects.
 
 use hiq_core::metric::{
-    Buckets, ExponentialHistogram, Family, Histogram, Kind, MetricBatch, Number, Point, PointValue,
-    Summary,
+    Buckets, Exemplar, ExponentialHistogram, Family, Histogram, Kind, MetricBatch, Number, Point,
+    PointValue, Summary,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -59,7 +59,26 @@ fn one_point<'py>(py: Python<'py>, point: &Point) -> PyResult<Bound<'py, PyDict>
         PointValue::Summary(summary) => put_summary(&dict, summary)?,
         _ => {}
     }
+    if !point.exemplars().is_empty() {
+        dict.set_item("exemplars", exemplars(py, point.exemplars())?)?;
+    }
     Ok(dict)
+}
+
+fn exemplars<'py>(py: Python<'py>, exemplars: &[Exemplar]) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for exemplar in exemplars {
+        let dict = PyDict::new(py);
+        match exemplar.value {
+            Number::Int(whole) => dict.set_item("value", whole)?,
+            Number::F64(double) => dict.set_item("value", double)?,
+        }
+        dict.set_item("time_unix_nanos", exemplar.time.0)?;
+        dict.set_item("trace_id", exemplar.trace_id.to_string())?;
+        dict.set_item("span_id", exemplar.span_id.to_string())?;
+        list.append(dict)?;
+    }
+    Ok(list)
 }
 
 fn put_histogram(dict: &Bound<'_, PyDict>, histogram: &Histogram) -> PyResult<()> {

@@ -73,11 +73,8 @@ struct Labelled<T> {
 
 impl<T: Cell> Series<T> {
     pub(super) fn new(spec: Spec) -> Self {
-        let descriptor = Descriptor::new(spec.name.clone(), T::KIND)
-            .with_unit(spec.unit.clone())
-            .with_description(spec.description.clone());
         Self {
-            descriptor: Arc::new(descriptor),
+            descriptor: Arc::new(spec.clone().into_descriptor(T::KIND)),
             spec,
             list: List::default(),
             index: Lock::new(None),
