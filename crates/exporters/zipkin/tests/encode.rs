@@ -7,14 +7,12 @@ use hiq_core::encode::{Cut, Encoder, Limits};
 use hiq_core::span::{Kind, Status};
 use hiq_testkit::spans::arbitrary;
 use hiq_testkit::spans::{EventIn, Plain, SpanIn};
-use hiq_zipkin::{
-    AnnotationForm, ZipkinJsonEncoder, ZipkinJsonV1Encoder, ZipkinMapping, ZipkinProtoEncoder,
-};
+use hiq_zipkin::{ZipkinJsonEncoder, ZipkinJsonV1Encoder, ZipkinMapping, ZipkinProtoEncoder};
 use proptest::prelude::*;
 use prost::Message as _;
 use support::{
     Endpoint, ZipkinSpan, batch_of, expect, payload, payloads, read_json, read_proto, read_v1,
-    span_with, unhex,
+    span_with, unhex, written,
 };
 
 fn sorted(mut spans: Vec<ZipkinSpan>) -> Vec<ZipkinSpan> {
@@ -26,23 +24,7 @@ fn contains(payload: &[u8], words: &[u8]) -> bool {
     payload.windows(words.len()).any(|window| window == words)
 }
 
-/// The one span of `span`'s payload in v2 JSON, which protobuf must say too.
-fn written(span: SpanIn, mapping: &ZipkinMapping) -> ZipkinSpan {
-    let batch = batch_of(vec![span]).build();
-    let json = payload(
-        &mut ZipkinJsonEncoder::with_mapping(mapping.clone()),
-        &batch,
-    );
-    let proto = payload(
-        &mut ZipkinProtoEncoder::with_mapping(mapping.clone()),
-        &batch,
-    );
-    let found = read_json::spans(&json).remove(0);
-    assert_eq!(read_proto::spans(&proto), std::slice::from_ref(&found));
-    found
-}
-
-/// The same in v1 JSON.
+/// The one span of `span`'s payload in v1 JSON.
 fn written_v1(span: SpanIn, mapping: &ZipkinMapping) -> ZipkinSpan {
     let batch = batch_of(vec![span]).build();
     let json = payload(
@@ -461,41 +443,6 @@ fn tags_are_cut_at_characters() {
         (found.tag("number"), found.tag("error")),
         ("12345", "whole message")
     );
-}
-
-#[test]
-fn events_have_two_forms() {
-    let mut span = span_with(&[]);
-    let attributes = vec![
-        ("k|".to_owned(), Plain::text("v|w")),
-        ("n".to_owned(), Plain::Int(1)),
-    ];
-    span.events = vec![
-        EventIn {
-            time: 1_999,
-            name: "a|b".to_owned(),
-            attributes,
-        },
-        EventIn {
-            time: 0,
-            name: "c|d|e".to_owned(),
-            attributes: Vec::new(),
-        },
-    ];
-    let words = |form| {
-        let mut mapping = ZipkinMapping::default();
-        mapping.annotations = form;
-        written(span.clone(), &mapping).annotations
-    };
-    let specification = words(AnnotationForm::Specification);
-    let text = "\"a\\u007cb\": {\"k\\u007c\":\"v\\u007cw\",\"n\":1}";
-    assert_eq!(
-        specification,
-        [(1, text.to_owned()), (0, "c¦d¦e".to_owned())]
-    );
-    let collector = words(AnnotationForm::Collector);
-    let text = "a¦b|{\"k\\u007c\":\"v\\u007cw\",\"n\":1}|0";
-    assert_eq!(collector, [(1, text.to_owned()), (0, "c¦d¦e".to_owned())]);
 }
 
 #[test]

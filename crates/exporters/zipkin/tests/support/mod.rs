@@ -10,6 +10,7 @@ pub(crate) mod read_v1;
 use hiq_core::batch::TreeBatch;
 use hiq_core::encode::{Encoder, Limits};
 use hiq_testkit::spans::{BatchIn, Origin, Plain, SpanIn, TreeIn};
+use hiq_zipkin::{ZipkinJsonEncoder, ZipkinMapping, ZipkinProtoEncoder};
 
 /// What a payload says of a span, whatever its format.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,4 +125,20 @@ pub(crate) fn span_with(attributes: &[(&str, Plain)]) -> SpanIn {
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     text.trim().as_bytes().chunks(2).map(digits).collect()
+}
+
+/// The one span of `span`'s payload in v2 JSON, which protobuf must say too.
+pub(crate) fn written(span: SpanIn, mapping: &ZipkinMapping) -> ZipkinSpan {
+    let batch = batch_of(vec![span]).build();
+    let json = payload(
+        &mut ZipkinJsonEncoder::with_mapping(mapping.clone()),
+        &batch,
+    );
+    let proto = payload(
+        &mut ZipkinProtoEncoder::with_mapping(mapping.clone()),
+        &batch,
+    );
+    let found = read_json::spans(&json).remove(0);
+    assert_eq!(read_proto::spans(&proto), std::slice::from_ref(&found));
+    found
 }
