@@ -252,6 +252,7 @@ def test_metrics_are_posted_as_oracle_s_sdk_posts_them(
         "service.instance.id": "one",
         "host.name": socket.gethostname(),
     }
+    series: list[tuple[str, dict[str, str], str | None, float]]
     series = [("shop.orders", {"at": str(at), **common}, "{order}", at + 1) for at in range(60)]
     series.append(("shop.gr__e", common, None, -1.5))
     (time,) = {point["timestamp"] for one in ours for point in one["datapoints"]}

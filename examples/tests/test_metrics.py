@@ -8,8 +8,9 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+import prometheus_client.openmetrics.parser
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "metrics.py"
 ACCEPT = "application/openmetrics-text;version=1.0.0"
@@ -40,9 +41,9 @@ def test_a_scrape_of_the_example_shows_what_it_sold(tmp_path: Path) -> None:
             page = answer.read().decode()
         _, said = shop.communicate("\n", timeout=60)
     assert (shop.returncode, said) == (0, "")
-    samples = [
-        sample for family in text_string_to_metric_families(page) for sample in family.samples
-    ]
+    parser: Any = prometheus_client.openmetrics.parser
+    families = parser.text_string_to_metric_families(page)
+    samples = [sample for family in families for sample in family.samples]
     found = {(one.name, *sorted(one.labels.items())): one.value for one in samples}
     assert sum(sold.values()) == 100
     for city, orders in sold.items():

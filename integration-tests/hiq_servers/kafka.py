@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 from hiq_servers.collector import Collector
 from hiq_servers.jaeger import Jaeger
@@ -37,7 +38,7 @@ METADATA, METADATA_VERSION = 3, 1
 
 class Kafka(ServerProcess):
     name = "kafka"
-    port_names = ("plaintext", "controller", "sasl_ssl", "ssl")
+    port_names: ClassVar[tuple[str, ...]] = ("plaintext", "controller", "sasl_ssl", "ssl")
     ready_seconds = 120.0
 
     def __init__(self, scratch: Path, *, makes_topics: bool = True) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import counted_app
+counted_app: Any = importlib.import_module("counted_app")
 
 
 async def app(
