@@ -9,7 +9,7 @@ use hiq_core::pipeline::PipelineStats;
 use hiq_core::resource::Resource;
 use hiq_core::status::StatusSink;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
 use super::{Arguments, metrics, registry, resource, seconds};
 
@@ -49,8 +49,7 @@ struct Finding {
     ledger: LedgerSnapshot,
 }
 
-/// The exporters that these settings name, and what is odd about the environment. With neither `exporters` nor `metrics`
-/// those of the environment.
+/// The exporters that `exporters` and `metrics` name, else those of the environment, and what is odd about that.
 #[pyfunction]
 pub(super) fn patients(
     py: Python<'_>,
@@ -60,11 +59,7 @@ pub(super) fn patients(
     arguments.refuse_unknown(&["exporters", "metrics"])?;
     let (env, mut warnings) = (Env::process(), Vec::new());
     let mut merged = Settings::from_env(&env);
-    let nothing = PyList::empty(py).into_any();
-    let exporters = match (arguments.get("exporters")?, arguments.get("metrics")?) {
-        (None, Some(_)) => Some(nothing),
-        (exporters, _) => exporters,
-    };
+    let exporters = arguments.get("exporters")?;
     let specs = registry::specs(py, exporters.as_ref(), &mut merged, &env, &mut warnings)?;
     let plan = metrics::Plan::read(&arguments, &env, &mut warnings)?;
     let resource = resource(&arguments, &merged)?.detect();
