@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import hiq
 import pytest
+from conftest import python
 from prometheus_client.parser import text_string_to_metric_families
 from receiver import Receiver, receiver, values
 from recorder import check_ledger
@@ -111,3 +113,23 @@ def test_a_page_of_a_web_application_shows_them_too() -> None:
     page = b"".join(hiq.prometheus.wsgi_app()({}, lambda *_: None))
     assert ledgers(page) == shown_of(hiq.stats())
     assert hiq.stats()["memory"]["exported"] == 1
+
+
+ENDS = """
+import sys, hiq
+hiq.init("group", exporters=["memory"], metrics=[hiq.PrometheusExporter("127.0.0.1", int(sys.argv[1]))])
+for number in range(3):
+    hiq.record(f"order-{number}")
+"""
+
+
+def test_what_a_process_sent_is_shown_after_its_end(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    hiq.init("group", exporters=["memory"], metrics=[hiq.PrometheusExporter("127.0.0.1", port)])
+    done = python("-c", ENDS, str(port), folder=tmp_path, HIQ_METRIC_DIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    hiq.record("order")
+    assert hiq.flush(30)
+    assert scraped()["items_total", "memory", "exported"] == 3 + 1
