@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::id::SpanId;
 use crate::time::Clock;
-use crate::tree::{Closed, Role, SpanTree, TreeBuilder};
+use crate::tree::{Closed, Mark, Role, SpanTree, TreeBuilder};
 
 pub mod tracer;
 
@@ -228,13 +228,20 @@ impl OpenTree {
         fragment
     }
 
+    /// What [`OpenTree::detach`] wants to know of a span that is about to start.
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        self.builder.mark()
+    }
+
     /// Takes the open span `id`, with all that is inside it, out into a tree of its own, whose root it is; its parent becomes the
-    /// current span here. For work that waits while its caller goes on. `None` when `id` is not open here, or is the root.
+    /// current span here. For work that waits while its caller goes on. `began` is the tree's [`OpenTree::mark`] of the moment
+    /// before `id` started. `None` when `id` is not open here, or is the root.
     #[cold]
-    pub fn detach(&mut self, id: SpanId) -> Option<Self> {
+    pub fn detach(&mut self, id: SpanId, began: Mark) -> Option<Self> {
         let first = self.index_of_open(id)?;
         let outer = self.builder.parent_index(first)?;
-        let builder = self.builder.detach(first)?;
+        let builder = self.builder.detach(first, began)?;
         let current = std::mem::replace(&mut self.current, outer) - first;
         if self.builder.left_behind() > MAX_LEFT_BEHIND {
             self.split_at_tick = 0;
@@ -282,9 +289,10 @@ mod tests {
     fn a_detached_branch_goes_on_by_itself_and_so_does_the_tree_that_it_left() {
         let mut tree = open_tree();
         let root = tree.root_id();
+        let mark = tree.mark();
         let waits = tree.start(role("waits"), 2).id;
         let inner = tree.start(role("inner"), 3).id;
-        let mut branch = tree.detach(waits).unwrap();
+        let mut branch = tree.detach(waits, mark).unwrap();
         assert_eq!((tree.current_id(), tree.peek().len()), (root, 1));
         assert_eq!((branch.current_id(), branch.root_id()), (inner, waits));
         let beside = tree.start(role("beside"), 4).id;
@@ -307,11 +315,54 @@ mod tests {
     #[test]
     fn neither_the_root_nor_a_closed_span_is_detached() {
         let mut tree = open_tree();
+        let mark = tree.mark();
         let closed = tree.start(role("closed"), 2).id;
         assert!(!tree.end(closed, 3));
-        assert!(tree.detach(closed).is_none());
-        assert!(tree.detach(tree.root_id()).is_none());
+        assert!(tree.detach(closed, mark).is_none());
+        assert!(tree.detach(tree.root_id(), mark).is_none());
         assert_eq!(tree.peek().len(), 2);
+    }
+
+    #[test]
+    fn what_was_said_of_a_branch_leaves_with_it_after_a_split_and_what_is_said_of_its_root_stays() {
+        let mut tree = open_tree();
+        let key = symbol("record.text").unwrap();
+        let describe = |tree: &mut OpenTree, span: u32, text: &str| {
+            let text = ValueRef::Str(text);
+            tree.builder().set_attribute(span, key, text);
+            tree.builder().add_event(span, key, 5, [(key, text)]);
+        };
+        for tick in 2..12 {
+            let finished = tree.start(role("finished"), tick).id;
+            let span = tree.current();
+            describe(&mut tree, span, "finished");
+            assert!(!tree.end(finished, tick + 1));
+        }
+        let mark = tree.mark();
+        let waits = tree.start(role("waits"), 20).id;
+        let span = tree.current();
+        describe(&mut tree, span, "waits");
+        assert_eq!(tree.split().map(|fragment| fragment.len()), Some(10));
+        describe(&mut tree, 0, "root");
+        let branch = tree.detach(waits, mark).unwrap().finish_unfinished();
+        let root = tree.finish_unfinished();
+        for (tree, expected) in [(branch, "waits"), (root, "root")] {
+            let span = tree.span(0).unwrap();
+            let said = span
+                .own_attributes()
+                .find(|(found, _)| found.as_str() == "record.text");
+            assert_eq!(said.unwrap().1.to_value(), Value::from(expected));
+            let events: Vec<Value> = span
+                .events()
+                .flat_map(|event| {
+                    event
+                        .attributes()
+                        .map(|(_, value)| value.to_value())
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            assert_eq!(events, [Value::from(expected)]);
+        }
     }
 
     #[test]
@@ -321,6 +372,7 @@ mod tests {
         tree.builder().set_attribute(0, key, ValueRef::Str("root"));
         let (root, long) = (tree.root_id(), "x".repeat(1_000));
         for number in 0..5_000_u64 {
+            let mark = tree.mark();
             let started = tree.start(role("waits"), number + 2);
             if started.split_due {
                 assert!(tree.split().is_none(), "nothing is finished");
@@ -330,7 +382,7 @@ mod tests {
                 .set_attribute(span, key, ValueRef::Str(&long));
             let list = Value::Array(vec![long.as_str().into()]);
             tree.builder().set_attribute(span, key, list.as_ref());
-            assert_eq!(tree.detach(started.id).unwrap().peek().len(), 1);
+            assert_eq!(tree.detach(started.id, mark).unwrap().peek().len(), 1);
         }
         assert!(tree.end(root, 9_999));
         let tree = tree.finish();

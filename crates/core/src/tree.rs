@@ -29,6 +29,7 @@ mod store;
 
 pub(crate) use build::Closed;
 pub use build::TreeBuilder;
+pub use detach::Mark;
 pub(crate) use grouped::Grouped;
 pub use own::OwnTree;
 pub(crate) use rare::{Explicit, Rare};

@@ -37,6 +37,8 @@ pub struct TreeBuilder {
     pub(super) open: u32,
     /// Bytes in the tree's tables that belong to nobody any more.
     pub(super) left_behind: usize,
+    /// How often spans were numbered anew.
+    pub(super) splits: u32,
 }
 
 impl TreeBuilder {
@@ -83,6 +85,7 @@ impl TreeBuilder {
             limits,
             open: 0,
             left_behind: 0,
+            splits: 0,
         }
     }
 

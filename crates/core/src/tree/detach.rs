@@ -9,16 +9,40 @@ use super::{Column, NONE, Owned, Rare, SpanTree, TreeBuilder};
 use crate::pool;
 use crate::value::Value;
 
+/// How much was said of a tree's spans when a branch began. What belongs to the branch was said later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    attributes: usize,
+    events: usize,
+    links: usize,
+    splits: u32,
+}
+
 impl TreeBuilder {
+    /// What [`TreeBuilder::detach`] wants to know of the moment before the branch began.
+    #[inline]
+    pub(crate) fn mark(&self) -> Mark {
+        let rare = self.tree.rare();
+        Mark {
+            attributes: self.tree.attributes.items.len(),
+            events: rare.events.items.len(),
+            links: rare.links.items.len(),
+            splits: self.splits,
+        }
+    }
+
     /// Takes the span `first` and all later ones out, which must be inside it, as a tree that hangs under the parent of
     /// `first`. They are numbered from zero on there. `None` when `first` is not in this tree or has no parent in it.
-    pub(crate) fn detach(&mut self, first: u32) -> Option<Self> {
+    pub(crate) fn detach(&mut self, first: u32, began: Mark) -> Option<Self> {
         let outer = self.span_id(self.parent_index(first)?);
         let mut branch = pool::take().unwrap_or_else(|| SpanTree::empty().into());
         branch.be_of_the_trace_of(&self.tree);
         branch.parent = outer;
         branch.parent_is_remote = false;
-        let open = branch.take_over(&mut self.tree, first);
+        // A split has put things elsewhere.
+        let is_known = began.splits == self.splits;
+        let began = if is_known { began } else { Mark::default() };
+        let open = branch.take_over(&mut self.tree, first, began);
         self.open -= open;
         self.left_behind += branch.bytes_beside_items();
         let mut branch = Self::filling(branch, self.limits);
@@ -34,7 +58,7 @@ impl TreeBuilder {
 
 impl SpanTree {
     /// Moves the spans of `other` from `first` on into this tree, which is empty. Returns how many of them are open.
-    fn take_over(&mut self, other: &mut Self, first: u32) -> u32 {
+    fn take_over(&mut self, other: &mut Self, first: u32, began: Mark) -> u32 {
         let at = (first as usize).min(other.nodes.len());
         let mut open = 0;
         for mut node in other.nodes.drain(at..) {
@@ -45,9 +69,10 @@ impl SpanTree {
             open += u32::from(node.is_open());
             self.nodes.push(node);
         }
-        self.take_attributes(other, first);
+        let items = &mut self.attributes.items;
+        move_items(&mut other.attributes.items, began.attributes, items, first);
         if let Some(rare) = other.known_rare_mut() {
-            self.rare_mut().take_over(rare, first);
+            self.rare_mut().take_over(rare, first, began);
         }
         self.adopt_all(other);
         open
@@ -60,24 +85,15 @@ impl SpanTree {
             + size_of_val(rare.part_attributes.as_slice())
             + rare.rich.iter().map(Value::heap_bytes).sum::<usize>()
     }
-
-    /// From the last one backwards: what a span carries that was closed when `first` started came before all that is wanted.
-    fn take_attributes(&mut self, other: &mut Self, first: u32) {
-        let items = &mut other.attributes.items;
-        let of_closed = |owner: u32| owner < first && !other.nodes[owner as usize].is_open();
-        let from = items
-            .iter()
-            .rposition(|entry| of_closed(entry.owner()))
-            .map_or(0, |before| before + 1);
-        move_items(items, from, &mut self.attributes.items, first);
-    }
 }
 
 impl Rare {
-    fn take_over(&mut self, other: &mut Self, first: u32) {
+    fn take_over(&mut self, other: &mut Self, first: u32, began: Mark) {
+        // One for each failed span, and a new one takes the old one out.
         move_items(&mut other.messages, 0, &mut self.messages, first);
-        move_items(&mut other.events.items, 0, &mut self.events.items, first);
-        move_items(&mut other.links.items, 0, &mut self.links.items, first);
+        let (events, links) = (&mut self.events.items, &mut self.links.items);
+        move_items(&mut other.events.items, began.events, events, first);
+        move_items(&mut other.links.items, began.links, links, first);
         for column in &mut other.columns {
             let at = column.values.len().min(first as usize);
             let values = column.values.split_off(at);
@@ -133,7 +149,7 @@ mod tests {
     /// A tree of calls that are begun and ended as the random numbers will, some of them leaving with all that is inside them.
     struct Program {
         builder: TreeBuilder,
-        open: Vec<u32>,
+        open: Vec<(u32, Mark)>,
         noted: Vec<Noted>,
         metric: Arc<ColumnSpec>,
         next_label: u32,
@@ -155,7 +171,8 @@ mod tests {
         }
 
         fn begin(&mut self, outer: SpanId) {
-            let parent = self.open.last().copied();
+            let parent = self.open.last().map(|(span, _)| *span);
+            let mark = self.builder.mark();
             let tick = self.builder.len() as u64 + 1;
             let span = self.builder.start(key("call"), SiteId::NONE, parent, tick);
             let metric = f64::from(self.next_label);
@@ -166,7 +183,7 @@ mod tests {
                 labels: Vec::new(),
                 metric,
             });
-            self.open.push(span);
+            self.open.push((span, mark));
             self.describe(span);
         }
 
@@ -193,9 +210,9 @@ mod tests {
 
         /// Takes the open span at `depth` out; what was open inside it ends there.
         fn detach(&mut self, depth: usize) -> Arc<SpanTree> {
-            let first = self.open[depth];
+            let (first, began) = self.open[depth];
             let before = self.builder.len();
-            let mut branch = self.builder.detach(first).unwrap();
+            let mut branch = self.builder.detach(first, began).unwrap();
             assert_eq!(branch.len() + self.builder.len(), before);
             let inside = self.open.split_off(depth);
             assert_eq!(branch.open_spans() as usize, inside.len());
@@ -203,7 +220,7 @@ mod tests {
             inside
                 .iter()
                 .rev()
-                .for_each(|span| branch.end(span - first, 9_999));
+                .for_each(|(span, _)| branch.end(span - first, 9_999));
             branch.finish_shared()
         }
     }
@@ -259,7 +276,7 @@ mod tests {
             let depth = program.open.len();
             match random >> 29 {
                 0 | 1 if depth > 1 => {
-                    let span = program.open.pop().unwrap();
+                    let (span, _) = program.open.pop().unwrap();
                     program.builder.end(span, 9_000);
                 }
                 2 if depth > 1 => {
@@ -268,7 +285,7 @@ mod tests {
                 }
                 // Things are said of outer spans too, while inner ones are open.
                 3 if depth > 0 => {
-                    let span = program.open[(random >> 8) as usize % depth];
+                    let (span, _) = program.open[(random >> 8) as usize % depth];
                     program.describe(span);
                 }
                 _ => program.begin(outer),
@@ -280,7 +297,7 @@ mod tests {
             assert_eq!(tree.trace_id(), own_trace);
             assert!(!tree.span(0).unwrap().has_remote_parent());
         }
-        for span in std::mem::take(&mut program.open).into_iter().rev() {
+        for (span, _) in std::mem::take(&mut program.open).into_iter().rev() {
             program.builder.end(span, 9_999);
         }
         let rest = program.builder.finish_shared();
@@ -299,8 +316,9 @@ mod tests {
     fn a_root_and_a_span_that_there_is_not_do_not_leave() {
         let mut program = Program::new(SpanId(77));
         program.begin(SpanId(77));
-        assert!(program.builder.detach(0).is_none());
-        assert!(program.builder.detach(1).is_none());
+        let mark = Mark::default();
+        assert!(program.builder.detach(0, mark).is_none());
+        assert!(program.builder.detach(1, mark).is_none());
         assert_eq!(program.builder.len(), 1);
     }
 }

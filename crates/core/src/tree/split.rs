@@ -43,6 +43,7 @@ impl TreeBuilder {
             return None;
         }
         self.left_behind = 0;
+        self.splits += 1;
         let moves = Moves::of(&self.tree.nodes);
         let rest = self.tree.sibling_with(&moves);
         let mut leaving = std::mem::replace(&mut self.tree, rest);
@@ -50,13 +51,7 @@ impl TreeBuilder {
             return None;
         }
         leaving.leave_without(&moves);
-        let finished = Self {
-            tree: leaving,
-            ids: self.ids.clone(),
-            limits: self.limits,
-            open: 0,
-            left_behind: 0,
-        };
+        let finished = Self::filling(leaving, self.limits);
         Some(Split {
             finished: finished.finish_shared(),
             stayed: moves.stayed,

@@ -14,7 +14,7 @@ use hiq_core::id::SpanId;
 use hiq_core::intern::{Symbol, symbol};
 use hiq_core::record::OpenTree;
 use hiq_core::time::Clock;
-use hiq_core::tree::Role;
+use hiq_core::tree::{Mark, Role};
 use hiq_core::value::ValueRef;
 use pyo3::ffi;
 
@@ -43,7 +43,7 @@ pub(super) enum Stage {
     /// No step has been made.
     Fresh,
     /// It makes its first step, in the open tree of its caller. Never between steps.
-    Inside(SpanId),
+    Inside { id: SpanId, began: Mark },
     /// Its fragment, taken away from the thread between steps.
     Open { tree: *mut OpenTree, root: SpanId },
     /// Its root was sampled out: steps are silent and pass the decision on.
@@ -69,7 +69,7 @@ impl Run {
         match &self.stage {
             Stage::Open { root, .. } => Some(*root),
             Stage::SampledOut(context) => Some(context.span_id),
-            Stage::Fresh | Stage::Inside(_) | Stage::Ended => None,
+            Stage::Fresh | Stage::Inside { .. } | Stage::Ended => None,
         }
     }
 
@@ -86,11 +86,15 @@ impl Run {
         if called_in.is_some_and(|caller| caller != tree.current_id()) {
             return false;
         }
+        let began = tree.mark();
         let started = tree.start(self.role, tick);
         if started.split_due {
             state.split();
         }
-        self.stage = Stage::Inside(started.id);
+        self.stage = Stage::Inside {
+            id: started.id,
+            began,
+        };
         true
     }
 }
@@ -148,7 +152,7 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
                 (state.tree, state.unsampled, state.quiet) =
                     (ptr::null_mut(), &raw const **context, 1);
             }
-            Stage::Fresh | Stage::Inside(_) | Stage::Ended => {}
+            Stage::Fresh | Stage::Inside { .. } | Stage::Ended => {}
         }
         (state.in_step, run.is_running) = (true, true);
         if run.returns != Returns::Generator {
@@ -203,11 +207,11 @@ unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi
 fn place(run: &mut Run, state: &mut ThreadState) -> Option<Context> {
     match (&run.stage, run.parent.take()) {
         // It is in the tree of its caller.
-        (Stage::Inside(id), Some(mut place)) => {
+        (Stage::Inside { id, .. }, Some(mut place)) => {
             (place.span_id, place.baggage) = (*id, context::attached_baggage());
             Some(place)
         }
-        (Stage::Open { .. } | Stage::Inside(_), _) => state.open().map(|tree| context_of(tree)),
+        (Stage::Open { .. } | Stage::Inside { .. }, _) => state.open().map(|tree| context_of(tree)),
         (Stage::SampledOut(context), _) => Some((**context).clone()),
         (Stage::Fresh | Stage::Ended, _) => None,
     }
@@ -221,7 +225,7 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         let run = &mut (*object).run;
         let tick = Clock::ticks();
         run.active_ticks += tick.saturating_sub(outer.started);
-        let was_inside = matches!(run.stage, Stage::Inside(_));
+        let was_inside = matches!(run.stage, Stage::Inside { .. });
         if ended != Ended::No {
             forget(object);
             finish(run, state, tick, ended);
@@ -229,8 +233,8 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         if let Some(id) = run.place() {
             otel::suspend(id);
         }
-        if let Stage::Inside(id) = run.stage {
-            wait(object, state, id, outer.process);
+        if let Stage::Inside { id, began } = run.stage {
+            wait(object, state, (id, began), outer.process);
         } else if !was_inside {
             if let Stage::Open { tree, .. } = &mut run.stage {
                 // Null when the interpreter's exit has let the fragment go meanwhile.
@@ -262,7 +266,12 @@ impl Outer {
 /// After a first step in the caller's tree there are more to come, while the caller goes on: from here on it has a fragment of
 /// its own.
 #[cold]
-unsafe fn wait(object: *mut Stepped, state: &mut ThreadState, id: SpanId, process: u32) {
+unsafe fn wait(
+    object: *mut Stepped,
+    state: &mut ThreadState,
+    (id, began): (SpanId, Mark),
+    process: u32,
+) {
     // SAFETY: as in `enter`.
     unsafe {
         let run = &mut (*object).run;
@@ -273,7 +282,7 @@ unsafe fn wait(object: *mut Stepped, state: &mut ThreadState, id: SpanId, proces
             return;
         }
         // Not there: something outside it was ended during the step, and the span with it.
-        let own = state.open().and_then(|tree| tree.detach(id));
+        let own = state.open().and_then(|tree| tree.detach(id, began));
         run.stage = own.map_or(Stage::Ended, |own| Stage::Open {
             tree: Box::into_raw(Box::new(own)),
             root: id,
@@ -297,7 +306,7 @@ pub(super) enum Ended {
 fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
     let id = match std::mem::replace(&mut run.stage, Stage::Ended) {
         Stage::Open { root, .. } => root,
-        Stage::Inside(id) => id,
+        Stage::Inside { id, .. } => id,
         Stage::SampledOut(context) => return otel::leave(context.span_id),
         Stage::Fresh | Stage::Ended => return,
     };
