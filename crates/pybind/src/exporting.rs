@@ -441,6 +441,7 @@ fn at_exit(py: Python<'_>) {
 /// Runs in a forked child, for forks that Python makes itself; others are seen by the pipeline and at the next root.
 #[pyfunction]
 fn after_fork_in_child() {
+    memory::after_fork_in_child();
     step::after_fork_in_child();
     block::after_fork_in_child();
     state::after_fork_in_child();

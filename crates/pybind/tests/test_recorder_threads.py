@@ -383,3 +383,16 @@ def test_a_signal_handler_inside_a_call_is_recorded_where_it_runs() -> None:
         signal.signal(signal.SIGUSR1, before)
     assert edges(spans()) == {("root", None): 1, ("leaf", "root"): 1}
     check_ledger()
+
+
+def test_a_forked_child_holds_nothing_of_what_its_parent_keeps_in_memory() -> None:
+    def leaf() -> None: ...
+
+    traced(leaf)()
+    assert _hiq.flush(10)
+    child = os.fork()
+    if child == 0:
+        os._exit(len(_hiq.memory_spans()))
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert edges(spans()) == {("leaf", None): 1}

@@ -1,6 +1,8 @@
 //! The `memory` exporter: finished spans as dicts, for users' own tests.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hiq_core::batch::TreeBatch;
 use hiq_core::export::{Deadline, Exporter, Progress};
@@ -16,7 +18,30 @@ mod encoded;
 
 pub(super) use encoded::memory_bytes;
 
-static HELD: Mutex<Vec<Arc<SpanTree>>> = Mutex::new(Vec::new());
+type Held = Mutex<Vec<Arc<SpanTree>>>;
+
+/// Replaced in a forked child: the parent's worker may have been holding the lock, and what is held is the parent's.
+static HELD: AtomicPtr<Held> = AtomicPtr::new(ptr::null_mut());
+
+fn held() -> MutexGuard<'static, Vec<Arc<SpanTree>>> {
+    let mut held = HELD.load(Ordering::Acquire);
+    if held.is_null() {
+        let made = Box::into_raw(Box::<Held>::default());
+        let before =
+            HELD.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        // Another thread may have been first; its own is used then, and ours is left alone.
+        held = before.map_or_else(|first| first, |_| made);
+    }
+    #[expect(unsafe_code, reason = "what is held is leaked, never freed")]
+    // SAFETY: only leaked boxes are stored.
+    let held = unsafe { &*held };
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a forked child nothing is held.
+pub(super) fn after_fork_in_child() {
+    HELD.store(Box::into_raw(Box::default()), Ordering::Release);
+}
 
 /// Keeps what it is given.
 #[derive(Debug)]
@@ -30,9 +55,7 @@ impl Exporter<TreeBatch> for MemoryExporter {
         _deadline: &Deadline,
     ) -> Progress {
         let trees = batch.trees().iter().map(Arc::clone);
-        HELD.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(trees);
+        held().extend(trees);
         custody.delivered();
         Progress::Done
     }
@@ -53,7 +76,7 @@ pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, Py
 
 /// What is held, in the order it came; nothing of it any more where it is to be `clear`ed.
 fn trees(clear: bool) -> Vec<Arc<SpanTree>> {
-    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = held();
     if clear {
         std::mem::take(&mut *held)
     } else {
