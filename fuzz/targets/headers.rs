@@ -36,6 +36,9 @@ fuzz_target!(|input: [&str; 11]| {
             (context.trace_id, context.span_id)
         );
         assert_eq!(again.is_sampled(), context.is_sampled());
-        assert_eq!(again.baggage, context.baggage);
+        // Jaeger's baggage alone loses the case of its keys, which are names of headers.
+        if propagators.contains(&Propagator::Baggage) {
+            assert_eq!(again.baggage, context.baggage);
+        }
     }
 });

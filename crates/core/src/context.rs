@@ -97,7 +97,10 @@ impl Context {
                 Propagator::TraceContext => (w3c::read(&headers), Vec::new()),
                 Propagator::Baggage => (None, baggage::read(&headers)),
                 Propagator::B3 | Propagator::B3Multi => (b3::read(&headers), Vec::new()),
-                Propagator::Jaeger => (jaeger::read(&headers), jaeger::read_baggage(&headers)),
+                Propagator::Jaeger => {
+                    found.add_baggage_by_names(jaeger::baggage_by_names(&headers));
+                    (jaeger::read(&headers), jaeger::baggage_by_hand(&headers))
+                }
             };
             if let Some(parent) = parent {
                 let baggage = std::mem::take(&mut found.baggage);
@@ -113,6 +116,20 @@ impl Context {
             match self.baggage.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, known)) => *known = value,
                 None => self.baggage.push((key, value)),
+            }
+        }
+    }
+
+    /// The same for keys that were names of headers, and so have lost their case: a key that is known but for its case is the
+    /// same one; where several are, nobody can tell which.
+    fn add_baggage_by_names(&mut self, members: Vec<(String, String)>) {
+        for (name, value) in members {
+            let is_alike = |(known, _): &&mut (String, String)| known.eq_ignore_ascii_case(&name);
+            let mut alike = self.baggage.iter_mut().filter(is_alike);
+            match (alike.next(), alike.next()) {
+                (None, _) => self.baggage.push((name, value)),
+                (Some((_, known)), None) => *known = value,
+                (Some(_), Some(_)) => {}
             }
         }
     }

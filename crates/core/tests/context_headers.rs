@@ -2,7 +2,7 @@
 //! B3 and Jaeger's headers. The values are those of the formats' own pages, or by hand from them.
 
 use hiq_core::context::{Context, Propagator};
-use hiq_core::id::TraceId;
+use hiq_core::id::{SpanId, TraceId};
 use hiq_core::sample::{RootSampler, Sampler};
 
 const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
@@ -307,6 +307,37 @@ fn baggage_goes_out_without_a_span() {
     context.baggage = pairs(&[("user", "1"), ("not a key", "2")]);
     let expected = pairs(&[("baggage", "user=1"), ("uberctx-user", "1")]);
     assert_eq!(written(&context, &Propagator::ALL), expected);
+}
+
+/// Names of headers have no case: `uberctx-User` arrives as `uberctx-user`.
+#[test]
+fn baggage_that_comes_by_both_ways_is_the_same_whatever_its_case() {
+    let every = &Propagator::ALL[..];
+    for members in [
+        &[("User", "1")][..],
+        &[("User", "1"), ("user", "2")],
+        &[("user", "2"), ("User", "1"), ("b", "3")],
+    ] {
+        let mut context = Context::local(TraceId::random(), SpanId::next(), 1);
+        context.baggage = pairs(members);
+        let mut headers = Vec::new();
+        context.to_headers(every, |name, value| {
+            headers.push((name.to_ascii_lowercase(), value))
+        });
+        let headers = headers.iter().map(|(name, value)| (&name[..], &value[..]));
+        let again = Context::from_headers(every, headers).unwrap();
+        assert_eq!(again.baggage, pairs(members));
+    }
+    let other = [
+        ("baggage", "User=1"),
+        ("uberctx-user", "2"),
+        ("jaeger-baggage", "K=1,k=2"),
+    ];
+    let context = Context::from_headers(every, other).unwrap();
+    assert_eq!(
+        context.baggage,
+        pairs(&[("User", "2"), ("K", "1"), ("k", "2")])
+    );
 }
 
 #[test]

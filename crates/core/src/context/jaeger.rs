@@ -33,12 +33,19 @@ pub(super) fn read(headers: &Headers<'_>) -> Option<Context> {
     })
 }
 
-/// What each `uberctx-<key>` says, and `jaeger-baggage: key=value, key=value`, which people write by hand.
-pub(super) fn read_baggage(headers: &Headers<'_>) -> Vec<(String, String)> {
-    let by_hand = headers.joined(BAGGAGE);
-    let by_hand = by_hand.iter().flat_map(|list| list.split(','));
-    let by_hand = by_hand.filter_map(|member| member.split_once('='));
-    let members = headers.with_prefix(BAGGAGE_PREFIX).chain(by_hand);
+/// What each `uberctx-<key>` says.
+pub(super) fn baggage_by_names(headers: &Headers<'_>) -> Vec<(String, String)> {
+    known(headers.with_prefix(BAGGAGE_PREFIX))
+}
+
+/// `jaeger-baggage: key=value, key=value`, which people write by hand.
+pub(super) fn baggage_by_hand(headers: &Headers<'_>) -> Vec<(String, String)> {
+    let list = headers.joined(BAGGAGE);
+    let members = list.iter().flat_map(|list| list.split(','));
+    known(members.filter_map(|member| member.split_once('=')))
+}
+
+fn known<'m>(members: impl Iterator<Item = (&'m str, &'m str)>) -> Vec<(String, String)> {
     let known = members.filter_map(|(key, value)| {
         let key = key.trim();
         let value = percent_decode(value.trim())?;
