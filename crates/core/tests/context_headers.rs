@@ -322,7 +322,7 @@ fn baggage_that_comes_by_both_ways_is_the_same_whatever_its_case() {
         context.baggage = pairs(members);
         let mut headers = Vec::new();
         context.to_headers(every, |name, value| {
-            headers.push((name.to_ascii_lowercase(), value))
+            headers.push((name.to_ascii_lowercase(), value));
         });
         let headers = headers.iter().map(|(name, value)| (&name[..], &value[..]));
         let again = Context::from_headers(every, headers).unwrap();
