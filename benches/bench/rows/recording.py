@@ -82,7 +82,7 @@ def counting() -> list[Row]:
             ours("expose_hiq"),
             ours("expose_floor"),
             peers={peer: Peer(ours("expose_metrics"), 300)},
-            # Of a floor of the same precision. 515 ns was wanted after one of 3 % error and a quarter of the buckets.
+            # Of a floor of the same precision: 515 ns was wanted after one of 3 % error.
             wanted_over_floor=1.4,
         ),
         Row(
