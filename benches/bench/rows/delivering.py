@@ -41,7 +41,9 @@ def delivering() -> list[Row]:
                 "opentelemetry-proto and rdkafka, one span a message": Peer(
                     plain("kafka", "otel_span_a_message"), 3.9
                 ),
-                "rdkafka, one span a message, not encoded": Peer(plain("kafka", "span_a_message")),
+                "rdkafka, one span a message, not encoded": Peer(
+                    plain("kafka", "span_a_message"), 3.9
+                ),
             },
             wanted_over_floor=1.1,
             at_most=260,

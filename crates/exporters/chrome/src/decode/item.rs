@@ -111,8 +111,8 @@ impl Said {
         said
     }
 
-    /// Two empty texts, the usual case, are not compared: where they have no memory, that takes some processors as long as a
-    /// page fault.
+    /// Two empty texts, the usual case, are not compared: that took an eighth of the time in which a report of `VizTracer` is
+    /// read.
     pub(super) fn has_trace_state(&self, state: &str) -> bool {
         match self.trace_state.as_deref() {
             None | Some("") => state.is_empty(),
