@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 use crate::batch::Batch;
 use crate::ledger::{Custody, Ledger};
 
+mod tended;
+
+pub(crate) use tended::{Build, Tended, erase};
+
 /// Takes batches out of the process. Those made of an encoder and a transport are [`crate::deliver::EncodedExporter`]s.
 ///
 /// Blocking, owned by one worker thread. Items come with their [`Custody`], which the exporter settles: at once, or after

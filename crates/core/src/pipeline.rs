@@ -26,7 +26,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::batch::TreeBatch;
 use crate::config::PipelineSettings;
-use crate::export::Exporter;
+use crate::export::{Exporter, erase};
 use crate::fork;
 use crate::pool;
 use crate::resource::Resource;
@@ -41,9 +41,7 @@ mod worker;
 
 pub use report::{ExporterReport, ExporterStats, PipelineReport, PipelineStats};
 
-pub(crate) use worker::panic_text;
-
-use lane::{Lane, LaneSettings, LaneSpec, erase};
+use lane::{Lane, LaneSettings, LaneSpec};
 
 /// Carries finished trees to its exporters. A cheap handle: clones are the same pipeline, which is
 /// [shut down](Pipeline::shutdown) when the last one is dropped.

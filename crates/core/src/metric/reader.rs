@@ -32,7 +32,7 @@ use super::MetricBatch;
 use super::record::list::List;
 use super::record::{CollectOptions, Registry};
 use crate::config::MetricSettings;
-use crate::export::Exporter;
+use crate::export::{Exporter, erase};
 use crate::fork;
 use crate::pipeline::{PipelineReport, PipelineStats, after};
 use crate::status::StatusSink;
@@ -124,11 +124,10 @@ impl MetricReaderBuilder {
         collect: CollectOptions,
         builder: impl Fn() -> Result<Box<dyn Exporter<MetricBatch>>, E> + Send + Sync + 'static,
     ) -> Self {
-        let build = Box::new(move || builder().map_err(|error| error.to_string()));
         self.specs.push(LaneSpec {
             name: name.into(),
             collect,
-            build,
+            build: erase(builder),
         });
         self
     }

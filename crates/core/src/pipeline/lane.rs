@@ -11,7 +11,7 @@ use super::{ExporterId, ExporterReport, ExporterStats};
 use crate::batch::TreeBatch;
 use crate::config::PipelineSettings;
 use crate::encode::DropReason;
-use crate::export::{Deadline, Exporter, Health};
+use crate::export::{Build, Deadline, Health};
 use crate::ledger::Ledger;
 use crate::os;
 use crate::queue::Queue;
@@ -21,26 +21,17 @@ use crate::tree::SpanTree;
 /// A worker that listens to its deadline has ended this long after it.
 const GRACE: Duration = Duration::from_millis(150);
 
-pub(super) type Build = Box<dyn Fn() -> Result<Box<dyn Exporter<TreeBatch>>, String> + Send + Sync>;
-
-/// Lets builders fail with any error; the status line is all that it is for.
-pub(super) fn erase<E: fmt::Display>(
-    builder: impl Fn() -> Result<Box<dyn Exporter<TreeBatch>>, E> + Send + Sync + 'static,
-) -> Build {
-    Box::new(move || builder().map_err(|error| error.to_string()))
-}
-
 /// What outlives a fork: how to make the exporter.
 pub(super) struct LaneSpec {
     pub(super) id: ExporterId,
     pub(super) name: Arc<str>,
-    pub(super) build: Build,
+    pub(super) build: Build<TreeBatch>,
     /// It is given sampled-out trees as well.
     pub(super) is_before_sampling: bool,
 }
 
 impl LaneSpec {
-    pub(super) fn new(name: Arc<str>, build: Build) -> Self {
+    pub(super) fn new(name: Arc<str>, build: Build<TreeBatch>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = ExporterId(NEXT.fetch_add(1, Ordering::Relaxed));
         Self {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::worker::Worker;
 use crate::config::MetricSettings;
 use crate::encode::DropReason;
-use crate::export::{Deadline, Exporter, Health, Progress};
+use crate::export::{Build, Deadline, Health, Progress};
 use crate::ledger::Ledger;
 use crate::metric::MetricBatch;
 use crate::metric::record::{CollectOptions, Registry};
@@ -19,13 +19,11 @@ use crate::status::{StatusLine, StatusSink};
 /// A worker that listens to its deadline has ended this long after it.
 const GRACE: Duration = Duration::from_millis(150);
 
-type Build = Box<dyn Fn() -> Result<Box<dyn Exporter<MetricBatch>>, String> + Send + Sync>;
-
 /// What outlives a fork: how to make the exporter.
 pub(super) struct LaneSpec {
     pub(super) name: Arc<str>,
     pub(super) collect: CollectOptions,
-    pub(super) build: Build,
+    pub(super) build: Build<MetricBatch>,
 }
 
 impl fmt::Debug for LaneSpec {
