@@ -1,7 +1,7 @@
 //! Snapshots of several processes: as bytes and back, and added up as if one process had counted everything.
 #![allow(clippy::unwrap_used, reason = "what fails here, fails the test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -178,4 +178,34 @@ fn spans_that_are_offered_are_mirrored_and_those_counted_are_in_the_snapshot() {
         registry.spans_in(&merge([Part::ended(&snapshot), Part::ended(&snapshot)])),
         14
     );
+}
+
+#[test]
+fn a_gauges_own_label_pid_keeps_its_value_beside_the_process() {
+    let registry = Registry::new();
+    let connections = registry.gauge("connections").unwrap();
+    connections.with([("pid", "1")]).set(1.0);
+    connections.with([("pid", "2")]).set(2.0);
+    // What would then be called the same moves on as well.
+    connections.with([("exported_pid", "1")]).set(3.0);
+    connections
+        .with([("pid", "1"), ("exported_pid", "2"), ("zone", "b")])
+        .set(4.0);
+    let batch = to_merge(&registry);
+    let together = read(&merge([Part::living(&batch, 8), Part::living(&batch, 9)]));
+    let expected = [
+        r#"connections {"exported_pid": "1", "pid": "8"} F64(1.0)"#,
+        r#"connections {"exported_pid": "1", "pid": "9"} F64(1.0)"#,
+        r#"connections {"exported_pid": "2", "pid": "8"} F64(2.0)"#,
+        r#"connections {"exported_pid": "2", "pid": "9"} F64(2.0)"#,
+        r#"connections {"exported_exported_pid": "1", "pid": "8"} F64(3.0)"#,
+        r#"connections {"exported_exported_pid": "1", "pid": "9"} F64(3.0)"#,
+        r#"connections {"exported_exported_pid": "2", "exported_pid": "1", "pid": "8", "zone": "b"} F64(4.0)"#,
+        r#"connections {"exported_exported_pid": "2", "exported_pid": "1", "pid": "9", "zone": "b"} F64(4.0)"#,
+    ];
+    let lines = together
+        .iter()
+        .map(|(series, value)| format!("{series} {value}"));
+    let lines: BTreeSet<String> = lines.collect();
+    assert_eq!(lines, expected.map(str::to_owned).into());
 }

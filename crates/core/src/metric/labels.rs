@@ -1,5 +1,6 @@
 //! Label sets: which part of the whole a point is.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -104,6 +105,30 @@ impl LabelSet {
         })
     }
 }
+
+/// The name that a label has beside one that is set by others and called `reserved`: `exported_` is put before it, as
+/// Prometheus does with what it scrapes. Names that would then be the same move on too, so that different labels stay so.
+///
+/// ```
+/// use hiq_core::metric::exported;
+///
+/// assert_eq!(exported("le", "le"), "exported_le");
+/// assert_eq!(exported("exported_le", "le"), "exported_exported_le");
+/// assert_eq!(exported("level", "le"), "level");
+/// ```
+pub fn exported<'n>(name: &'n str, reserved: &str) -> Cow<'n, str> {
+    let mut rest = name;
+    while let Some(shorter) = rest.strip_prefix(EXPORTED) {
+        rest = shorter;
+    }
+    if rest == reserved {
+        format!("{EXPORTED}{name}").into()
+    } else {
+        name.into()
+    }
+}
+
+const EXPORTED: &str = "exported_";
 
 impl fmt::Debug for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,12 +4,13 @@
 //! |---|---|---|
 //! | counter, histograms, count and sum of a summary | added up | added up |
 //! | up-down counter | added up | left out: what it held is gone |
-//! | gauge | by itself, with its label `pid` | left out |
+//! | gauge | by itself, with its label `pid`; one of its own by that name becomes `exported_pid` | left out |
 //! | quantiles of a summary | of all recent measurements together | left out |
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::labels::exported;
 use super::record::{Counts, Distribution, to_histogram};
 use super::{
     Descriptor, Exemplar, ExponentialHistogram, Family, Histogram, Kind, LabelSet, MetricBatch,
@@ -146,12 +147,13 @@ impl MergedFamily {
     }
 }
 
+const PID: &str = "pid";
+
 fn with_pid(labels: &LabelSet, pid: u32) -> Arc<LabelSet> {
-    let pid = ("pid".to_owned(), pid.to_string());
     let own = labels
         .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    LabelSet::new(own.chain([pid]))
+        .map(|(name, value)| (exported(name, PID).into_owned(), value.to_owned()));
+    LabelSet::new(own.chain([(PID.to_owned(), pid.to_string())]))
 }
 
 impl MergedPoint {
