@@ -165,11 +165,11 @@ fn word_wiped_by_handler() -> *mut AtomicU32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// What `child` answers in a forked process.
-    pub(super) fn in_child(child: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn in_child(child: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child looks at a few words, allocates at most, and leaves by `_exit`.
         unsafe {
             match libc::fork() {

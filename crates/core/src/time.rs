@@ -5,7 +5,7 @@
 //! so the traced program pays one counter read, and a duration can never be negative or jump with the wall clock.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,12 @@ impl Clock {
         }
     }
 
+    /// Reads the clocks for the first time, so that the counter's speed is known when the first root starts. Else that is
+    /// found out then, which takes 1 ms of the root's own time.
+    pub fn prepare() {
+        FIRST.get();
+    }
+
     /// Reads the counter: about 10 ns from the TSC, 23 ns from `CLOCK_MONOTONIC`.
     #[inline]
     pub fn ticks() -> u64 {
@@ -227,16 +233,16 @@ impl Anchor {
 /// The first reading fixes the counter's speed, the latest one the wall time.
 #[derive(Debug)]
 struct Anchors {
-    first: Reading,
+    first: Start,
     latest: Anchor,
 }
 
 impl Anchors {
     fn new() -> Self {
-        let first = Reading::take();
+        let first = FIRST.get();
         let later = match Clock::source() {
             TickSource::Tsc => first.spin_until_comparable(),
-            TickSource::Monotonic => first,
+            TickSource::Monotonic => Reading::take(),
         };
         let latest = first.anchor_at(later);
         Self { first, latest }
@@ -286,11 +292,29 @@ impl Reading {
             .map_or_else(Self::zero, |(_, reading)| reading)
     }
 
+    fn zero() -> Self {
+        Self {
+            tick: 0,
+            monotonic: 0,
+            realtime: 0,
+            instant: Instant::now(),
+        }
+    }
+}
+
+/// Where the counter stood when the clocks were first looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    tick: u64,
+    monotonic: u64,
+}
+
+impl Start {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a rate in 32.32 fixed point; a counter below 1 Hz does not exist"
     )]
-    fn anchor_at(self, now: Self) -> Anchor {
+    fn anchor_at(self, now: Reading) -> Anchor {
         let ticks = now.tick - self.tick;
         let nanos = now.monotonic - self.monotonic;
         let nanos_per_tick_q32 = match Clock::source() {
@@ -309,23 +333,53 @@ impl Reading {
         }
     }
 
-    fn zero() -> Self {
-        Self {
-            tick: 0,
-            monotonic: 0,
-            realtime: 0,
-            instant: Instant::now(),
-        }
-    }
-
-    fn spin_until_comparable(self) -> Self {
+    fn spin_until_comparable(self) -> Reading {
         loop {
-            let later = Self::take();
+            let later = Reading::take();
             if later.monotonic - self.monotonic >= CALIBRATION_NANOS {
                 return later;
             }
             std::hint::spin_loop();
         }
+    }
+}
+
+/// The start of this process, or of the one that it was forked from: they share the counter and its speed. No lock, which a fork
+/// could leave locked.
+struct FirstStart {
+    /// Zero until somebody has claimed it.
+    tick: AtomicU64,
+    /// Zero until both are there.
+    monotonic: AtomicU64,
+}
+
+static FIRST: FirstStart = FirstStart {
+    tick: AtomicU64::new(0),
+    monotonic: AtomicU64::new(0),
+};
+
+impl FirstStart {
+    fn get(&self) -> Start {
+        match self.monotonic.load(Ordering::Acquire) {
+            0 => self.set(),
+            monotonic => Start {
+                tick: self.tick.load(Ordering::Relaxed),
+                monotonic,
+            },
+        }
+    }
+
+    /// Of threads that come here at once, each goes on with its own reading, and later ones with that of the first.
+    #[cold]
+    fn set(&self) -> Start {
+        let Reading {
+            tick, monotonic, ..
+        } = Reading::take();
+        let claimed = (self.tick).compare_exchange(0, tick, Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_ok() {
+            self.monotonic.store(monotonic, Ordering::Release);
+        }
+        Start { tick, monotonic }
     }
 }
 
@@ -407,5 +461,13 @@ mod tests {
         assert_eq!(duration_nanos(UnixNanos(9), UnixNanos(5)), 0);
         assert_eq!(duration_micros(999), 1);
         assert_eq!(duration_micros(2_500), 2);
+    }
+
+    #[test]
+    fn a_forked_child_knows_the_counters_speed_at_once() {
+        Clock::prepare();
+        let ours = FIRST.get();
+        assert_eq!(ours, FIRST.get(), "taken once");
+        assert!(crate::fork::tests::in_child(|| FIRST.get() == ours));
     }
 }

@@ -6,6 +6,7 @@
 //! trace (by hand)┘
 //! ```
 
+use hiq_core::time::Clock;
 use pyo3::prelude::*;
 
 mod attributes;
@@ -39,6 +40,7 @@ mod wrap;
 
 #[pymodule(gil_used = true)]
 fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    Clock::prepare();
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     wrap::add_to_module(module)?;
     step::add_to_module(module)?;
