@@ -229,6 +229,18 @@ pub(crate) fn guarded_repr(value: &Bound<'_, PyAny>) -> String {
     }
 }
 
+/// An argument that is a text, as [`lossless`] reads it: what a program calls things by is no reason to raise into it.
+#[derive(Default)]
+pub(crate) struct Text(pub(crate) String);
+
+impl<'py> FromPyObject<'_, 'py> for Text {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(lossless(&*object.cast::<PyString>()?)))
+    }
+}
+
 /// The text in UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes one U+FFFD.
 pub(crate) fn lossless(text: &Bound<'_, PyString>) -> String {
     match text.to_str() {

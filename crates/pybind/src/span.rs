@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::attributes;
+use crate::attributes::{self, Text};
 use crate::context::{self, PyContext};
 use crate::exception;
 use crate::state::state;
@@ -102,12 +102,12 @@ impl Span {
     #[pyo3(signature = (name, attributes=None))]
     fn add_event<'py>(
         this: Bound<'py, Self>,
-        name: &str,
+        name: Text,
         attributes: Option<&Bound<'py, PyDict>>,
     ) -> Bound<'py, Self> {
         let all = attributes.map(attributes::owned).unwrap_or_default();
         this.get().write(|builder, index| {
-            let name = builder.symbol(name);
+            let name = builder.symbol(&name.0);
             builder.add_event(
                 index,
                 name,
@@ -132,30 +132,26 @@ impl Span {
         this
     }
 
-    #[pyo3(signature = (status, message=""))]
-    fn set_status<'py>(
-        this: Bound<'py, Self>,
-        status: &str,
-        message: &str,
-    ) -> PyResult<Bound<'py, Self>> {
-        let status = match status.to_ascii_lowercase().as_str() {
+    #[pyo3(signature = (status, message=Text::default()), text_signature = "($self, status, message='')")]
+    fn set_status(this: Bound<'_, Self>, status: Text, message: Text) -> PyResult<Bound<'_, Self>> {
+        let status = match status.0.to_ascii_lowercase().as_str() {
             "unset" => Status::Unset,
             "ok" => Status::Ok,
             "error" => Status::Error,
-            _ => {
+            other => {
                 return Err(PyValueError::new_err(format!(
-                    "status `{status}` is none of unset, ok, error"
+                    "status `{other}` is none of unset, ok, error"
                 )));
             }
         };
         this.get()
-            .write(|builder, index| builder.set_status(index, status, message));
+            .write(|builder, index| builder.set_status(index, status, &message.0));
         Ok(this)
     }
 
-    fn update_name<'py>(this: Bound<'py, Self>, name: &str) -> Bound<'py, Self> {
+    fn update_name(this: Bound<'_, Self>, name: Text) -> Bound<'_, Self> {
         this.get().write(|builder, index| {
-            let name = builder.symbol(name);
+            let name = builder.symbol(&name.0);
             builder.set_name(index, name);
         });
         this

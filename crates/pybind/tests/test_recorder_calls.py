@@ -446,6 +446,20 @@ def test_attribute_values_arrive_as_they_are(value: Any, recorded: Any) -> None:
     assert span["attributes"] == {"given": recorded, "set": recorded}
 
 
+def test_a_lone_surrogate_never_raises_into_the_program() -> None:
+    with _hiq.trace("\ud800") as span:
+        span.update_name("name \ud800").add_event("event \ud800", {"key \ud800": "\ud800"})
+        span.set_attributes({"key \ud800": 1}).set_status("error", "message \ud800")
+    (span,) = spans()
+    assert (span["name"], span["status_message"]) == ("name \ufffd", "message \ufffd")
+    assert span["attributes"] == {"key \ufffd": 1}
+    (event,) = span["events"]
+    assert (event["name"], event["attributes"]) == ("event \ufffd", {"key \ufffd": "\ufffd"})
+    for wrong in (lambda: _hiq.current_span().update_name(1), lambda: _hiq.current_span().add_event(b"x")):
+        with pytest.raises(TypeError):
+            wrong()
+
+
 def test_a_value_whose_repr_fails_or_calls_back_does_no_harm() -> None:
     wrapper = traced(positional)
 
