@@ -33,10 +33,11 @@ fn traced(
         "function" => Returns::Value,
         "coroutine" => Returns::Coroutine,
         "generator" => Returns::Generator,
+        "awaitable_generator" => Returns::AwaitableGenerator,
         "async_generator" => Returns::AsyncGenerator,
         other => {
             let message = format!(
-                "kind `{other}` is none of function, coroutine, generator, async_generator"
+                "kind `{other}` is none of function, coroutine, generator, awaitable_generator, async_generator"
             );
             return Err(PyValueError::new_err(message));
         }

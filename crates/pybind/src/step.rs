@@ -72,6 +72,10 @@ unsafe fn type_for(returns: Returns, made: *mut ffi::PyObject) -> Option<*mut ff
                 (has_async && (*(*kind).tp_as_async).am_await.is_some()).then(slots::coroutine_type)
             }
             Returns::Generator => (*kind).tp_iternext.is_some().then(slots::generator_type),
+            Returns::AwaitableGenerator => (*kind)
+                .tp_iternext
+                .is_some()
+                .then(slots::awaitable_generator_type),
             Returns::AsyncGenerator => (has_async && (*(*kind).tp_as_async).am_anext.is_some())
                 .then(async_generator::type_object),
             Returns::Value => None,

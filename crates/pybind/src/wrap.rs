@@ -35,6 +35,8 @@ pub(crate) enum Returns {
     Coroutine,
     /// A generator.
     Generator,
+    /// A generator that is awaited, as those of `types.coroutine`.
+    AwaitableGenerator,
     /// An async generator.
     AsyncGenerator,
 }

@@ -11,8 +11,10 @@ import os
 import types
 from typing import Any
 
+import hiq
 import pytest
 from hiq import _hiq
+from hiq._resolve import kind_of
 from recorder import Log, edges, spans, traced
 
 pytestmark = pytest.mark.usefixtures("memory")
@@ -568,3 +570,34 @@ def test_work_that_handles_what_is_thrown_into_it_and_returns_ends_without_error
         "generator": ("unset", []),
         "coroutine": ("unset", []),
     }
+
+
+@pytest.mark.parametrize("by_decorator", [False, True], ids=["conf", "decorator"])
+def test_a_generator_that_is_awaited_stays_one_and_an_iterator_too(by_decorator: bool) -> None:
+    log = Log()
+
+    @types.coroutine
+    def wait(what):
+        with log.call("wait"):
+            yield from asyncio.sleep(0).__await__()
+            return what
+
+    made = hiq.trace("wait")(wait) if by_decorator else traced(wait, kind=kind_of(wait))
+
+    async def work(what):
+        with log.call("work"):
+            return await made(what)
+
+    task = traced(work, kind="coroutine")
+
+    async def main():
+        with log.call("main"):
+            return await asyncio.gather(*(task(n) for n in range(20)))
+
+    assert asyncio.run(traced(main, kind="coroutine")()) == list(range(20))
+    assert edges(spans()) == log.counted()
+
+    waiting = made("iterated")
+    assert inspect.isawaitable(waiting)
+    assert list(waiting) == [None]
+    assert edges(spans()) == {("wait", None): 1}

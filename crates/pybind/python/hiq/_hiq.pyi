@@ -35,6 +35,7 @@ __all__ = [
     "Traced",
     "TracedAsyncGenerator",
     "TracedAwaitable",
+    "TracedAwaitableGenerator",
     "TracedCoroutine",
     "TracedGenerator",
     "TracedUnbound",
@@ -157,6 +158,17 @@ class TracedGenerator:
     def close(self) -> None: ...
 
 @final
+class TracedAwaitableGenerator:
+    """Stands in for a generator that `types.coroutine` made awaitable: both."""
+
+    def __await__(self) -> TracedAwaitableGenerator: ...
+    def __iter__(self) -> TracedAwaitableGenerator: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
+
+@final
 class TracedAsyncGenerator:
     """Stands in for an async generator: iteration, `asend`, `athrow`, `aclose`, `ag_*`."""
 
@@ -180,7 +192,7 @@ class TracedAwaitable:
 def traced(
     func: Callable[..., Any],
     name: str,
-    kind: Literal["function", "coroutine", "generator", "async_generator"] = "function",
+    kind: Literal["function", "coroutine", "generator", "awaitable_generator", "async_generator"] = "function",
     attributes: Mapping[str, Any] | None = None,
 ) -> Traced:
     """A wrapper that records a span `name` for each call while it has subscribers.

@@ -17,7 +17,7 @@ from ._rows import Row
 
 __all__ = ["MISSING", "Found", "NotTraceable", "find", "is_c_type", "kind_of", "raw_attribute"]
 
-Kind = Literal["function", "coroutine", "generator", "async_generator"]
+Kind = Literal["function", "coroutine", "generator", "awaitable_generator", "async_generator"]
 
 MISSING: Any = object()
 
@@ -291,8 +291,16 @@ def kind_of(function: Any) -> Kind:
         if inspect.isasyncgenfunction(candidate):
             return "async_generator"
         if inspect.isgeneratorfunction(candidate):
-            return "generator"
+            return "awaitable_generator" if _is_awaited(candidate) else "generator"
     return "function"
+
+
+def _is_awaited(generator_function: Any) -> bool:
+    """Whether `types.coroutine` made it."""
+    while isinstance(generator_function, functools.partial):
+        generator_function = generator_function.func
+    code = getattr(generator_function, "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 def _code_attributes(function: Any, owner: Any, attribute: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ use crate::object::{self, fast_method, method, offset_member, slot};
 
 static COROUTINE: object::TypeCell = object::TypeCell::new();
 static GENERATOR: object::TypeCell = object::TypeCell::new();
+static AWAITABLE_GENERATOR: object::TypeCell = object::TypeCell::new();
 
 /// The type of what stands for a coroutine.
 pub(super) fn coroutine_type() -> *mut ffi::PyTypeObject {
@@ -26,6 +27,11 @@ pub(super) fn coroutine_type() -> *mut ffi::PyTypeObject {
 /// The type of what stands for a generator.
 pub(super) fn generator_type() -> *mut ffi::PyTypeObject {
     GENERATOR.get()
+}
+
+/// The type of what stands for a generator that is awaited: the interpreter knows those of its own by their code alone.
+pub(super) fn awaitable_generator_type() -> *mut ffi::PyTypeObject {
+    AWAITABLE_GENERATOR.get()
 }
 
 /// Sends `value` into the coroutine or generator, as one step of it.
@@ -298,17 +304,15 @@ pub(super) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 
 /// Makes the types of coroutines and generators and adds them to the module.
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let awaited = slot(ffi::Py_am_await, itself as *mut c_void);
+    let iterated = slot(ffi::Py_tp_iter, itself as *mut c_void);
+    make(module, &COROUTINE, c"hiq._hiq.TracedCoroutine", &[awaited])?;
+    make(module, &GENERATOR, c"hiq._hiq.TracedGenerator", &[iterated])?;
     make(
         module,
-        &COROUTINE,
-        c"hiq._hiq.TracedCoroutine",
-        slot(ffi::Py_am_await, itself as *mut c_void),
-    )?;
-    make(
-        module,
-        &GENERATOR,
-        c"hiq._hiq.TracedGenerator",
-        slot(ffi::Py_tp_iter, itself as *mut c_void),
+        &AWAITABLE_GENERATOR,
+        c"hiq._hiq.TracedAwaitableGenerator",
+        &[awaited, iterated],
     )
 }
 
@@ -316,7 +320,7 @@ fn make(
     module: &Bound<'_, PyModule>,
     cell: &object::TypeCell,
     name: &'static CStr,
-    own: ffi::PyType_Slot,
+    own: &[ffi::PyType_Slot],
 ) -> PyResult<()> {
     let methods = Box::leak(Box::new([
         method(c"send", send_method, ffi::METH_O),
@@ -324,8 +328,7 @@ fn make(
         method(c"close", close_method, ffi::METH_NOARGS),
         ffi::PyMethodDef::zeroed(),
     ]));
-    let mut slots = [
-        own,
+    let common = [
         slot(ffi::Py_am_send, send_slot as *mut c_void),
         slot(ffi::Py_tp_iternext, next_slot as *mut c_void),
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
@@ -340,6 +343,7 @@ fn make(
     ];
     let flags =
         ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    let mut slots = [own, &common].concat();
     cell.make(module, name, size_of::<Stepped>(), flags, &mut slots)
 }
 

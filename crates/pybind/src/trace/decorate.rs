@@ -80,6 +80,7 @@ fn code_attributes(func: &Bound<'_, PyAny>, qualified: &str) -> Vec<(String, Val
 fn returns_of(func: &Bound<'_, PyAny>) -> Returns {
     const GENERATOR: u32 = 0x20;
     const COROUTINE: u32 = 0x80;
+    const ITERABLE_COROUTINE: u32 = 0x100;
     const ASYNC_GENERATOR: u32 = 0x200;
     let code = func.getattr("__code__").or_else(|_| {
         func.getattr("__func__")
@@ -93,6 +94,8 @@ fn returns_of(func: &Bound<'_, PyAny>) -> Returns {
         Returns::Coroutine
     } else if flags & ASYNC_GENERATOR != 0 {
         Returns::AsyncGenerator
+    } else if flags & ITERABLE_COROUTINE != 0 {
+        Returns::AwaitableGenerator
     } else if flags & GENERATOR != 0 {
         Returns::Generator
     } else {
