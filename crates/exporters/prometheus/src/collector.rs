@@ -14,7 +14,7 @@ use crate::exposition::{Group, groups};
 use crate::names::Alphabet;
 use crate::octaves::octaves;
 use crate::series::FamilyKind;
-use crate::target::point_labels;
+use crate::target::{Naming, point_labels};
 
 /// Shows what a [`Registry`] of hiq holds as part of a `prometheus::Registry`, with summaries and their quantiles, which that
 /// crate has no instrument for.
@@ -107,7 +107,11 @@ fn metric(point: &Point, kind: FamilyKind) -> proto::Metric {
         label.set_value(value.into_owned());
         label
     };
-    let labels = point_labels(point.labels(), Alphabet::Classic);
+    let naming = Naming {
+        alphabet: Alphabet::Classic,
+        taken: &[],
+    };
+    let labels = point_labels(point.labels(), kind, naming);
     let mut metric = proto::Metric::from_label(labels.into_iter().map(label).collect());
     match point.value() {
         PointValue::Number(number) if kind == FamilyKind::Counter => {

@@ -16,7 +16,7 @@ use crate::names::Alphabet;
 use crate::native::{Sparse, schema_of};
 use crate::octaves::octaves;
 use crate::series::{FamilyKind, exemplar_labels};
-use crate::target::{point_labels, resource_labels};
+use crate::target::{Naming, point_labels, resource_labels};
 
 const USUAL_FAMILY_BYTES: usize = 4_096;
 const USUAL_METRIC_BYTES: usize = 200;
@@ -38,22 +38,22 @@ const HISTOGRAM: u8 = 0x3a;
 #[derive(Debug)]
 pub(crate) struct ProtoPage<'o> {
     out: &'o mut Vec<u8>,
-    alphabet: Alphabet,
+    naming: Naming<'o>,
     sparse: Sparse,
 }
 
 impl<'o> ProtoPage<'o> {
-    pub(crate) fn new(alphabet: Alphabet, out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn new(naming: Naming<'o>, out: &'o mut Vec<u8>) -> Self {
         Self {
             out,
-            alphabet,
+            naming,
             sparse: Sparse::default(),
         }
     }
 
     /// What the resource says, as the labels of `target_info`.
     pub(crate) fn target_info(&mut self, resource: &Resource) {
-        let labels = resource_labels(resource, self.alphabet);
+        let labels = resource_labels(resource, self.naming);
         if labels.is_empty() {
             return;
         }
@@ -79,7 +79,7 @@ impl<'o> ProtoPage<'o> {
     /// The families of one name.
     pub(crate) fn group(&mut self, group: &Group<'_>) {
         let names = &group.names;
-        let (sparse, alphabet) = (&mut self.sparse, self.alphabet);
+        let (sparse, naming) = (&mut self.sparse, self.naming);
         delimited(self.out, |writer| {
             if names.kind == FamilyKind::Counter {
                 let name = format!("{}_total", names.name);
@@ -89,8 +89,8 @@ impl<'o> ProtoPage<'o> {
             }
             for point in group.points() {
                 let metric = writer.open(METRIC, USUAL_METRIC_BYTES);
-                labels(writer, point.labels(), alphabet);
-                value(writer, point, names.kind, alphabet, sparse);
+                labels(writer, point.labels(), names.kind, naming);
+                value(writer, point, names.kind, naming.alphabet, sparse);
                 writer.close(metric);
             }
         });
@@ -124,20 +124,19 @@ fn head(writer: &mut Writer<'_>, name: &str, help: &str, unit: &str, kind: Famil
     }
 }
 
-fn labels(writer: &mut Writer<'_>, set: &LabelSet, alphabet: Alphabet) {
+fn labels(writer: &mut Writer<'_>, set: &LabelSet, kind: FamilyKind, naming: Naming<'_>) {
     let write = |set: &LabelSet, out: &mut Vec<u8>| {
         let mut writer = Writer::new(out);
-        for (name, value) in point_labels(set, alphabet) {
+        for (name, value) in point_labels(set, kind, naming) {
             label(&mut writer, LABEL, &name, &value);
         }
     };
-    match alphabet {
-        Alphabet::Classic => writer.put(set.rendered(LabelForm::PrometheusProto, write)),
-        Alphabet::Utf8 => {
-            let mut bytes = Vec::new();
-            write(set, &mut bytes);
-            writer.put(bytes.as_slice());
-        }
+    if naming.alphabet == Alphabet::Classic && naming.is_of_any_kind(set, kind) {
+        writer.put(set.rendered(LabelForm::PrometheusProto, write));
+    } else {
+        let mut bytes = Vec::new();
+        write(set, &mut bytes);
+        writer.put(bytes.as_slice());
     }
 }
 

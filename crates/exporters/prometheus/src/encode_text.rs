@@ -16,7 +16,7 @@ use crate::form::{Form, Format};
 use crate::names::{Alphabet, label_number};
 use crate::octaves::octaves;
 use crate::series::{FamilyKind, FamilyNames, exemplar_labels};
-use crate::target::{point_labels, resource_labels};
+use crate::target::{Naming, point_labels, resource_labels};
 
 /// A page that is being written.
 pub(crate) struct TextPage<'o> {
@@ -46,9 +46,16 @@ impl<'o> TextPage<'o> {
         self.form.format == Format::OpenMetrics
     }
 
+    fn naming(&self) -> Naming<'static> {
+        Naming {
+            alphabet: self.form.alphabet,
+            taken: &[],
+        }
+    }
+
     /// What the resource says, as the labels of `target_info`.
     pub(crate) fn target_info(&mut self, resource: &Resource) {
-        let labels = resource_labels(resource, self.form.alphabet);
+        let labels = resource_labels(resource, self.naming());
         if labels.is_empty() {
             return;
         }
@@ -118,17 +125,22 @@ impl<'o> TextPage<'o> {
     }
 
     fn point(&mut self, names: &FamilyNames, point: &Point) {
-        let alphabet = self.form.alphabet;
-        let form = match alphabet {
+        let (naming, mut own) = (self.naming(), Vec::new());
+        let form = match naming.alphabet {
             Alphabet::Classic => LabelForm::PrometheusText,
             Alphabet::Utf8 => LabelForm::PrometheusUtf8Text,
         };
         let write = |labels: &LabelSet, out: &mut Vec<u8>| {
-            for (name, value) in point_labels(labels, alphabet) {
+            for (name, value) in point_labels(labels, names.kind, naming) {
                 write_label(out, &name, &value);
             }
         };
-        let labels = point.labels().rendered(form, write);
+        let labels = if naming.is_of_any_kind(point.labels(), names.kind) {
+            point.labels().rendered(form, write)
+        } else {
+            write(point.labels(), &mut own);
+            &own
+        };
         let name = names.name.as_str();
         match point.value() {
             PointValue::Number(number) if names.kind == FamilyKind::Counter => {

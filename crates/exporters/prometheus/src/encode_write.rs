@@ -261,7 +261,8 @@ impl<'a, B: Body> PointPage<'a> for Page<'a, '_, B> {
 impl<B: Body> Page<'_, '_, B> {
     fn write(&mut self, point: &Point) -> bool {
         let (alphabet, mut base) = (self.style.alphabet, Vec::<Label<'_>>::new());
-        labels_of(pairs(point.labels()), self.target, alphabet, &mut base);
+        let (own, kind) = (pairs(point.labels()), self.names.kind);
+        labels_of(own, kind, self.target, alphabet, &mut base);
         let start = match self.names.kind {
             FamilyKind::Gauge => 0,
             _ => point.start().0,
@@ -278,9 +279,7 @@ impl<B: Body> Page<'_, '_, B> {
                     .iter()
                     .map(|(name, value)| (*name, value.as_str())),
             );
-            let is_taken = |name: &str| row.extra.as_ref().is_some_and(|(extra, _)| *extra == name);
-            let others = base.iter().map(|(name, value)| (&**name, &**value));
-            labels.extend(others.filter(|(name, _)| !is_taken(name)));
+            labels.extend(base.iter().map(|(name, value)| (&**name, &**value)));
             labels.sort_unstable();
             self.body.series(&Series {
                 labels: &labels,
@@ -305,7 +304,7 @@ impl<B: Body> Page<'_, '_, B> {
         let (alphabet, mut base) = (self.style.alphabet, Vec::<Label<'_>>::new());
         let info = self.target.info.iter();
         let info = info.map(|(name, value)| (name.as_str(), value.as_str()));
-        labels_of(info, self.target, alphabet, &mut base);
+        labels_of(info, names.kind, self.target, alphabet, &mut base);
         let mut labels: Vec<(&str, &str)> = vec![("__name__", &names.name)];
         labels.extend(base.iter().map(|(name, value)| (&**name, &**value)));
         labels.sort_unstable();

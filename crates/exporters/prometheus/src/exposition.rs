@@ -9,6 +9,7 @@ use crate::encode_text::TextPage;
 use crate::form::{Form, Format};
 use crate::names::Alphabet;
 use crate::series::FamilyNames;
+use crate::target::Naming;
 
 /// Families of one name.
 pub(crate) struct Group<'b> {
@@ -39,6 +40,16 @@ impl<'b> Group<'b> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn expose(batch: &MetricBatch, form: Form, out: &mut Vec<u8>) -> usize {
+    expose_beside(&[], batch, form, out)
+}
+
+/// The same for somebody who sets the labels `taken` of every series. Only in protobuf.
+pub(crate) fn expose_beside(
+    taken: &[&str],
+    batch: &MetricBatch,
+    form: Form,
+    out: &mut Vec<u8>,
+) -> usize {
     let (groups, left_out) = groups(batch, form.alphabet);
     let resource = batch.resource();
     match form.format {
@@ -51,7 +62,8 @@ pub fn expose(batch: &MetricBatch, form: Form, out: &mut Vec<u8>) -> usize {
             page.finish();
         }
         Format::Proto => {
-            let mut page = ProtoPage::new(form.alphabet, out);
+            let alphabet = form.alphabet;
+            let mut page = ProtoPage::new(Naming { alphabet, taken }, out);
             page.target_info(resource);
             for group in &groups {
                 page.group(group);

@@ -44,7 +44,7 @@
 //! | histogram | `_bucket{le=…}`, `_sum`, `_count` | an exemplar stands with its bucket |
 //! | exponential histogram | native histogram; in the text forms, and for a server that says it takes none, a bucket for each power of two | finer than schema 8: buckets are joined; wider than schema -4: left out as invalid |
 //! | summary | `{quantile=…}`, `_sum`, `_count`; a native histogram where its sketch comes with it and the form has such | |
-//! | labels | labels, sorted, empty ones left out | pushed, `job` and `instance` of a point become `exported_job`, `exported_instance` |
+//! | labels | labels, sorted, empty ones left out | a point's own that somebody else sets become `exported_…`: `le` and `quantile` in histograms and summaries; by remote write `job` and `instance`, to a Pushgateway the group's |
 //! | `service.namespace`/`service.name`, `service.instance.id` | `job`, `instance` | when pushed; a scraper knows its own |
 //! | (other) attributes of the resource | labels of `target_info` | once a snapshot |
 //! | start | `_created` | OpenMetrics; as a timestamp in protobuf and remote write 2.0 |

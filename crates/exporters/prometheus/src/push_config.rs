@@ -84,6 +84,9 @@ pub struct PushgatewayOptions {
 pub struct PushgatewaySettings {
     /// The full address of the group; `http://localhost:9091/metrics/job/<job>` unless said otherwise.
     pub endpoint: Endpoint,
+    /// The group's labels, `job` first. The Pushgateway writes them over those of the metrics, which are therefore
+    /// `exported_` where they have the same names.
+    pub labels: Vec<String>,
     /// What a push does to the metrics that the group has; they all go unless said otherwise.
     pub method: PushMethod,
     /// Headers of every request.
@@ -143,11 +146,13 @@ impl PushgatewaySettings {
         let job = options.job.as_deref();
         let job = job.or_else(|| Some(reader.first(&[JOB, "OTEL_SERVICE_NAME"])?.1));
         let group = group_path(job.unwrap_or("unknown_service"), &options.grouping)?;
+        let names = options.grouping.iter().map(|(name, _)| name.clone());
         let method = reader.choice(&[METHOD], &PushMethod::NAMES);
         let headers = reader.headers(HEADERS);
         let timeout = options.timeout.or_else(|| reader.millis(&[TIMEOUT]));
         Ok(Self {
             endpoint: Endpoint::parse(place, text)?.join_path(&group),
+            labels: std::iter::once("job".to_owned()).chain(names).collect(),
             method: options.method.or(method).unwrap_or_default(),
             headers: options.headers.clone().or(headers).unwrap_or_default(),
             timeout: timeout.map_or(Some(Duration::from_secs(30)), unlimited_if_zero),

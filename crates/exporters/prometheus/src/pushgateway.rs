@@ -13,8 +13,9 @@ use hiq_core::transport::{
 };
 use hiq_http::{HttpOptions, Method};
 
+use crate::exposition::expose_beside;
 use crate::form::{Form, Format};
-use crate::{PushMethod, PushgatewaySettings, expose};
+use crate::{PushMethod, PushgatewaySettings};
 
 /// Sends metrics to a Pushgateway, for jobs that end before they could be scraped.
 ///
@@ -76,7 +77,10 @@ impl PushgatewayExporter {
     /// The exporter. A reader calls this on its thread, in each process anew.
     pub fn build(&self) -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> {
         let transport = self.http.build()?;
-        let exporter = EncodedExporter::new(GroupEncoder, transport, self.delivery.clone());
+        let encoder = GroupEncoder {
+            labels: self.settings.labels.clone(),
+        };
+        let exporter = EncodedExporter::new(encoder, transport, self.delivery.clone());
         Ok(Box::new(exporter))
     }
 
@@ -113,7 +117,10 @@ const JUDGE: Judge = Judge::of("Pushgateway").advises_http(advice);
 
 /// The whole of a snapshot in one payload.
 #[derive(Debug)]
-struct GroupEncoder;
+struct GroupEncoder {
+    /// Those of the group.
+    labels: Vec<String>,
+}
 
 impl Encoder<MetricBatch> for GroupEncoder {
     fn encoding(&self) -> Encoding {
@@ -132,7 +139,8 @@ impl Encoder<MetricBatch> for GroupEncoder {
             return encoded;
         }
         let start = out.len();
-        let left_out = expose(cursor.batch(), FORM, out);
+        let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        let left_out = expose_beside(&labels, cursor.batch(), FORM, out);
         while cursor.next_point().is_some() {}
         encoded.items = points - left_out;
         if left_out > 0 {

@@ -11,7 +11,7 @@ use hiq_core::value::ValueRef;
 
 use crate::names::{Alphabet, family_name, label_name, label_number, unit};
 use crate::octaves::octaves;
-use crate::target::merge;
+use crate::target::{Naming, merge};
 
 /// Name and value of a label.
 pub(crate) type Label<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -35,6 +35,16 @@ pub(crate) enum FamilyKind {
     Gauge = 2,
     Histogram = 3,
     Summary = 5,
+}
+
+impl FamilyKind {
+    /// Labels that a format adds to series of this kind, whichever form they leave in.
+    pub(crate) const fn reserved_labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter | Self::Gauge => &[],
+            Self::Histogram | Self::Summary => &["le", "quantile"],
+        }
+    }
 }
 
 impl FamilyNames {
@@ -227,29 +237,37 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Labels that every series has of it.
+    fn labels(&self) -> &'static [&'static str] {
+        if self.instance.is_empty() {
+            &["job"]
+        } else {
+            &["job", "instance"]
+        }
+    }
+}
+
 fn plain(value: ValueRef<'_>, scratch: &mut Vec<u8>) -> String {
     value.text(scratch).to_owned()
 }
 
-/// The labels of a point, sorted by name, without those that are empty: to Prometheus they are absent.
+/// The labels of a point of `kind`, sorted by name, without those that are empty: to Prometheus they are absent.
 ///
 /// A label of the point that is called as one of the target is `exported_` to it, as in a scrape. Where two names
 /// become one, their values stand between semicolons.
 pub(crate) fn labels_of<'a>(
     labels: impl Iterator<Item = (&'a str, &'a str)>,
+    kind: FamilyKind,
     target: &'a Target,
     alphabet: Alphabet,
     sorted: &mut Vec<Label<'a>>,
 ) {
     sorted.clear();
+    let taken = target.labels();
+    let naming = Naming { alphabet, taken };
     for (name, value) in labels.filter(|(_, value)| !value.is_empty()) {
-        let name = match label_name(name, alphabet) {
-            name if name == "job" || (name == "instance" && !target.instance.is_empty()) => {
-                format!("exported_{name}").into()
-            }
-            name => name,
-        };
-        sorted.push((name, value.into()));
+        sorted.push((naming.name(name, kind), value.into()));
     }
     for (name, value) in [("job", &target.job), ("instance", &target.instance)] {
         if !value.is_empty() {

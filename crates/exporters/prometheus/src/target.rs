@@ -2,35 +2,73 @@
 
 use std::borrow::Cow;
 
-use hiq_core::metric::LabelSet;
+use hiq_core::metric::{LabelSet, exported};
 use hiq_core::resource::Resource;
 
 use crate::names::{Alphabet, label_name};
+use crate::series::FamilyKind;
+
+/// How labels are named in a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Naming<'r> {
+    pub(crate) alphabet: Alphabet,
+    /// Labels that somebody else sets for every series.
+    pub(crate) taken: &'r [&'r str],
+}
+
+impl Naming<'_> {
+    /// The name of a point's label in a family of `kind`: not one that the format sets itself, or somebody else.
+    pub(crate) fn name<'n>(&self, name: &'n str, kind: FamilyKind) -> Cow<'n, str> {
+        let reserved = kind.reserved_labels().iter().chain(self.taken);
+        reserved.fold(label_name(name, self.alphabet), |name, reserved| {
+            let moved = match exported(&name, reserved) {
+                Cow::Owned(moved) => Some(moved),
+                Cow::Borrowed(_) => None,
+            };
+            moved.map_or(name, Cow::Owned)
+        })
+    }
+
+    /// True when the labels are called the same in a family of any kind.
+    pub(crate) fn is_of_any_kind(&self, labels: &LabelSet, kind: FamilyKind) -> bool {
+        let reserved = kind.reserved_labels().iter().chain(self.taken);
+        let is_reserved = |name: &str| {
+            let mut reserved = reserved.clone();
+            reserved.any(|reserved| {
+                name.ends_with(reserved)
+                    && matches!(
+                        exported(&label_name(name, self.alphabet), reserved),
+                        Cow::Owned(_)
+                    )
+            })
+        };
+        !labels.iter().any(|(name, _)| is_reserved(name))
+    }
+}
 
 /// The labels of a point, sorted, without those that are empty: to Prometheus they are absent. Where two names become one,
 /// their values stand between semicolons.
-pub(crate) fn point_labels(
-    labels: &LabelSet,
-    alphabet: Alphabet,
-) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+pub(crate) fn point_labels<'l>(
+    labels: &'l LabelSet,
+    kind: FamilyKind,
+    naming: Naming<'_>,
+) -> Vec<(Cow<'l, str>, Cow<'l, str>)> {
     let named = labels.iter().filter(|(_, value)| !value.is_empty());
-    merged(named.map(|(name, value)| (label_name(name, alphabet), Cow::Borrowed(value))))
+    merged(named.map(|(name, value)| (naming.name(name, kind), Cow::Borrowed(value))))
 }
 
 /// Every attribute of the resource as a label of `target_info`.
-pub(crate) fn resource_labels(
+pub(crate) fn resource_labels<'l>(
     resource: &Resource,
-    alphabet: Alphabet,
-) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    naming: Naming<'_>,
+) -> Vec<(Cow<'l, str>, Cow<'l, str>)> {
     let mut scratch = Vec::new();
     let labels: Vec<(Cow<'_, str>, Cow<'_, str>)> = resource
         .attributes()
         .map(|(name, value)| {
             let value = value.text(&mut scratch).to_owned();
-            (
-                Cow::Owned(label_name(name.as_str(), alphabet).into_owned()),
-                Cow::Owned(value),
-            )
+            let name = naming.name(name.as_str(), FamilyKind::Gauge).into_owned();
+            (Cow::Owned(name), Cow::Owned(value))
         })
         .collect();
     merged(labels.into_iter().filter(|(_, value)| !value.is_empty()))

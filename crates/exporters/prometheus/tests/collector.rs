@@ -113,3 +113,25 @@ fn two_registries_can_be_in_one_and_each_goes_on_counting() {
         "{page}"
     );
 }
+
+#[test]
+fn labels_of_the_formats_own_names_are_exported_ones() {
+    let ours = Registry::new();
+    let wait = ours
+        .histogram(Spec::new("wait").with_bounds([1.0]))
+        .unwrap();
+    wait.with([("le", "a")]).observe(0.5);
+    let theirs = prometheus::Registry::new();
+    theirs
+        .register(Box::new(RegistryCollector::new(&ours).unwrap()))
+        .unwrap();
+    let expected = r#"# HELP wait 
+# TYPE wait histogram
+wait_bucket{exported_le="a",le="1"} 1
+wait_bucket{exported_le="a",le="+Inf"} 1
+wait_sum{exported_le="a"} 0.5
+wait_count{exported_le="a"} 1
+"#;
+    let page = page(&theirs);
+    assert!(expected.ends_with(&page) && !page.is_empty(), "{page}");
+}

@@ -1,6 +1,8 @@
 //! A group's address by the rules of the Pushgateway's README, and what becomes of a push.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/client_model.rs"]
+mod client_model;
 #[path = "../../http/tests/wire/server.rs"]
 #[allow(dead_code, reason = "the transport's tests use the rest")]
 mod server;
@@ -8,6 +10,7 @@ mod server;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use client_model::{LabelPair, families};
 use hiq_core::config::{Compression, ConfigError, Env, ProxySettings};
 use hiq_core::encode::DropReason;
 use hiq_core::export::Health;
@@ -171,6 +174,35 @@ fn a_snapshot_is_one_request_by_the_method_that_was_chosen() {
         assert_eq!(requests[0].first_line, line);
         let kind = requests[0].all("content-type")[0];
         assert!(kind.starts_with("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"), "{kind}");
+    }
+}
+
+/// A Pushgateway writes the group's labels over those of the metrics, after which two series may be one, and refuses all.
+#[test]
+fn labels_of_the_group_do_not_overwrite_those_of_its_metrics() {
+    let server = Server::answering(response("200 OK", "", ""));
+    let registry = Registry::new();
+    let runs = registry.counter("runs").unwrap();
+    for city in ["a", "b"] {
+        runs.with([("job", city), ("instance", city), ("city", city)])
+            .add(1);
+    }
+    let mut exporter = exporter(&server, PushMethod::Put).build().unwrap();
+    let ledger = deliver(&mut *exporter, registry.collect(&CollectOptions::default()));
+    assert_eq!(ledger.exported, 2);
+    let read = families(&server.request().body);
+    let runs = read.iter().find(|family| family.name == "runs_total");
+    let label = |name: &str, value: &str| LabelPair {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    for (metric, city) in runs.unwrap().metric.iter().zip(["a", "b"]) {
+        let expected = [
+            label("city", city),
+            label("exported_instance", city),
+            label("exported_job", city),
+        ];
+        assert_eq!(metric.label, expected);
     }
 }
 

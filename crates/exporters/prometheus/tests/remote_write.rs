@@ -347,6 +347,39 @@ fn a_histogram_with_buckets_wider_than_any_of_prometheus_is_left_out_alone() {
 }
 
 #[test]
+fn labels_of_the_formats_own_names_are_exported_ones_and_no_series_is_written_twice() {
+    let histogram = Histogram {
+        count: 1,
+        sum: Some(1.0),
+        bounds: [2.0].into(),
+        counts: vec![1, 0],
+        ..Histogram::default()
+    };
+    let names = [("le", "a"), ("instance", "i"), ("exported_job", "j")];
+    let other = [("le", "b"), ("instance", "i"), ("exported_job", "j")];
+    let points = vec![point(&names, histogram.clone()), point(&other, histogram)];
+    let wait = family(Descriptor::new("wait", Kind::Histogram), points);
+    let batch = snapshot(shop(), vec![wait]);
+    let own = r#"exported_exported_job="j",exported_instance="i""#;
+    let targets = r#"instance="a1",job="hanoi/shop""#;
+    let mut expected = vec![];
+    for le in ["a", "b"] {
+        let labels = format!(r#"{own},exported_le="{le}",{targets}"#);
+        expected.push(format!(r#"wait_bucket{{{labels},le="2.0"}}"#));
+        expected.push(format!(r#"wait_bucket{{{labels},le="+Inf"}}"#));
+        expected.push(format!("wait_sum{{{labels}}}"));
+        expected.push(format!("wait_count{{{labels}}}"));
+    }
+    for read in [
+        read_v1(&encoded(encoder(WriteVersion::V1), &batch)),
+        read_v2(&encoded(encoder(WriteVersion::V2), &batch)),
+    ] {
+        let series: Vec<_> = read.iter().map(|each| each.series.clone()).collect();
+        assert_eq!(series[1..], expected);
+    }
+}
+
+#[test]
 fn utf8_names_are_kept_where_they_are_wanted() {
     let gauge = Descriptor::new("thời.gian", Kind::Gauge);
     let points = vec![point(&[("thành phố", "Huế")], Number::Int(1))];

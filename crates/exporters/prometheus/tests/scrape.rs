@@ -242,6 +242,76 @@ fn utf8_names_stand_in_quotes_inside_the_braces() {
     assert_eq!(text(&batch, Format::Text), classic);
 }
 
+/// A histogram and a summary whose own labels are called as those that the format adds, and a counter that may have both.
+fn reserved_labels() -> MetricBatch {
+    let histogram = Histogram {
+        count: 1,
+        sum: Some(1.0),
+        bounds: [2.0].into(),
+        counts: vec![1, 0],
+        ..Histogram::default()
+    };
+    let summary = Summary {
+        count: 1,
+        sum: 1.0,
+        quantiles: vec![QuantileValue {
+            quantile: 0.5,
+            value: 1.0,
+        }],
+        sketch: None,
+    };
+    let all = [("le", "a"), ("quantile", "b"), ("role", "c")];
+    let moved_on = [("exported.le", "d"), ("le", "e")];
+    batch(vec![
+        family(
+            Descriptor::new("h", Kind::Histogram),
+            vec![point(all, histogram.clone()), point(moved_on, histogram)],
+        ),
+        family(
+            Descriptor::new("s", Kind::Summary),
+            vec![point(all, summary)],
+        ),
+        family(
+            Descriptor::new("c", Kind::COUNTER),
+            vec![point(all, Number::Int(1))],
+        ),
+    ])
+}
+
+#[test]
+fn labels_of_the_formats_own_names_are_exported_ones_where_it_adds_them() {
+    let batch = reserved_labels();
+    let expected = r#"# TYPE h histogram
+h_bucket{exported_le="a",exported_quantile="b",role="c",le="2.0"} 1
+h_bucket{exported_le="a",exported_quantile="b",role="c",le="+Inf"} 1
+h_sum{exported_le="a",exported_quantile="b",role="c"} 1.0
+h_count{exported_le="a",exported_quantile="b",role="c"} 1
+h_bucket{exported_exported_le="d",exported_le="e",le="2.0"} 1
+h_bucket{exported_exported_le="d",exported_le="e",le="+Inf"} 1
+h_sum{exported_exported_le="d",exported_le="e"} 1.0
+h_count{exported_exported_le="d",exported_le="e"} 1
+# TYPE s summary
+s{exported_le="a",exported_quantile="b",role="c",quantile="0.5"} 1.0
+s_sum{exported_le="a",exported_quantile="b",role="c"} 1.0
+s_count{exported_le="a",exported_quantile="b",role="c"} 1
+# TYPE c_total counter
+c_total{le="a",quantile="b",role="c"} 1
+"#;
+    // Twice: what a label set keeps of a counter is not what a histogram of the same labels has.
+    assert_eq!(text(&batch, Format::Text), expected);
+    assert_eq!(text(&batch, Format::Text), expected);
+    let read = families(&page(&batch, Form::new(Format::Proto)));
+    let renamed = [
+        label("exported_le", "a"),
+        label("exported_quantile", "b"),
+        label("role", "c"),
+    ];
+    assert_eq!(named(&read, "h").metric[0].label, renamed);
+    assert_eq!(named(&read, "s").metric[0].label, renamed);
+    let kept = [label("le", "a"), label("quantile", "b"), label("role", "c")];
+    assert_eq!(named(&read, "c_total").metric[0].label, kept);
+}
+
 #[test]
 fn names_that_become_the_same_are_one_family_or_the_second_is_left_out() {
     let gauge = |name: &str, n| {
