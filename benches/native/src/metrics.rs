@@ -4,15 +4,15 @@
 use std::hint::black_box;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use hiq_core::batch::{Batch, TreeBatch};
 use hiq_core::export::{Deadline, Exporter};
 use hiq_core::id::TraceId;
 use hiq_core::intern::{SiteId, symbol};
 use hiq_core::ledger::Ledger;
-use hiq_core::metric::record::{CollectOptions, Registry, Summary};
+use hiq_core::metric::record::{CollectOptions, DEFAULT_MAX_AGE, Instrument, Registry, Summary};
 use hiq_core::metric::trees::{TreeMetrics, TreeMetricsOptions};
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::tree::{SpanLimits, SpanTree, TreeBuilder, TreeStart};
@@ -25,23 +25,24 @@ use crate::worker::Worker;
 
 /// Summaries of a page, with two labels each.
 const SUMMARIES: usize = 1_000;
-/// Measurements in each.
-const MEASURED: usize = 1_000;
+/// Measurements in each, made anew before every page: a summary forgets, and the quantiles of nothing are cheap.
+const MEASURED: usize = 200;
 /// Series of the large scrape.
 const SERIES: usize = 10_000;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// Until the runner closes the pipe.
 pub fn main() {
-    let values = durations(4_096);
+    let values = durations(1_024);
     let registry = Registry::new();
     let ours = summary(&registry, "one");
     let floor = Floor::default();
     let (peer, _) = peer();
     let theirs = peer_histogram(&peer, "one", &[]);
 
-    let (page, large) = (many_summaries(&values), many_counters());
-    let (floors, rendered) = (many_floors(&values), many_of_the_peer(&values));
+    let (page, floors, peers) = (Page::new(), many_floors(), PeerPage::new());
+    page.outlive_the_window(&values);
+    let large = many_counters();
     let (mut out, mut large_out, mut floor_out) = (Vec::new(), Vec::new(), Vec::new());
 
     let mut worker = Worker::default();
@@ -55,11 +56,24 @@ pub fn main() {
     worker.call("observe_metrics", each, || {
         observe(&values, |value| theirs.record(value))
     });
-    worker.call("expose_hiq", SUMMARIES, || expose_all(&page, &mut out));
-    worker.call("expose_floor", SUMMARIES, || {
-        expose_floors(&floors, &mut floor_out)
-    });
-    worker.call("expose_metrics", SUMMARIES, || rendered.render());
+    worker.prepared(
+        "expose_hiq",
+        SUMMARIES,
+        || page.measure(&values),
+        || expose_all(&page.registry, &mut out),
+    );
+    worker.prepared(
+        "expose_floor",
+        SUMMARIES,
+        || measure_floors(&floors, &values),
+        || expose_floors(&floors, &mut floor_out),
+    );
+    worker.prepared(
+        "expose_metrics",
+        SUMMARIES,
+        || peers.measure(&values),
+        || peers.handle.render(),
+    );
     worker.call("scrape_10000", 1_000_000, || {
         expose_all(&large, &mut large_out)
     });
@@ -73,12 +87,18 @@ fn observe(values: &[f64], mut observe: impl FnMut(f64)) {
     }
 }
 
-/// From 1 to 8 ms, in seconds.
+/// From 1 to 368 ms, in seconds, as many in each power of ten.
 fn durations(count: usize) -> Vec<f64> {
     let mut random = fastrand::Rng::with_seed(12);
     (0..count)
-        .map(|_| 0.001 * (1.0 + 7.0 * random.f64()))
+        .map(|_| (random.f64() * 6.0 - 7.0).exp())
         .collect()
+}
+
+/// What the series of this number measures, the same each time.
+fn measurements(values: &[f64], series: usize) -> impl Iterator<Item = f64> {
+    let values = values.iter().cycle();
+    values.skip(series * MEASURED).take(MEASURED).copied()
 }
 
 fn summary(registry: &Registry, name: &str) -> Arc<Summary> {
@@ -92,19 +112,39 @@ fn labels(number: usize) -> [(&'static str, String); 2] {
     ]
 }
 
-fn many_summaries(values: &[f64]) -> Registry {
-    let registry = Registry::new();
-    let took = registry.summary("took").expect("a new name");
-    for number in 0..SUMMARIES {
-        let one = took.with(labels(number));
-        values
-            .iter()
-            .cycle()
-            .skip(number)
-            .take(MEASURED)
-            .for_each(|value| one.observe(*value));
+/// Summaries of hiq.
+struct Page {
+    registry: Registry,
+    summaries: Vec<Arc<Summary>>,
+}
+
+impl Page {
+    fn new() -> Self {
+        let registry = Registry::new();
+        let took: Instrument<Summary> = registry.summary("took").expect("a new name");
+        let summaries = (0..SUMMARIES).map(|number| took.with(labels(number)));
+        Self {
+            summaries: summaries.collect(),
+            registry,
+        }
     }
-    registry
+
+    fn measure(&self, values: &[f64]) {
+        for (number, one) in self.summaries.iter().enumerate() {
+            measurements(values, number).for_each(|value| one.observe(value));
+        }
+    }
+
+    /// Measures for longer than the window lasts, so that reading has to tell what is recent from what is not.
+    fn outlive_the_window(&self, values: &[f64]) {
+        let start = Instant::now();
+        for minutes in 0..DEFAULT_MAX_AGE.as_secs() / 60 * 2 {
+            self.measure(values);
+            let mut options = CollectOptions::default();
+            options.now = Some(start + Duration::from_secs(60 * minutes));
+            self.registry.collect(&options);
+        }
+    }
 }
 
 fn many_counters() -> Registry {
@@ -122,14 +162,12 @@ fn expose_all(registry: &Registry, out: &mut Vec<u8>) -> usize {
     expose(&snapshot, Form::new(Format::Text), out)
 }
 
+/// As it comes: with seven quantiles, where hiq has three.
 fn peer() -> (
     metrics_exporter_prometheus::PrometheusRecorder,
     PrometheusHandle,
 ) {
-    let recorder = PrometheusBuilder::new()
-        .set_quantiles(&QUANTILES)
-        .expect("quantiles")
-        .build_recorder();
+    let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     (recorder, handle)
 }
@@ -147,18 +185,29 @@ fn peer_histogram(
     recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
 }
 
-fn many_of_the_peer(values: &[f64]) -> PrometheusHandle {
-    let (recorder, handle) = peer();
-    for number in 0..SUMMARIES {
-        let one = peer_histogram(&recorder, "took", &labels(number));
-        values
-            .iter()
-            .cycle()
-            .skip(number)
-            .take(MEASURED)
-            .for_each(|value| one.record(*value));
+/// Summaries of the peer, which keeps 60 seconds of them.
+struct PeerPage {
+    handle: PrometheusHandle,
+    histograms: Vec<metrics::Histogram>,
+}
+
+impl PeerPage {
+    fn new() -> Self {
+        let (recorder, handle) = peer();
+        let one = |number| peer_histogram(&recorder, "took", &labels(number));
+        Self {
+            histograms: (0..SUMMARIES).map(one).collect(),
+            handle,
+        }
     }
-    handle
+
+    fn measure(&self, values: &[f64]) {
+        for (number, one) in self.histograms.iter().enumerate() {
+            measurements(values, number).for_each(|value| one.record(value));
+        }
+        // Else the first page would be the one that takes them into its sketches.
+        self.handle.run_upkeep();
+    }
 }
 
 /// Counts trees of 64 spans, eight a batch, by twenty functions.
@@ -190,9 +239,11 @@ fn tree(resource: &Arc<Resource>, number: u64) -> SpanTree {
     tree.finish()
 }
 
-/// As little as a shared summary of this precision can do: 64 buckets an octave, a sum, no window.
+/// As little as a shared summary of this precision can do: 64 buckets an octave, a sum, the range in use, no window.
 struct Floor {
-    counts: Box<[AtomicU64]>,
+    counts: Box<[AtomicU32]>,
+    first: AtomicU32,
+    last: AtomicU32,
     sum: AtomicU64,
 }
 
@@ -203,7 +254,9 @@ const FIRST: u64 = (1023 - 16) << 6;
 impl Default for Floor {
     fn default() -> Self {
         Self {
-            counts: (0..32 * 64).map(|_| AtomicU64::new(0)).collect(),
+            counts: (0..32 * 64).map(|_| AtomicU32::new(0)).collect(),
+            first: AtomicU32::new(u32::MAX),
+            last: AtomicU32::new(0),
             sum: AtomicU64::new(0),
         }
     }
@@ -212,8 +265,14 @@ impl Default for Floor {
 impl Floor {
     #[inline]
     fn observe(&self, value: f64) {
-        let place = (value.to_bits() >> SHIFT).saturating_sub(FIRST) as usize;
-        self.counts[place.min(self.counts.len() - 1)].fetch_add(1, Ordering::Relaxed);
+        let place = (value.to_bits() >> SHIFT).saturating_sub(FIRST) as u32;
+        if place < self.first.load(Ordering::Relaxed) {
+            self.first.fetch_min(place, Ordering::Relaxed);
+        }
+        if place > self.last.load(Ordering::Relaxed) {
+            self.last.fetch_max(place, Ordering::Relaxed);
+        }
+        self.counts[place as usize].fetch_add(1, Ordering::Relaxed);
         let mut before = self.sum.load(Ordering::Relaxed);
         loop {
             let after = (f64::from_bits(before) + value).to_bits();
@@ -226,40 +285,33 @@ impl Floor {
     }
 }
 
-fn many_floors(values: &[f64]) -> Vec<(String, Floor)> {
-    let one = |number: usize| {
-        let floor = Floor::default();
-        values
-            .iter()
-            .cycle()
-            .skip(number)
-            .take(MEASURED)
-            .for_each(|value| floor.observe(*value));
-        (
-            format!("function=\"function-{number}\",service=\"shop\""),
-            floor,
-        )
-    };
-    (0..SUMMARIES).map(one).collect()
+fn many_floors() -> Vec<(String, Floor)> {
+    let labels = |number| format!("function=\"function-{number}\",service=\"shop\"");
+    (0..SUMMARIES)
+        .map(|number| (labels(number), Floor::default()))
+        .collect()
+}
+
+fn measure_floors(floors: &[(String, Floor)], values: &[f64]) {
+    for (number, (_, floor)) in floors.iter().enumerate() {
+        measurements(values, number).for_each(|value| floor.observe(value));
+    }
 }
 
 fn expose_floors(floors: &[(String, Floor)], out: &mut Vec<u8>) {
     out.clear();
-    // The octaves in use, as a summary that keeps its range knows them.
-    let used = ((0.001_f64.to_bits() >> SHIFT) - FIRST) as usize / 64 * 64;
     for (labels, floor) in floors {
-        let counts = &floor.counts[used..used + 4 * 64];
-        let total: u64 = counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed))
-            .sum();
+        let [first, last] = [&floor.first, &floor.last].map(|end| end.load(Ordering::Relaxed));
+        let counts = &floor.counts[first as usize..=last as usize];
+        let load = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
+        let total: u64 = counts.iter().map(load).sum();
         let (mut seen, mut place) = (0, 0);
         for share in QUANTILES {
             while (seen as f64) < share * total as f64 {
-                seen += counts[place].load(Ordering::Relaxed);
+                seen += load(&counts[place]);
                 place += 1;
             }
-            let value = f64::from_bits((FIRST + (used + place) as u64) << SHIFT);
+            let value = f64::from_bits((FIRST + u64::from(first) + place as u64) << SHIFT);
             write!(out, "took{{{labels},quantile=\"{share}\"}} ").expect("memory");
             out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
             out.push(b'\n');

@@ -40,8 +40,20 @@ impl<'a> Worker<'a> {
     }
 
     /// A case that is one call, by the thread's CPU time.
-    pub fn call<R>(&mut self, name: &'static str, units: usize, mut call: impl FnMut() -> R + 'a) {
+    pub fn call<R>(&mut self, name: &'static str, units: usize, call: impl FnMut() -> R + 'a) {
+        self.prepared(name, units, || (), call);
+    }
+
+    /// The same, `prepare`d before each batch, outside the measured time.
+    pub fn prepared<R>(
+        &mut self,
+        name: &'static str,
+        units: usize,
+        mut prepare: impl FnMut() + 'a,
+        mut call: impl FnMut() -> R + 'a,
+    ) {
         self.timed(name, units, move |iterations| {
+            prepare();
             let start = thread_cpu();
             for _ in 0..iterations {
                 black_box(call());
