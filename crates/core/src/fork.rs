@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 mod lock;
 
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Guard, Lock};
 
 /// The process's number in the line of forks that led to it: differs between a parent and its child.
 ///

@@ -172,6 +172,69 @@ fn quantiles_forget_what_is_older_than_the_window_but_count_and_sum_do_not() {
     assert!(near(median_at(31).2, 2.0));
 }
 
+/// A slice that was filled on a fine scale leaves a window that has become coarser; what is negative or zero leaves as well.
+#[test]
+fn what_slides_out_is_what_was_measured_whatever_came_after_it() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let spec = Spec::new("s").with_quantiles([0.0, 0.5, 1.0]);
+    let (registry, summary) = registry_with_summary(spec);
+    let start = Instant::now();
+    let read_at = |minute| {
+        let mut options = CollectOptions::with_sketches();
+        options.now = Some(start + minutes(minute));
+        let batch = registry.collect(&options);
+        summary_of(point(&batch, "s")).clone()
+    };
+    for value in [-3.0, 0.0, 5.0] {
+        (0..1_000).for_each(|_| summary.observe(value));
+    }
+    assert_eq!(read_at(3).count, 3_000, "the first slice is complete");
+    for exponent in [-40, 0, 40] {
+        summary.observe(1.5 * 2_f64.powi(exponent));
+    }
+    assert!(quantile(&read_at(9).quantiles, 0.5).abs() < 1e-300);
+    let read = read_at(11);
+    let near = |share: f64, exact: f64| {
+        let shown = quantile(&read.quantiles, share);
+        // 81 octaves want buckets four times as wide.
+        (shown / exact - 1.0).abs() < 0.03
+    };
+    let lowest = 1.5 * 2_f64.powi(-40);
+    assert!(near(0.0, lowest) && near(0.5, 1.5), "{read:?}");
+    let sketch = read.sketch.as_deref().unwrap();
+    assert_eq!(
+        (read.count, sketch.count, sketch.zero_count),
+        (3_003, 3_003, 1_000)
+    );
+    assert_eq!(sketch.negative.counts.iter().sum::<u64>(), 1_000);
+    assert_eq!(sketch.positive.counts.iter().sum::<u64>(), 1_003);
+}
+
+/// More than the 16 bits of a counter, from threads that do not wait for each other.
+#[test]
+fn a_value_may_be_measured_as_often_as_one_likes() {
+    const EACH: u64 = 200_000;
+    let (registry, summary) = registry_with_summary(Spec::new("s"));
+    let histogram = registry.exponential_histogram("h").unwrap().plain();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    summary.observe(0.25);
+                    histogram.observe(0.25);
+                }
+            });
+        }
+    });
+    let batch = registry.collect(&CollectOptions::default());
+    assert_eq!(summary_of(point(&batch, "s")).count, 3 * EACH);
+    let read = exponential_of(point(&batch, "h"));
+    assert_eq!(
+        (read.count, &*read.positive.counts),
+        (3 * EACH, &[3 * EACH][..])
+    );
+}
+
 #[test]
 fn the_same_counters_are_quantiles_and_a_histogram() {
     let (registry, summary) = registry_with_summary(Spec::new("s"));

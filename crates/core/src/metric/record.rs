@@ -28,6 +28,7 @@ use crate::ledger::Ledger;
 use crate::resource::{Resource, Scope};
 use crate::time::{Clock, UnixNanos};
 
+mod chunk;
 mod counts;
 mod histogram;
 mod index;
@@ -35,7 +36,9 @@ mod life;
 pub(super) mod list;
 mod number;
 mod observed;
+mod octaves;
 mod offers;
+mod rank;
 mod series;
 mod sketch;
 mod table;

@@ -1,9 +1,9 @@
 //! Counts of buckets as they are read: side by side, on one scale.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::index::{self, MAX_SCALE, OCTAVE};
+use super::rank::{self, Ranked, Seek};
 use crate::metric::{Buckets, QuantileValue};
 
 /// Counts of neighbouring buckets on one scale.
@@ -43,10 +43,6 @@ impl Counts {
         self.scale
     }
 
-    pub(super) fn total(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
     /// Makes this reach over `buckets` of `scale`, coarser itself if need be.
     pub(super) fn make_room(&mut self, scale: i32, buckets: Range<i32>) {
         self.coarsen(scale);
@@ -69,19 +65,11 @@ impl Counts {
     }
 
     /// Adds `counts`, whose first is that of `bucket` at `scale`. There must be room.
-    pub(super) fn add(&mut self, scale: i32, bucket: i32, counts: &[AtomicU64]) {
+    pub(super) fn add(&mut self, scale: i32, bucket: i32, counts: impl Iterator<Item = u64>) {
         let coarser_by = scale - self.scale;
-        let first = length(&(self.offset..bucket >> coarser_by));
-        if coarser_by == 0 {
-            let own = &mut self.buckets[first..first + counts.len()];
-            for (own, count) in own.iter_mut().zip(counts) {
-                *own += count.load(Ordering::Relaxed);
-            }
-        } else {
-            for (bucket, count) in (bucket..).zip(counts) {
-                let place = length(&(self.offset..bucket >> coarser_by));
-                self.buckets[place] += count.load(Ordering::Relaxed);
-            }
+        for (bucket, count) in (bucket..).zip(counts) {
+            let place = length(&(self.offset..bucket >> coarser_by));
+            self.buckets[place] += count;
         }
     }
 
@@ -102,40 +90,22 @@ impl Counts {
     }
 
     /// Takes `others` away.
-    pub(super) fn subtract(&mut self, others: &Self) {
+    fn subtract_sparse(&mut self, others: &Sparse) {
         self.coarsen(others.scale);
-        let coarser_by = others.scale - self.scale;
-        if coarser_by == 0 && others.offset >= self.offset {
-            let first = length(&(self.offset..others.offset));
-            let own = self.buckets.iter_mut().skip(first);
-            for (own, count) in own.zip(&others.buckets) {
-                *own = own.saturating_sub(*count);
-            }
-        } else {
-            for (bucket, count) in (others.offset..).zip(&others.buckets) {
-                self.change(bucket >> coarser_by, |own| own.saturating_sub(*count));
-            }
+        for (bucket, count) in others.on_scale(self.scale) {
+            let count = u64::from(count);
+            self.change(bucket, |own| own.saturating_sub(count));
         }
     }
 
-    pub(super) fn subtract_sparse(&mut self, others: &Sparse) {
-        self.coarsen(others.scale);
-        let coarser_by = others.scale - self.scale;
-        for (bucket, count) in &others.cells {
-            let count = u64::from(*count);
-            self.change(bucket >> coarser_by, |own| own.saturating_sub(count));
-        }
-    }
-
-    pub(super) fn add_sparse(&mut self, others: &Sparse) {
+    fn add_sparse(&mut self, others: &Sparse) {
         let (Some(first), Some(last)) = (others.cells.first(), others.cells.last()) else {
             return;
         };
         self.make_room(others.scale, first.0..last.0 + 1);
-        let coarser_by = others.scale - self.scale;
-        for (bucket, count) in &others.cells {
-            let count = u64::from(*count);
-            self.change(bucket >> coarser_by, |own| own + count);
+        for (bucket, count) in others.on_scale(self.scale) {
+            let count = u64::from(count);
+            self.change(bucket, |own| own + count);
         }
     }
 
@@ -183,7 +153,7 @@ impl Counts {
     }
 
     /// Those that are not empty.
-    pub(super) fn to_sparse(&self) -> Sparse {
+    fn to_sparse(&self) -> Sparse {
         let mut cells = Vec::new();
         for (bucket, count) in self.cells() {
             let mut left = count;
@@ -198,27 +168,6 @@ impl Counts {
             scale: self.scale,
             cells,
         }
-    }
-
-    /// The value of the measurement of this `rank`, counted from 1; ranks that are asked for with one `seek` rise.
-    fn value_of(&self, rank: u64, seek: &mut Seek) -> f64 {
-        // Octaves that end before it are passed over as a whole.
-        while let Some(octave) = self.buckets.get(seek.place..seek.place + OCTAVE) {
-            let seen = seek.seen + octave.iter().sum::<u64>();
-            if seen >= rank {
-                break;
-            }
-            seek.seen = seen;
-            seek.place += OCTAVE;
-        }
-        let mut seen = seek.seen;
-        for (bucket, count) in (self.bucket_at(seek.place)..).zip(&self.buckets[seek.place..]) {
-            seen += count;
-            if seen >= rank {
-                return index::middle(bucket, self.scale);
-            }
-        }
-        f64::NAN
     }
 
     /// Buckets that are not empty, rising.
@@ -239,6 +188,41 @@ impl Counts {
             offset: self.bucket_at(first),
             counts: self.buckets[first..=last].to_vec(),
         }
+    }
+}
+
+impl Ranked for Counts {
+    fn total(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    fn value_of(&self, rank: u64, seek: &mut Seek) -> f64 {
+        // Octaves that end before it are passed over as a whole.
+        while let Some(octave) = self.buckets.get(seek.place..seek.place + OCTAVE) {
+            let seen = seek.seen + octave.iter().sum::<u64>();
+            if seen >= rank {
+                break;
+            }
+            seek.seen = seen;
+            seek.place += OCTAVE;
+        }
+        let mut seen = seek.seen;
+        for (bucket, count) in (self.bucket_at(seek.place)..).zip(&self.buckets[seek.place..]) {
+            seen += count;
+            if seen >= rank {
+                return index::middle(bucket, self.scale);
+            }
+        }
+        f64::NAN
+    }
+}
+
+impl Sparse {
+    /// The cells on a `scale` that is no finer.
+    pub(super) fn on_scale(&self, scale: i32) -> impl Iterator<Item = (i32, u32)> {
+        let coarser_by = self.scale - scale;
+        let cells = self.cells.iter();
+        cells.map(move |(bucket, count)| (bucket >> coarser_by, *count))
     }
 }
 
@@ -266,45 +250,37 @@ impl Distribution {
         self.negative.total() + self.zeros + self.positive.total()
     }
 
-    pub(super) fn subtract(&mut self, others: &Self) {
-        self.negative.subtract(&others.negative);
+    pub(super) fn subtract(&mut self, others: &SparseDistribution) {
+        self.negative.subtract_sparse(&others.negative);
         self.zeros = self.zeros.saturating_sub(others.zeros);
-        self.positive.subtract(&others.positive);
+        self.positive.subtract_sparse(&others.positive);
     }
 
-    /// The values below which shares of the measurements lie, by the nearest rank; `shares` rise. NaN when nothing was
-    /// measured.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a rank of more than 2^53 measurements is not exact"
-    )]
-    pub(in crate::metric) fn quantiles(&self, shares: &[f64], out: &mut Vec<QuantileValue>) {
-        let below = self.negative.total();
-        let count = below + self.zeros + self.positive.total();
-        let mut seek = Seek::default();
-        for &quantile in shares {
-            let rank = ((quantile * count as f64).ceil() as u64).clamp(1, count.max(1));
-            let value = if count == 0 {
-                f64::NAN
-            } else if rank <= below {
-                -self
-                    .negative
-                    .value_of(below - rank + 1, &mut Seek::default())
-            } else if rank <= below + self.zeros {
-                0.0
-            } else {
-                self.positive.value_of(rank - below - self.zeros, &mut seek)
-            };
-            out.push(QuantileValue { quantile, value });
+    pub(super) fn add(&mut self, others: &SparseDistribution) {
+        self.negative.add_sparse(&others.negative);
+        self.zeros += others.zeros;
+        self.positive.add_sparse(&others.positive);
+    }
+
+    /// Without the buckets that are empty.
+    pub(super) fn to_sparse(&self) -> SparseDistribution {
+        SparseDistribution {
+            negative: self.negative.to_sparse(),
+            zeros: self.zeros,
+            positive: self.positive.to_sparse(),
         }
+    }
+
+    /// The values below which shares of the measurements lie; `shares` rise. NaN when nothing was measured.
+    pub(in crate::metric) fn quantiles(&self, shares: &[f64], out: &mut Vec<QuantileValue>) {
+        rank::quantiles(&self.negative, self.zeros, &self.positive, shares, out);
     }
 }
 
-/// Where the search for a rank has come to: `seen` measurements lie in the buckets before `place`.
-#[derive(Default)]
-struct Seek {
-    place: usize,
-    seen: u64,
+/// How often which values were measured, of a slice of time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SparseDistribution {
+    pub(super) negative: Sparse,
+    pub(super) zeros: u64,
+    pub(super) positive: Sparse,
 }

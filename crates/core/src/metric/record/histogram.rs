@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::counts::Distribution;
 use super::life::Life;
 use super::number::AtomicF64;
 use super::sketch::{Sketch, to_histogram};
@@ -155,7 +154,7 @@ pub struct Summary {
 }
 
 /// Measurements in one bucket after which the clock is looked at, should nobody read for a while.
-const LOOK_AT_CLOCK_EVERY: u64 = 128;
+const LOOK_AT_CLOCK_EVERY: u16 = 128;
 
 impl Summary {
     /// Adds one measurement. What is infinite or not a number is left out.
@@ -164,7 +163,7 @@ impl Summary {
         self.ensure();
         let before = self.sketch.add(value);
         if before.is_some_and(|before| before.is_multiple_of(LOOK_AT_CLOCK_EVERY)) {
-            self.slide_if_due(Instant::now());
+            self.look_at_clock();
         }
     }
 
@@ -175,14 +174,10 @@ impl Summary {
     }
 
     #[cold]
-    fn slide_if_due(&self, now: Instant) {
+    fn look_at_clock(&self) {
         // Somebody who holds it is doing the same.
-        if let Some(mut window) = self.window.try_lock()
-            && window.is_due(now, self.max_age)
-        {
-            let mut all = Distribution::default();
-            self.sketch.read(&mut all);
-            window.slide(&all, now, self.max_age);
+        if let Some(mut window) = self.window.try_lock() {
+            window.slide(&self.sketch, Instant::now(), self.max_age);
         }
     }
 
@@ -200,14 +195,12 @@ impl Cell for Summary {
     const KIND: Kind = Kind::Summary;
 
     fn new(spec: &Spec) -> Self {
-        let mut window = Window::default();
-        window.is_due(Instant::now(), spec.max_age);
         Self {
             life: Life::new(),
             sketch: Sketch::new(),
             quantiles: Arc::clone(&spec.quantiles),
             max_age: spec.max_age,
-            window: Lock::new(window),
+            window: Lock::new(Window::new(Instant::now())),
             example: Lock::new(None),
         }
     }
@@ -216,26 +209,28 @@ impl Cell for Summary {
         if !self.life.is_current() {
             return None;
         }
-        let all = &mut reading.scratch;
-        // The window is held while the counters are read, so that they do not fall behind its floor.
         let mut window = self.window.lock();
-        self.sketch.read(all);
-        window.slide(all, reading.now, self.max_age);
+        window.slide(&self.sketch, reading.now, self.max_age);
+        let recent = self.sketch.look();
         let mut value = metric::Summary {
-            count: all.count(),
+            count: window.past_count() + recent.count(),
             sum: self.sketch.sum(),
             quantiles: Vec::with_capacity(self.quantiles.len()),
             sketch: None,
         };
-        if reading.sketches && !reading.recent {
-            value.sketch = Some(Box::new(to_histogram(all, value.sum)));
+        recent.quantiles(&self.quantiles, &mut value.quantiles);
+        if reading.sketches {
+            let shown = &mut reading.scratch;
+            recent.read(shown);
+            let mut sum = f64::NAN;
+            if !reading.recent {
+                shown.add(&window.past().to_sparse());
+                sum = value.sum;
+            }
+            value.sketch = Some(Box::new(to_histogram(shown, sum)));
         }
-        all.subtract(window.floor());
+        drop(recent);
         drop(window);
-        all.quantiles(&self.quantiles, &mut value.quantiles);
-        if reading.recent {
-            value.sketch = Some(Box::new(to_histogram(all, f64::NAN)));
-        }
         Measured::of(&self.life, value.into(), || {
             self.example.lock().iter().cloned().collect()
         })

@@ -2,13 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::counts::Distribution;
+use super::counts::{Distribution, SparseDistribution};
 use super::index::{INFINITY_BITS, MIN_BITS, bucket};
 use super::number::AtomicF64;
+use super::octaves::Octaves;
+use super::rank::{self, Ranked};
 use super::table::Tables;
-use crate::metric::ExponentialHistogram;
+use crate::metric::{ExponentialHistogram, QuantileValue};
 
-/// All that was ever measured, in buckets at most 1.09 % wide unless the values span more than 32 octaves.
+/// What was measured and is not [forgotten](Sketch::forget), in buckets at most 1.09 % wide unless the values span more than
+/// 32 octaves; and the sum of all that was ever measured.
 #[derive(Debug)]
 pub(super) struct Sketch {
     positive: Tables,
@@ -32,7 +35,7 @@ impl Sketch {
     /// Adds one measurement. Returns what the counter of its bucket said before; `None` for what is not a number or
     /// infinite, which is not stored.
     #[inline]
-    pub(super) fn add(&self, value: f64) -> Option<u64> {
+    pub(super) fn add(&self, value: f64) -> Option<u16> {
         // Read here, before the counter's turn, it is no step of its own.
         let sum = self.sum.get();
         let bits = value.to_bits();
@@ -46,10 +49,12 @@ impl Sketch {
     }
 
     #[cold]
-    fn add_rare(&self, bits: u64) -> Option<u64> {
+    fn add_rare(&self, bits: u64) -> Option<u16> {
         let distance = bits & !SIGN;
         if distance < MIN_BITS {
-            Some(self.zeros.fetch_add(1, Ordering::Relaxed))
+            let before = self.zeros.fetch_add(1, Ordering::Relaxed);
+            #[expect(clippy::cast_possible_truncation, reason = "as other counters")]
+            Some(before as u16)
         } else if distance < INFINITY_BITS {
             Some(self.negative.add(bucket(distance)))
         } else {
@@ -61,12 +66,25 @@ impl Sketch {
         self.sum.get()
     }
 
-    /// Puts what was measured so far in the place of what `all` held.
+    /// All as it is now.
+    pub(super) fn look(&self) -> Look<'_> {
+        Look {
+            negative: self.negative.octaves(),
+            zeros: self.zeros.load(Ordering::Relaxed),
+            positive: self.positive.octaves(),
+        }
+    }
+
+    /// Puts what was measured in the place of what `all` held.
     pub(super) fn read(&self, all: &mut Distribution) {
-        all.clear();
-        self.negative.read(&mut all.negative);
-        all.zeros = self.zeros.load(Ordering::Relaxed);
-        self.positive.read(&mut all.positive);
+        self.look().read(all);
+    }
+
+    /// Takes away `counts`, which have been read here. The sum does not forget.
+    pub(super) fn forget(&self, counts: &SparseDistribution) {
+        self.negative.forget(&counts.negative);
+        self.zeros.fetch_sub(counts.zeros, Ordering::Relaxed);
+        self.positive.forget(&counts.positive);
     }
 
     /// Begins at zero. Only in a forked child, before anything is counted there.
@@ -75,6 +93,36 @@ impl Sketch {
         self.negative.reset();
         self.zeros.store(0, Ordering::Relaxed);
         self.sum.set(0.0);
+    }
+}
+
+/// What a sketch holds. Nothing of it is moved while this lives.
+pub(super) struct Look<'s> {
+    negative: Option<Octaves<'s>>,
+    zeros: u64,
+    positive: Option<Octaves<'s>>,
+}
+
+impl Look<'_> {
+    pub(super) fn count(&self) -> u64 {
+        self.negative.total() + self.zeros + self.positive.total()
+    }
+
+    /// The values below which shares of the measurements lie; `shares` rise. NaN when nothing was measured.
+    pub(super) fn quantiles(&self, shares: &[f64], out: &mut Vec<QuantileValue>) {
+        rank::quantiles(&self.negative, self.zeros, &self.positive, shares, out);
+    }
+
+    /// Puts what was measured in the place of what `all` held.
+    pub(super) fn read(&self, all: &mut Distribution) {
+        all.clear();
+        all.zeros = self.zeros;
+        if let Some(octaves) = &self.negative {
+            octaves.read(&mut all.negative);
+        }
+        if let Some(octaves) = &self.positive {
+            octaves.read(&mut all.positive);
+        }
     }
 }
 

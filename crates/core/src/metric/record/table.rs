@@ -2,7 +2,7 @@
 //!
 //! Buckets stand in chunks, one an octave, made when a value first falls into it; an octave's place is its number modulo
 //! 32. When the values span more than 32 octaves, a table of a coarser scale takes the place of the finest one. The old
-//! one stays, because a thread may still be counting in it; reading adds them up.
+//! one stays, because a thread may still be counting in it; who reads takes what is in it along.
 #![allow(
     unsafe_code,
     reason = "tables and chunks that only grow, argued at each"
@@ -10,36 +10,35 @@
 
 use std::fmt;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
-use super::counts::Counts;
-use super::index::{MAX_SCALE, OCTAVE};
+use super::chunk::{Chunk, FULL, Place};
+use super::counts::Sparse;
+use super::index::MAX_SCALE;
+use super::octaves::Octaves;
 use crate::fork::Lock;
 
-/// Chunks of a table: 16 KiB of counters.
-const CHUNKS: usize = 32;
+/// Chunks of a table: 4 KiB of counters, and 16 KiB for what was set aside of them.
+pub(super) const CHUNKS: usize = 32;
 const CHUNKS_I32: i32 = 32;
-const OCTAVE_I32: i32 = 1 << MAX_SCALE;
 
 /// Counts by bucket.
 pub(super) struct Tables {
     current: AtomicPtr<Table>,
-    growing: Lock<()>,
+    /// Held by who changes more than a counter, and by who reads: counts that are on their way are nowhere.
+    moving: Lock<()>,
 }
 
-struct Table {
+pub(super) struct Table {
     /// The finest scale less this one.
     coarser_by: u8,
     /// A bit for each place of a chunk that is there: a reader need not look at the others.
     used: AtomicU32,
-    chunks: [AtomicPtr<Chunk>; CHUNKS],
+    /// The lowest octave that has a chunk.
+    low: AtomicI32,
+    places: [Place; CHUNKS],
     /// Of a finer scale; what has been counted there counts as well.
     older: *mut Table,
-}
-
-struct Chunk {
-    octave: i32,
-    counts: [AtomicU64; OCTAVE],
 }
 
 // SAFETY: tables and chunks are made by one thread, shared by reference, and dropped with the histogram.
@@ -52,21 +51,21 @@ impl Tables {
     pub(super) const fn new() -> Self {
         Self {
             current: AtomicPtr::new(ptr::null_mut()),
-            growing: Lock::new(()),
+            moving: Lock::new(()),
         }
     }
 
     /// Counts one more in `bucket` of the finest scale. Returns what its counter said before.
     #[inline]
-    pub(super) fn add(&self, bucket: i32) -> u64 {
+    pub(super) fn add(&self, bucket: i32) -> u16 {
         if let Some(table) = self.current() {
             let bucket = bucket >> table.coarser_by;
-            let octave = octave_of(bucket);
-            if let Some(chunk) = table
-                .chunk_of(octave)
-                .filter(|chunk| chunk.octave == octave)
-            {
-                return chunk.counter(bucket).fetch_add(1, Ordering::Relaxed);
+            if let Some(chunk) = table.chunk_of(octave_of(bucket)) {
+                let before = chunk.add(bucket);
+                if before >= FULL {
+                    self.relieve(table, bucket);
+                }
+                return before;
             }
         }
         self.add_where_none_was(bucket)
@@ -79,12 +78,18 @@ impl Tables {
     }
 
     #[cold]
-    fn add_where_none_was(&self, bucket: i32) -> u64 {
+    fn add_where_none_was(&self, bucket: i32) -> u16 {
         {
-            let _one_at_a_time = self.growing.lock();
+            let _one_at_a_time = self.moving.lock();
             self.make_room(bucket);
         }
         self.add(bucket)
+    }
+
+    #[cold]
+    fn relieve(&self, table: &Table, bucket: i32) {
+        let _one_at_a_time = self.moving.lock();
+        table.place_of(octave_of(bucket)).relieve(bucket);
     }
 
     /// Makes the chunk of `bucket`, in a coarser table if need be.
@@ -97,8 +102,8 @@ impl Tables {
         let octave = octave_of(bucket >> table.coarser_by);
         let (mut low, mut high) = (octave, octave);
         for finer in self.all() {
-            for chunk in finer.chunks() {
-                let octave = chunk.octave >> (table.coarser_by - finer.coarser_by);
+            for (octave, _) in finer.octaves() {
+                let octave = octave >> (table.coarser_by - finer.coarser_by);
                 low = low.min(octave);
                 high = high.max(octave);
             }
@@ -120,20 +125,45 @@ impl Tables {
         self.current.store(table, Ordering::Release);
     }
 
-    /// Adds all that was counted to `counts`.
-    pub(super) fn read(&self, counts: &mut Counts) {
-        for table in self.all() {
-            let scale = i32::from(MAX_SCALE) - i32::from(table.coarser_by);
-            table.read(scale, counts);
+    /// All that is there, as it is now; `None` where nothing was ever counted.
+    pub(super) fn octaves(&self) -> Option<Octaves<'_>> {
+        self.current()?;
+        let still = self.moving.lock();
+        let table = self.settle()?;
+        Some(Octaves::of(table, still))
+    }
+
+    /// Takes away `counts`, which have been read here.
+    pub(super) fn forget(&self, counts: &Sparse) {
+        let _one_at_a_time = self.moving.lock();
+        let Some(table) = self.settle() else {
+            return;
+        };
+        table.octaves().for_each(|(_, place)| place.set_aside());
+        for (bucket, count) in counts.on_scale(table.scale()) {
+            table.change_aside(bucket, -i64::from(count));
         }
+    }
+
+    /// The current table, with all that finer ones have. Called by one thread at a time.
+    fn settle(&self) -> Option<&Table> {
+        let table = self.current()?;
+        for finer in self.all().skip(1) {
+            let coarser_by = table.coarser_by - finer.coarser_by;
+            for (_, place) in finer.octaves() {
+                place.take(|bucket, count| {
+                    let count = i64::try_from(count).unwrap_or(i64::MAX);
+                    table.change_aside(bucket >> coarser_by, count);
+                });
+            }
+        }
+        Some(table)
     }
 
     /// Sets every counter to zero. Only in a forked child, before anything is counted there.
     pub(super) fn reset(&self) {
-        for chunk in self.all().flat_map(Table::chunks) {
-            let zero = |counter: &AtomicU64| counter.store(0, Ordering::Relaxed);
-            chunk.counts.iter().for_each(zero);
-        }
+        let octaves = self.all().flat_map(Table::octaves);
+        octaves.for_each(|(_, place)| place.take(|_, _| {}));
     }
 
     /// From the coarsest to the finest.
@@ -149,72 +179,53 @@ impl Table {
         Self {
             coarser_by,
             used: AtomicU32::new(0),
-            chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+            low: AtomicI32::new(i32::MAX),
+            places: [const { Place::empty() }; CHUNKS],
             older,
         }
     }
 
+    pub(super) fn scale(&self) -> i32 {
+        i32::from(MAX_SCALE) - i32::from(self.coarser_by)
+    }
+
     #[inline]
-    fn chunk_of(&self, octave: i32) -> Option<&Chunk> {
-        // SAFETY: null, or a chunk that lives as long as its table.
-        unsafe { self.place_of(octave).load(Ordering::Acquire).as_ref() }
+    pub(super) fn chunk_of(&self, octave: i32) -> Option<&Chunk> {
+        let chunk = self.place_of(octave).chunk();
+        chunk.filter(|chunk| chunk.octave() == octave)
     }
 
     #[inline]
     #[expect(clippy::cast_sign_loss, reason = "only the last five bits count")]
-    fn place_of(&self, octave: i32) -> &AtomicPtr<Chunk> {
-        &self.chunks[octave as usize % CHUNKS]
+    fn place_of(&self, octave: i32) -> &Place {
+        &self.places[octave as usize % CHUNKS]
     }
 
     /// Called by one thread at a time.
     fn make_chunk(&self, octave: i32) {
-        let place = self.place_of(octave);
-        if place.load(Ordering::Acquire).is_null() {
-            let chunk = Chunk {
-                octave,
-                counts: [const { AtomicU64::new(0) }; OCTAVE],
-            };
-            place.store(Box::into_raw(Box::new(chunk)), Ordering::Release);
-            let bit = 1 << octave.rem_euclid(CHUNKS_I32);
-            self.used.fetch_or(bit, Ordering::Release);
-        }
+        self.place_of(octave).make(octave);
+        self.low.fetch_min(octave, Ordering::Relaxed);
+        let bit = 1 << octave.rem_euclid(CHUNKS_I32);
+        self.used.fetch_or(bit, Ordering::Release);
     }
 
-    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
-        let mut used = self.used.load(Ordering::Acquire);
+    /// Called by one thread at a time.
+    fn change_aside(&self, bucket: i32, count: i64) {
+        let octave = octave_of(bucket);
+        self.make_chunk(octave);
+        self.place_of(octave).change_aside(bucket, count);
+    }
+
+    /// Where there are chunks, from the lowest octave to the highest. Called by one thread at a time.
+    pub(super) fn octaves(&self) -> impl Iterator<Item = (i32, &Place)> {
+        let low = self.low.load(Ordering::Relaxed);
+        let first = low.rem_euclid(CHUNKS_I32).cast_unsigned();
+        let mut left = self.used.load(Ordering::Acquire).rotate_right(first);
         std::iter::from_fn(move || {
-            if used == 0 {
-                return None;
-            }
-            let place = used.trailing_zeros() as usize;
-            used &= used - 1;
-            // SAFETY: as in `chunk_of`.
-            unsafe { self.chunks[place].load(Ordering::Acquire).as_ref() }
+            let above = left.trailing_zeros().cast_signed();
+            left &= left.wrapping_sub(1);
+            (above < CHUNKS_I32).then(|| (low + above, self.place_of(low + above)))
         })
-    }
-
-    fn read(&self, scale: i32, counts: &mut Counts) {
-        let octaves = self.chunks().map(|chunk| chunk.octave);
-        let Some((low, high)) = octaves.fold(None, |range: Option<(i32, i32)>, octave| {
-            Some(range.map_or((octave, octave), |(low, high)| {
-                (low.min(octave), high.max(octave))
-            }))
-        }) else {
-            return;
-        };
-        let buckets = low * OCTAVE_I32..(high + 1) * OCTAVE_I32;
-        counts.make_room(scale, buckets);
-        for chunk in self.chunks() {
-            counts.add(scale, chunk.octave * OCTAVE_I32, &chunk.counts);
-        }
-    }
-}
-
-impl Chunk {
-    #[inline]
-    #[expect(clippy::cast_sign_loss, reason = "only the last six bits count")]
-    fn counter(&self, bucket: i32) -> &AtomicU64 {
-        &self.counts[bucket as usize % OCTAVE]
     }
 }
 
@@ -228,22 +239,116 @@ impl Drop for Tables {
         let mut next = *self.current.get_mut();
         while !next.is_null() {
             // SAFETY: made by `Box::into_raw`, and not shared any more.
-            let mut table = unsafe { Box::from_raw(next) };
+            let table = unsafe { Box::from_raw(next) };
             next = table.older;
-            for place in &mut table.chunks {
-                let chunk = *place.get_mut();
-                if !chunk.is_null() {
-                    // SAFETY: as above.
-                    drop(unsafe { Box::from_raw(chunk) });
-                }
-            }
         }
     }
 }
 
 impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let octaves = self.current().map_or(0, |table| table.chunks().count());
+        let octaves = self.current().map_or(0, |table| table.octaves().count());
         write!(f, "Tables({octaves} octaves)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::counts::Distribution;
+    use super::super::rank::{Ranked, Seek};
+    use super::*;
+
+    fn total(tables: &Tables) -> u64 {
+        tables.octaves().total()
+    }
+
+    fn all(tables: &Tables) -> Distribution {
+        let mut all = Distribution::default();
+        if let Some(octaves) = tables.octaves() {
+            octaves.read(&mut all.positive);
+        }
+        all
+    }
+
+    #[test]
+    fn counters_that_are_full_lose_nothing_whoever_reads_meanwhile() {
+        const THREADS: i32 = 4;
+        const EACH: u64 = 50_000;
+        let tables = Tables::new();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut before = 0;
+                while !over.load(Ordering::Acquire) {
+                    let now = total(&tables);
+                    assert!(now >= before, "{now} after {before}");
+                    before = now;
+                }
+            });
+            let count = |thread: i32| {
+                let tables = &tables;
+                // Two buckets of everybody, and one of its own in another octave.
+                let buckets = [1, 2, 64 * (thread + 1)].into_iter().cycle();
+                let count = move || {
+                    for (bucket, _) in buckets.zip(0..EACH) {
+                        tables.add(bucket);
+                    }
+                };
+                scope.spawn(count)
+            };
+            let counting: Vec<_> = (0..THREADS).map(count).collect();
+            let ended = counting.into_iter().map(|thread| thread.join().is_ok());
+            assert_eq!(ended.filter(|ended| *ended).count(), 4);
+            over.store(true, Ordering::Release);
+            assert!(reader.join().is_ok());
+        });
+        assert_eq!(total(&tables), 4 * EACH);
+        let buckets = all(&tables).positive.to_buckets();
+        // Of three measurements the first two go to the shared ones.
+        assert_eq!(&buckets.counts[..2], [4 * 16_667, 4 * 16_667]);
+        assert_eq!(buckets.counts.iter().sum::<u64>(), 4 * EACH);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_what_was_read_even_on_a_scale_that_has_become_coarser() {
+        let tables = Tables::new();
+        (0..100).for_each(|_| _ = tables.add(7));
+        (0..50).for_each(|_| _ = tables.add(70));
+        let before = all(&tables).to_sparse();
+        (0..30).for_each(|_| _ = tables.add(7));
+        // Forty octaves higher: the buckets are twice as wide from now on.
+        (0..20).for_each(|_| _ = tables.add(40 * 64 + 9));
+        assert_eq!(total(&tables), 200);
+        tables.forget(&before.positive);
+        assert_eq!(total(&tables), 50);
+        let left = all(&tables).positive;
+        assert_eq!((left.scale(), left.to_buckets().offset), (5, 3));
+        let buckets = left.to_buckets().counts;
+        assert_eq!((buckets[0], buckets.last()), (30, Some(&20)));
+        assert_eq!(buckets.iter().sum::<u64>(), 50);
+    }
+
+    #[test]
+    fn a_rank_is_found_across_octaves_and_in_what_is_aside() {
+        let tables = Tables::new();
+        for bucket in [-640, -65, -64, 0, 63, 64] {
+            (0..10).for_each(|_| _ = tables.add(bucket));
+        }
+        tables.forget(&Sparse::default()); // sets aside
+        (0..10).for_each(|_| _ = tables.add(640));
+        let octaves = tables.octaves();
+        let mut seek = Seek::default();
+        let mut value = |rank| octaves.value_of(rank, &mut seek).log2().floor();
+        let octaves: Vec<_> = [1, 10, 11, 21, 30, 31, 50, 51, 60, 61, 70]
+            .into_iter()
+            .map(&mut value)
+            .collect();
+        let expected = [
+            -10.0, -10.0, -2.0, -1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 10.0, 10.0,
+        ];
+        assert_eq!(octaves, expected);
+        assert!(value(71).is_nan());
     }
 }

@@ -1,12 +1,13 @@
 //! The recent part of a distribution: what was measured within a sliding window.
 //!
-//! Nothing is recorded twice for it. What has slid out is kept as a floor; the window is all that was ever measured less
-//! the floor. From slice to slice the oldest slice is added to the floor.
+//! Nothing is recorded twice for it. From slice to slice the sketch is made to forget the oldest slice, which is added to
+//! what is past; the window is what the sketch remembers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::counts::{Distribution, Sparse};
+use super::counts::{Distribution, SparseDistribution};
+use super::sketch::Sketch;
 
 /// Slices that the window consists of, the one that is being filled included.
 const SLICES: u32 = 5;
@@ -19,39 +20,44 @@ pub(super) struct Window {
     filling: u64,
     /// Complete slices of the window, oldest first.
     slices: VecDeque<Slice>,
-    /// What has slid out.
-    floor: Distribution,
+    past: Distribution,
+    past_count: u64,
 }
 
 #[derive(Debug)]
 struct Slice {
     number: u64,
-    negative: Sparse,
-    zeros: u64,
-    positive: Sparse,
+    counts: SparseDistribution,
 }
 
 impl Window {
-    /// True when [`Window::slide`] has something to do.
-    pub(super) fn is_due(&mut self, now: Instant, max_age: Duration) -> bool {
-        self.number_at(now, max_age) > self.filling
+    /// A window whose first slice begins `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            origin: Some(now),
+            ..Self::default()
+        }
     }
 
-    /// Moves the window on to `now`. `all`: everything that was ever measured.
-    pub(super) fn slide(&mut self, all: &Distribution, now: Instant, max_age: Duration) {
+    /// Moves the window on to `now`, if that is another slice.
+    pub(super) fn slide(&mut self, sketch: &Sketch, now: Instant, max_age: Duration) {
         let number = self.number_at(now, max_age);
-        if number <= self.filling {
-            return;
+        if number > self.filling {
+            self.slide_to(number, sketch);
         }
-        let slice = self.complete(all);
+    }
+
+    #[cold]
+    fn slide_to(&mut self, number: u64, sketch: &Sketch) {
+        let slice = self.complete(sketch);
         self.slices.push_back(slice);
         self.filling = number;
         while self.oldest_ends_before(number)
             && let Some(oldest) = self.slices.pop_front()
         {
-            self.floor.negative.add_sparse(&oldest.negative);
-            self.floor.zeros += oldest.zeros;
-            self.floor.positive.add_sparse(&oldest.positive);
+            sketch.forget(&oldest.counts);
+            self.past.add(&oldest.counts);
+            self.past_count = self.past.count();
         }
     }
 
@@ -61,25 +67,26 @@ impl Window {
     }
 
     /// The slice that has been filled so far.
-    fn complete(&self, all: &Distribution) -> Slice {
-        let mut recent = all.clone();
-        recent.subtract(&self.floor);
+    fn complete(&self, sketch: &Sketch) -> Slice {
+        let mut filled = Distribution::default();
+        sketch.read(&mut filled);
         for slice in &self.slices {
-            recent.negative.subtract_sparse(&slice.negative);
-            recent.zeros = recent.zeros.saturating_sub(slice.zeros);
-            recent.positive.subtract_sparse(&slice.positive);
+            filled.subtract(&slice.counts);
         }
         Slice {
             number: self.filling,
-            negative: recent.negative.to_sparse(),
-            zeros: recent.zeros,
-            positive: recent.positive.to_sparse(),
+            counts: filled.to_sparse(),
         }
     }
 
     /// What has slid out of the window.
-    pub(super) fn floor(&self) -> &Distribution {
-        &self.floor
+    pub(super) fn past(&self) -> &Distribution {
+        &self.past
+    }
+
+    /// How many measurements have slid out of the window.
+    pub(super) fn past_count(&self) -> u64 {
+        self.past_count
     }
 
     fn number_at(&mut self, now: Instant, max_age: Duration) -> u64 {
