@@ -33,7 +33,7 @@ mod resource;
 mod secret;
 mod table;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, masked};
 pub use env::Env;
 pub use metrics::{ExemplarFilter, MetricSettings};
 pub use otlp::{ClientIdentity, Compression, OtlpOptions, OtlpSettings, Protocol};

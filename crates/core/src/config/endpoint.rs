@@ -108,8 +108,8 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// What may be shown of a text that is no address: nothing before its last `@`, and no query.
-fn masked(text: &str) -> String {
+/// What may be shown of a text that is no address: nothing before its last `@`, and no query. Control characters are escaped.
+pub fn masked(text: &str) -> String {
     let scheme = text.find("://").map_or("", |at| &text[..at + 3]);
     let rest = &text[scheme.len()..];
     let (shown, query) = rest

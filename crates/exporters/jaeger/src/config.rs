@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hiq_core::config::{
-    ConfigError, Endpoint, Env, Reader, Secret, Variable, Warning, unlimited_if_zero,
+    ConfigError, Endpoint, Env, Reader, Secret, Variable, Warning, masked, unlimited_if_zero,
 };
 
 use crate::process::Names;
@@ -293,7 +293,7 @@ fn agent(
     let host = host.trim().trim_matches(['[', ']']);
     let is_host = |c: char| !c.is_control() && !c.is_whitespace() && !"/?#@".contains(c);
     if host.is_empty() || !host.chars().all(is_host) {
-        let problem = format!("`{}` is no host", host.escape_debug());
+        let problem = format!("`{}` is no host", masked(host));
         let fix = "give a name or an address, without a scheme, path or port";
         return Err(ConfigError::new(place, problem, fix));
     }

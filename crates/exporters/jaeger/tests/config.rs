@@ -132,6 +132,10 @@ fn what_would_send_spans_nowhere_is_an_error_that_names_the_fix() {
             "without a scheme, path or port",
         ),
         (
+            with(|o| o.agent_host = Some("u:geheim@agent".to_owned())),
+            "agent_host: `***@agent` is no host",
+        ),
+        (
             with(|o| o.agent_host = Some(String::new())),
             "agent_host: `` is no host",
         ),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hiq_core::config::{
-    ClientIdentity, ConfigError, Env, Reader, Secret, Variable, Warning, unlimited_if_zero,
+    ClientIdentity, ConfigError, Env, Reader, Secret, Variable, Warning, masked, unlimited_if_zero,
 };
 
 use crate::connection::{KafkaConnection, Sasl};
@@ -325,7 +325,7 @@ fn brokers(options: &KafkaOptions, reader: &mut Reader<'_>) -> Result<String, Co
     match wrong {
         None => Ok(brokers.join(",")),
         Some(wrong) => {
-            let problem = format!("`{}` is no broker", wrong.escape_debug());
+            let problem = format!("`{}` is no broker", masked(wrong));
             let fix = "give host:port, several between commas, without a scheme or path";
             Err(ConfigError::new(place, problem, fix))
         }
