@@ -207,6 +207,13 @@ impl KafkaSource {
                 self.note_end(partition);
                 Polled::Nothing
             }
+            // Of each broker something was said already.
+            Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AllBrokersDown) => {
+                let trouble = self.notes.take_trouble();
+                trouble.map_or(Polled::Nothing, |words| {
+                    Polled::Trouble(self.explained(&error, Some(words)))
+                })
+            }
             Some(Err(error)) => {
                 // It came as a trouble as well, with more words.
                 let trouble = self.notes.take_trouble();
