@@ -247,6 +247,19 @@ def test_jaeger_thrift_is_sent_where_arguments_or_the_environment_say(program, a
     assert_compact_call(agent.recv(65_535), "hiq_service", logged(module))
 
 
+def test_jaeger_thrift_is_sent_to_a_collector_that_is_named(program, collector) -> None:
+    module = program(PROGRAM)
+    endpoint = f"{collector.url}/api/traces"
+    context = HiQOpenTelemetryContext(OtmExporterType.JAEGER_THRIFT, "till", collector_endpoint=endpoint)
+    with context, hiq.HiQLatency(rows(module)):
+        module.main()
+    [request] = collector.requests
+    assert (request.path, request.headers["content-type"]) == ("/api/traces", "application/x-thrift")
+    # Binary thrift: a text stands behind its length in four bytes.
+    for text in ("till", *logged(module)):
+        assert len(text).to_bytes(4, "big") + text.encode() in request.body
+
+
 def test_init_takes_a_jaeger_exporter_and_counts_what_nobody_confirms(agent) -> None:
     host, port = agent.getsockname()
     hiq.init(service_name="shop", exporters=[hiq.JaegerExporter(host, port)])

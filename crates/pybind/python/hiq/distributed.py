@@ -85,11 +85,15 @@ def setup_jaeger(
     collector_endpoint: str | None = None,
     exporter_type: OtmExporterType = OtmExporterType.JAEGER_THRIFT,
 ) -> Any:
-    """HiQ's set-up of the Jaeger exporters: thrift to the agent, protobuf to the collector.
+    """HiQ's set-up of the Jaeger exporters: protobuf to the collector; thrift to the agent by UDP, or by HTTP to a
+    collector that is given.
 
     What is not given comes from `OTEL_EXPORTER_JAEGER_*`, else it is localhost, 6831 and localhost:14250.
     """
-    protocol = "grpc" if exporter_type is OtmExporterType.JAEGER_PROTOBUF else "udp/thrift.compact"
+    if exporter_type is OtmExporterType.JAEGER_PROTOBUF:
+        protocol = "grpc"
+    else:
+        protocol = "udp/thrift.compact" if collector_endpoint is None else "http/thrift.binary"
     return _set_up_jaeger(protocol, service_name, agent_host_name, agent_port, tracer_name, collector_endpoint)
 
 
