@@ -115,6 +115,32 @@ def test_each_of_several_exporters_has_its_paragraph(backend: Callable, tmp_path
     assert last == "1 of 2 exporters cannot deliver"
 
 
+@pytest.mark.parametrize("by", ["arguments", "environment"])
+def test_one_that_is_badly_set_up_does_not_hide_the_others(backend: Callable, tmp_path: Path, by: str) -> None:
+    zipkin, names = backend(202), ["kafka", "none", "zipkin"]
+    environment = {
+        "OTEL_EXPORTER_ZIPKIN_ENDPOINT": f"{url(zipkin)}/api/v2/spans",
+        "HIQ_KAFKA_BROKERS": "SASL_SSL://somebody:geheim@kafka:9092",
+        "OTEL_TRACES_EXPORTER": ",".join(names) if by == "environment" else "",
+    }
+    ran = python(*DOCTOR, *(names if by == "arguments" else []), folder=tmp_path, **environment)
+    assert ran.returncode == 2, ran.stderr
+    kafka, target, words, last = ran.stdout.splitlines()
+    assert kafka.startswith("kafka     FAILED: HIQ_KAFKA_BROKERS: `SASL_SSL://***@kafka:9092` is no broker")
+    assert (target, words[:22]) == (f"zipkin    {url(zipkin)}/api/v2/spans", "          ok: the span")
+    assert last == "1 of 2 exporters cannot deliver"
+
+
+def test_what_would_make_a_check_worthless_is_said(tmp_path: Path) -> None:
+    for timeout in ("0", "-1", "nan", "inf", "soon"):
+        ran = python(*DOCTOR[:3], "--timeout", timeout, "console", folder=tmp_path)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert "--timeout" in ran.stderr
+        assert timeout in ran.stderr
+    ran = python(*DOCTOR, "console", folder=tmp_path, OTEL_SDK_DISABLED="true")
+    assert ran.stdout.startswith("warning: OTEL_SDK_DISABLED is true: ")
+
+
 def test_a_name_that_nobody_knows_is_said(tmp_path: Path) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://no-such-host.invalid:4318"}
     ran = python(*DOCTOR, folder=tmp_path, **environment)
@@ -156,7 +182,7 @@ def jaeger_doctor(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
 def test_an_unknown_exporter_is_refused(tmp_path: Path) -> None:
     ran = python(*DOCTOR, "pigeon", folder=tmp_path)
     assert ran.returncode == 2
-    assert "`pigeon` is not an exporter of this build; use one of otlp, " in ran.stderr
+    assert "`pigeon` is not an exporter of this build; use one of otlp, " in ran.stdout
 
 
 def test_the_console_and_the_program_share_their_place_in_a_file(tmp_path: Path) -> None:
@@ -280,7 +306,7 @@ def test_a_scrape_port_is_free_or_held_by_the_service_or_by_a_stranger(backend: 
 def test_an_unknown_exporter_of_metrics_is_refused(tmp_path: Path) -> None:
     ran = python(*DOCTOR, "--metrics", "pigeon", folder=tmp_path)
     assert ran.returncode == 2
-    assert "`pigeon` is not an exporter of metrics of this build; use one of prometheus, otlp, " in ran.stderr
+    assert "`pigeon` is not an exporter of metrics of this build; use one of prometheus, otlp, " in ran.stdout
 
 
 def closed_port(kind: socket.SocketKind) -> int:

@@ -97,7 +97,7 @@ fn not_http2(target: &Target, stranger: &Stranger) -> TransportError {
     match stranger {
         Stranger::Http1 => {
             let what = format!(
-                "{server} speaks HTTP/1, not gRPC; is it the right port? OTLP over HTTP usually has 4318, gRPC 4317"
+                "{server} speaks HTTP/1, not gRPC; is it the right port? OTLP over gRPC usually has 4317, Jaeger 14250"
             );
             peer.says(Kind::Protocol, what)
         }

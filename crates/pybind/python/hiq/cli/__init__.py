@@ -1,12 +1,13 @@
 """The command line: `run`, `convert`, `bridge`, `doctor`, `conf check`, `conf suggest`.
 
-Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver, `convert`
-when a file could not be converted whole, `bridge` when spans were lost.
+Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver and 2
+when one cannot be set up, `convert` has 1 when a file could not be converted whole, `bridge` when spans were lost.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from .. import _hiq
@@ -126,8 +127,15 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="EXPORTER",
         help="an exporter of metrics: prometheus, otlp, remote_write, ... (OTEL_METRICS_EXPORTER)",
     )
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for each exporter (10)")
+    parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="for each exporter (10)")
     parser.set_defaults(command=_doctor, parser=parser)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is no time to wait; give seconds, more than 0")
+    return seconds
 
 
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
