@@ -89,13 +89,21 @@ def test_a_wrong_exporter_is_refused_when_it_is_made() -> None:
         HiqSpanExporter("carrier pigeon")
 
 
-@pytest.mark.parametrize("name", ["hiq_chrome", "hiq_otlp", "hiq_jaeger", "hiq_kafka", "hiq_zipkin"])
+@pytest.mark.parametrize("name", ["hiq_chrome", "hiq_otlp", "hiq_jaeger", "hiq_kafka", "hiq_oci_apm", "hiq_zipkin"])
 def test_the_sdk_finds_the_exporters_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIQ_CHROME_FILE", str(tmp_path / "trace.json"))
+    monkeypatch.setenv("APM_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("APM_PUB_KEY", "key")
     found = importlib.metadata.entry_points(group="opentelemetry_traces_exporter", name=name)
     exporter = next(iter(found)).load()
     assert issubclass(exporter, SpanExporter)
     exporter().shutdown()
+
+
+def test_streams_are_found_by_name_and_say_what_they_lack() -> None:
+    [found] = importlib.metadata.entry_points(group="opentelemetry_traces_exporter", name="hiq_oci_streaming")
+    with pytest.raises(hiq.ConfigError, match="OCI_STM_END"):
+        found.load()()
 
 
 def test_the_sdks_spans_make_a_trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ __all__ = [
     "HiqSpanExporter",
     "JaegerSpanExporter",
     "KafkaSpanExporter",
+    "OciApmSpanExporter",
+    "OciStreamingSpanExporter",
     "OtlpSpanExporter",
     "ZipkinSpanExporter",
 ]
@@ -81,6 +83,20 @@ class KafkaSpanExporter(HiqSpanExporter):
 
     def __init__(self) -> None:
         super().__init__("kafka")
+
+
+class OciApmSpanExporter(HiqSpanExporter):
+    """`OTEL_TRACES_EXPORTER=hiq_oci_apm`: to `APM_BASE_URL`."""
+
+    def __init__(self) -> None:
+        super().__init__("oci_apm")
+
+
+class OciStreamingSpanExporter(HiqSpanExporter):
+    """`OTEL_TRACES_EXPORTER=hiq_oci_streaming`: to the stream that `OCI_STM_OCID` names."""
+
+    def __init__(self) -> None:
+        super().__init__("oci_streaming")
 
 
 class ChromeSpanExporter(HiqSpanExporter):
