@@ -38,8 +38,8 @@ def _listed(variable: str) -> list[str]:
 
 
 def _patients(exporters: Sequence[str], metrics: Sequence[str]) -> Iterator[_hiq.Patient | tuple[str, str]]:
-    """Those that can be set up, and the names of those that cannot, with the reason: each by itself, so that one that is
-    badly set up does not hide the others."""
+    """Those that can be set up, and the names of those that cannot, with the reason: each by itself, so that one of
+    them does not hide the others."""
     warned: set[str] = set()
     for kind, names in (("exporters", exporters), ("metrics", metrics)):
         for name in names:
