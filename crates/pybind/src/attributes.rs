@@ -79,17 +79,77 @@ static CACHE: KeyCache = KeyCache(std::cell::UnsafeCell::new(
     [(ptr::null_mut(), Symbol::EMPTY); KEYS],
 ));
 
-/// Sets an attribute of an open span.
+/// Values whose reading may run the program's code, read before a span is opened for them: that code may end any span that
+/// is open. By their position among the values; nearly always there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Foreign(Vec<(usize, Value)>);
+
+impl Foreign {
+    /// Reads those among `values`.
+    #[inline]
+    pub(crate) fn among(values: impl Iterator<Item = *mut ffi::PyObject>) -> Self {
+        let mut all = Self::default();
+        for (position, value) in values.enumerate() {
+            if !is_plain(value) {
+                all.read(position, value);
+            }
+        }
+        all
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read(&mut self, position: usize, value: *mut ffi::PyObject) {
+        self.0.push((position, read(value)));
+    }
+
+    fn at(&self, position: usize) -> Option<&Value> {
+        let found = self.0.iter().find(|(known, _)| *known == position);
+        found.map(|(_, value)| value)
+    }
+
+    /// Sets an attribute of a span to the value at `position`.
+    #[inline]
+    pub(crate) fn set(
+        &self,
+        builder: &mut TreeBuilder,
+        span: u32,
+        key: *mut ffi::PyObject,
+        (position, value): (usize, *mut ffi::PyObject),
+    ) {
+        let key = key_symbol(builder, key);
+        if !set_plain(builder, span, key, value) {
+            self.set_other(builder, span, key, (position, value));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_other(
+        &self,
+        builder: &mut TreeBuilder,
+        span: u32,
+        key: Symbol,
+        (position, value): (usize, *mut ffi::PyObject),
+    ) {
+        match self.at(position) {
+            Some(known) => builder.set_attribute(span, key, known.as_ref()),
+            // A number or text that needs more room than usual: the interpreter's own types run no code.
+            None => builder.set_attribute(span, key, read(value).as_ref()),
+        }
+    }
+}
+
+/// True for values of exactly the four types that nearly all are.
 #[inline]
-pub(crate) fn set(
-    builder: &mut TreeBuilder,
-    span: u32,
-    key: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-) {
-    let key = key_symbol(builder, key);
-    if !set_plain(builder, span, key, value) {
-        set_other(builder, span, key, value);
+fn is_plain(value: *mut ffi::PyObject) -> bool {
+    // SAFETY: a live object's type is read.
+    unsafe {
+        let kind = ffi::Py_TYPE(value);
+        kind == &raw mut ffi::PyUnicode_Type
+            || kind == &raw mut ffi::PyLong_Type
+            || kind == &raw mut ffi::PyBool_Type
+            || kind == &raw mut ffi::PyFloat_Type
     }
 }
 
@@ -146,15 +206,13 @@ unsafe fn utf8<'a>(string: *mut ffi::PyObject) -> Option<&'a str> {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn set_other(builder: &mut TreeBuilder, span: u32, key: Symbol, value: *mut ffi::PyObject) {
+fn read(value: *mut ffi::PyObject) -> Value {
     // SAFETY: called with the GIL and a live object.
     let value = unsafe {
         let py = Python::assume_attached();
         Bound::from_borrowed_ptr(py, value)
     };
-    builder.set_attribute(span, key, to_value(&value).as_ref());
+    to_value(&value)
 }
 
 /// Keys and values of a dict, for events and links.

@@ -54,23 +54,20 @@ static OPEN: GilCell<Vec<(SpanId, usize)>> = GilCell::new(Vec::new());
 impl Block {
     /// Opens the root of a fragment and attaches its place. `describe` adds its attributes.
     pub(crate) fn enter(
-        state: &mut ThreadState,
+        state: &ThreadState,
         role: Role,
         describe: impl FnOnce(&mut TreeBuilder, u32),
     ) -> Self {
-        let thread = ptr::from_mut(state);
+        let thread = ptr::from_ref(state).cast_mut();
         let parent = state.capture();
-        let outer = (
-            std::mem::replace(&mut state.tree, ptr::null_mut()),
-            state.scope,
-        );
+        let outer = (state.tree.replace(ptr::null_mut()), state.scope.get());
         let begun = state.begin_root(&Root {
             role,
             tick: Clock::ticks(),
             parent: Parent::Given(parent.as_ref()),
         });
-        let tree = std::mem::replace(&mut state.tree, outer.0);
-        state.scope = outer.1;
+        let tree = state.tree.replace(outer.0);
+        state.scope.set(outer.1);
         let (root, place) = match begun {
             Begun::Recording(root) => {
                 // SAFETY: `begin_root` has just made the tree, and it is ours now.
@@ -92,7 +89,7 @@ impl Block {
         }
         // SAFETY: a live object; the token is a new reference.
         let token = unsafe { context::set(attached) };
-        state.task_blocks += 1;
+        state.task_blocks.update(|open| open + 1);
         OPEN.lock().push((root, attached as usize));
         Self {
             thread: thread as usize,
@@ -121,9 +118,10 @@ impl Block {
     }
 
     /// Ends its span, with `error` unless that is None, and lets the fragment go.
-    pub(crate) fn leave(&self, py: Python<'_>, state: &mut ThreadState, error: &Bound<'_, PyAny>) {
+    pub(crate) fn leave(&self, py: Python<'_>, state: &ThreadState, error: &Bound<'_, PyAny>) {
         // SAFETY: the state of the thread that entered outlives its open blocks; usually it is ours.
-        unsafe { (*(self.thread as *mut ThreadState)).task_blocks -= 1 };
+        let entered_in = unsafe { &*(self.thread as *const ThreadState) };
+        entered_in.task_blocks.update(|open| open - 1);
         OPEN.lock()
             .retain(|(_, attached)| *attached != self.attached);
         if let Some(fragment) = self.fragment() {
@@ -148,7 +146,7 @@ impl Block {
     fn end_span(
         &self,
         py: Python<'_>,
-        state: &mut ThreadState,
+        state: &ThreadState,
         tree: *mut OpenTree,
         has_turns: bool,
         error: &Bound<'_, PyAny>,
@@ -157,7 +155,7 @@ impl Block {
             return;
         }
         let tick = Clock::ticks();
-        let outer = (std::mem::replace(&mut state.tree, tree), state.scope);
+        let outer = (state.tree.replace(tree), state.scope.get());
         if !error.is_none() {
             exception::record(py, state, self.root, tick, error);
         }
@@ -170,7 +168,8 @@ impl Block {
         } else {
             let _ = tree.end(self.root, tick);
         }
-        (state.tree, state.scope) = outer;
+        state.tree.set(outer.0);
+        state.scope.set(outer.1);
     }
 
     fn fragment(&self) -> Option<&Fragment> {
@@ -194,26 +193,26 @@ impl Fragment {
 
 /// While it lives, the thread's open tree is the one that the running task records in: that of the block that the task is in,
 /// else none, and the next call is a root.
-pub(crate) struct Turn {
-    state: *mut ThreadState,
+pub(crate) struct Turn<'a> {
+    state: &'a ThreadState,
     outer: (*mut OpenTree, *mut ffi::PyObject),
     /// Kept alive: it owns the tree. Null without a block.
     attached: *mut ffi::PyObject,
     process: u32,
 }
 
-impl Turn {
+impl<'a> Turn<'a> {
     /// `state` is the calling thread's.
-    pub(crate) fn take(state: *mut ThreadState) -> Self {
+    pub(crate) fn take(state: &'a ThreadState) -> Self {
         let attached = context::attached_object();
         let fragment = context::fragment(attached).filter(|fragment| {
-            fragment.thread.load(Relaxed) == state && !fragment.tree().is_null()
+            ptr::eq(fragment.thread.load(Relaxed), state) && !fragment.tree().is_null()
         });
         // SAFETY: the calling thread's state, with the GIL held; the attached object is alive while it is attached.
         unsafe {
             let mut turn = Self {
                 state,
-                outer: ((*state).tree, (*state).scope),
+                outer: (state.tree.get(), state.scope.get()),
                 attached: ptr::null_mut(),
                 process: fork::generation(),
             };
@@ -221,25 +220,28 @@ impl Turn {
                 fragment.turns.fetch_add(1, Relaxed);
                 ffi::Py_INCREF(attached);
                 turn.attached = attached;
-                ((*state).tree, (*state).scope) = (fragment.tree(), attached);
+                state.tree.set(fragment.tree());
+                state.scope.set(attached);
             } else {
-                (*state).tree = ptr::null_mut();
+                state.tree.set(ptr::null_mut());
             }
             turn
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // SAFETY: dropped by the thread that took it; the reference is that of `take`.
         unsafe {
             if self.process != fork::generation() {
                 // A forked child: the trees are the parent process's, and their memory is left alone.
-                ((*self.state).tree, (*self.state).scope) = (ptr::null_mut(), ptr::null_mut());
+                self.state.tree.set(ptr::null_mut());
+                self.state.scope.set(ptr::null_mut());
                 return;
             }
-            ((*self.state).tree, (*self.state).scope) = self.outer;
+            self.state.tree.set(self.outer.0);
+            self.state.scope.set(self.outer.1);
             if let Some(fragment) = context::fragment(self.attached) {
                 let was_last = fragment.turns.fetch_sub(1, Relaxed) == 1;
                 if was_last && fragment.is_left.load(Relaxed) {

@@ -95,20 +95,21 @@ fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> 
     };
     let (tick, role) = (Clock::ticks(), Role::new(Symbol::EMPTY, SiteId::NONE));
     let tree = OpenTree::new(TreeBuilder::begin(&origin, tick), u64::MAX, role, tick);
-    // SAFETY: the calling thread's state, with the GIL held; what it held is put back below, whatever `measure` answers.
-    let state = unsafe { &mut *state() };
+    // What it held is put back below, whatever `measure` answers.
+    let state = state();
     let outer = (
-        std::mem::replace(&mut state.tree, Box::into_raw(Box::new(tree))),
-        state.quiet,
-        state.task_blocks,
+        state.tree.replace(Box::into_raw(Box::new(tree))),
+        state.quiet.replace(0),
+        state.task_blocks.replace(0),
     );
-    (state.quiet, state.task_blocks) = (0, 0);
     let measured = measure();
     let finishing = Clock::ticks();
     if let Some(tree) = state.take_tree() {
         hiq_core::pool::recycle([tree.finish()]);
     }
     let finishing = Clock::ticks() - finishing;
-    (state.tree, state.quiet, state.task_blocks) = outer;
+    state.tree.set(outer.0);
+    state.quiet.set(outer.1);
+    state.task_blocks.set(outer.2);
     Ok(measured? + finishing)
 }

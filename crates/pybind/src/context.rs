@@ -213,8 +213,7 @@ fn capture() -> Option<PyContext> {
 
 #[pyfunction]
 fn current_context() -> Option<PyContext> {
-    // SAFETY: the calling thread's state, with the GIL held.
-    unsafe { (*state()).capture() }.map(PyContext::new)
+    state().capture().map(PyContext::new)
 }
 
 /// Makes spans without a parent in this thread or task children of `context`; None: of nothing.
@@ -257,18 +256,9 @@ fn detach(py: Python<'_>, token: Option<Py<PyAny>>) {
 /// (trace id, span id) of the innermost open span, for log records.
 #[pyfunction]
 fn current_trace_ids(py: Python<'_>) -> PyResult<Option<Bound<'_, PyTuple>>> {
-    // SAFETY: the calling thread's state, with the GIL held.
-    let tree = unsafe { (*state()).open() };
-    tree.map(|tree| {
-        PyTuple::new(
-            py,
-            [
-                tree.peek().trace_id().to_string(),
-                tree.current_id().to_string(),
-            ],
-        )
-    })
-    .transpose()
+    let ids = state().with_tree(|tree| (tree.peek().trace_id(), tree.current_id()));
+    ids.map(|(trace, span)| PyTuple::new(py, [trace.to_string(), span.to_string()]))
+        .transpose()
 }
 
 /// What `threading` calls this thread; nothing for one that it has not met. Runs no Python code.

@@ -171,7 +171,7 @@ impl LastException {
 /// Records the pending exception on the innermost span, which is `id`, and leaves it pending.
 #[cold]
 #[inline(never)]
-pub(crate) fn record_pending(state: &mut ThreadState, id: SpanId, tick: u64) {
+pub(crate) fn record_pending(state: &ThreadState, id: SpanId, tick: u64) {
     // SAFETY: only called from a call that returned an error, so the GIL is held.
     let py = unsafe { Python::assume_attached() };
     let pending = Pending::take();
@@ -184,7 +184,7 @@ pub(crate) fn record_pending(state: &mut ThreadState, id: SpanId, tick: u64) {
 /// Records `value` on the open span `id`. Exceptions that mean "done" or "closed" are not errors.
 pub(crate) fn record(
     py: Python<'_>,
-    state: &mut ThreadState,
+    state: &ThreadState,
     id: SpanId,
     tick: u64,
     value: &Bound<'_, PyAny>,
@@ -192,30 +192,26 @@ pub(crate) fn record(
     if is_control_flow(value) {
         return;
     }
-    let Some(wants_repr) = state.open().and_then(|tree| {
-        let index = tree.index_of_open(id)?;
-        Some(tree.peek().drivers(index) != 0)
-    }) else {
+    let has_drivers = |builder: &mut TreeBuilder, index: u32| builder.drivers(index) != 0;
+    let Some(wants_repr) = state.with_open_span(id, has_drivers) else {
         return;
     };
     let origin = Origin::of(value);
-    let last = std::mem::replace(&mut state.exception, LastException::NONE);
+    let last = state.exception.replace(LastException::NONE);
     let is_last = last.object == value.as_ptr() && last.origin == origin;
     let text = match last.text.filter(|_| is_last) {
         Some(known) => read_again(py, value, wants_repr, known),
         None => read(py, value, wants_repr),
     };
-    // Callbacks above may have run anything, so the tree is looked up again.
-    if let Some(tree) = state.open()
-        && let Some(index) = tree.index_of_open(id)
-    {
-        write(tree.builder(), index, tick, &text, wants_repr);
-    }
-    state.exception = LastException {
+    // Callbacks above may have run anything: the span may have ended, and its tree with it.
+    state.with_open_span(id, |builder, index| {
+        write(builder, index, tick, &text, wants_repr);
+    });
+    state.exception.set(LastException {
         object: value.as_ptr(),
         origin,
         text: Some(text),
-    };
+    });
 }
 
 fn is_control_flow(value: &Bound<'_, PyAny>) -> bool {
@@ -365,18 +361,15 @@ fn place(traceback: &Bound<'_, PyAny>) -> Option<(String, i64, String)> {
 }
 
 /// Adds the stack of the exception that was recorded last to the open span `id`, for HiQ's `exception_trace`.
-pub(crate) fn add_trace(state: &mut ThreadState, id: SpanId) {
-    let Some(text) = state.exception.text.take() else {
-        return;
-    };
-    if let Some(tree) = state.open()
-        && let Some(index) = tree.index_of_open(id)
-    {
-        let key = symbol("hiq.exception_trace").unwrap_or(Symbol::EMPTY);
-        tree.builder()
-            .set_attribute(index, key, ValueRef::Str(&text.stack));
+pub(crate) fn add_trace(state: &ThreadState, id: SpanId) {
+    let last = state.exception.replace(LastException::NONE);
+    if let Some(text) = &last.text {
+        state.with_open_span(id, |builder, index| {
+            let key = symbol("hiq.exception_trace").unwrap_or(Symbol::EMPTY);
+            builder.set_attribute(index, key, ValueRef::Str(&text.stack));
+        });
     }
-    state.exception.text = Some(text);
+    state.exception.set(last);
 }
 
 /// Records an exception that a program hands to us (`span.record_exception(e)`), with attributes of its own.

@@ -21,7 +21,7 @@ use crate::wrap::TracedObject;
 /// Records one call with everything that its drivers want.
 pub(crate) unsafe fn call(
     me: *mut TracedObject,
-    state: *mut ThreadState,
+    state: &ThreadState,
     args: *const *mut ffi::PyObject,
     count: usize,
     names: *mut ffi::PyObject,
@@ -38,26 +38,25 @@ pub(crate) unsafe fn call(
         for driver in drivers.iter() {
             driver.get().read_metrics(py, &mut started);
         }
-        let _turn = (*state).needs_a_turn().then(|| Turn::take(state));
-        let Some(id) = open(me, &mut *state) else {
+        let _turn = state.needs_a_turn().then(|| Turn::take(state));
+        let Some(id) = open(me, state) else {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         };
-        texts.write(&mut *state, id);
+        texts.write(state, id);
         let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
         let end = Clock::ticks();
-        let result = close(py, &mut *state, me, &drivers, id, started, end, result);
+        let result = close(py, state, me, &drivers, id, started, end, result);
         charge(&drivers, before, end, Clock::ticks());
         result
     }
 }
 
 /// Opens the span, as a root or inside one. `None`: sampled out.
-fn open(me: *mut TracedObject, state: &mut ThreadState) -> Option<SpanId> {
+fn open(me: *mut TracedObject, state: &ThreadState) -> Option<SpanId> {
     let tick = Clock::ticks();
     // SAFETY: a live wrapper, with the GIL held.
     let role = unsafe { (*me).role };
-    if let Some(tree) = state.open() {
-        let started = tree.start(role, tick);
+    if let Some(started) = state.with_tree(|tree| tree.start(role, tick)) {
         if started.split_due {
             state.split();
         }
@@ -79,7 +78,7 @@ fn open(me: *mut TracedObject, state: &mut ThreadState) -> Option<SpanId> {
 )]
 unsafe fn close(
     py: Python<'_>,
-    state: &mut ThreadState,
+    state: &ThreadState,
     me: *mut TracedObject,
     drivers: &[Py<Driver>],
     id: SpanId,
@@ -101,13 +100,11 @@ unsafe fn close(
         for driver in drivers {
             driver.get().read_metrics(py, &mut ended);
         }
-        if let Some(tree) = state.open()
-            && let Some(index) = tree.index_of_open(id)
-        {
+        state.with_open_span(id, |builder, index| {
             for ((spec, start), (_, end)) in started.iter().zip(&ended) {
-                tree.builder().set_metric(index, spec, *start, *end);
+                builder.set_metric(index, spec, *start, *end);
             }
-        }
+        });
         let min_ticks = crate::runtime::ticks_of((*(*me).plan).min_duration_nanos());
         state.end_or_forget(id, end, min_ticks);
         match pending {
@@ -181,24 +178,21 @@ impl Texts {
         texts
     }
 
-    fn write(&self, state: &mut ThreadState, id: SpanId) {
+    fn write(&self, state: &ThreadState, id: SpanId) {
         let parts = [
             ("hiq.args", &self.args),
             ("hiq.kwargs", &self.kwargs),
             ("hiq.caller_file", &self.file),
             ("hiq.caller_function", &self.function),
         ];
-        if let Some(tree) = state.open()
-            && let Some(index) = tree.index_of_open(id)
-        {
+        state.with_open_span(id, |builder, index| {
             for (name, text) in parts {
                 if let Some(text) = text {
                     let key = symbol(name).unwrap_or(Symbol::EMPTY);
-                    tree.builder()
-                        .set_attribute(index, key, ValueRef::Str(text));
+                    builder.set_attribute(index, key, ValueRef::Str(text));
                 }
             }
-        }
+        });
     }
 }
 

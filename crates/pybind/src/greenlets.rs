@@ -42,19 +42,19 @@ impl Stack {
         unsampled: ptr::null(),
     };
 
-    fn take(state: &mut ThreadState) -> Self {
+    fn take(state: &ThreadState) -> Self {
         let mut stack = Self::EMPTY;
         stack.swap(state);
         stack
     }
 
-    fn swap(&mut self, state: &mut ThreadState) {
-        std::mem::swap(&mut self.tree, &mut state.tree);
-        std::mem::swap(&mut self.scope, &mut state.scope);
-        std::mem::swap(&mut self.quiet, &mut state.quiet);
-        std::mem::swap(&mut self.task_blocks, &mut state.task_blocks);
-        std::mem::swap(&mut self.in_step, &mut state.in_step);
-        std::mem::swap(&mut self.unsampled, &mut state.unsampled);
+    fn swap(&mut self, state: &ThreadState) {
+        self.tree = state.tree.replace(self.tree);
+        self.scope = state.scope.replace(self.scope);
+        self.quiet = state.quiet.replace(self.quiet);
+        self.task_blocks = state.task_blocks.replace(self.task_blocks);
+        self.in_step = state.in_step.replace(self.in_step);
+        self.unsampled = state.unsampled.replace(self.unsampled);
     }
 
     fn is_empty(&self) -> bool {
@@ -67,8 +67,7 @@ impl Stack {
 static AWAY: GilCell<Vec<(usize, Py<PyWeakrefReference>, Stack)>> = GilCell::new(Vec::new());
 
 fn switch(origin: &Bound<'_, PyAny>, target: &Bound<'_, PyAny>) {
-    // SAFETY: the calling thread's state, with the GIL held.
-    let state = unsafe { &mut *state() };
+    let state = state();
     let left = Stack::take(state);
     if !left.is_empty()
         && let Ok(reference) = PyWeakrefReference::new(origin)
@@ -130,16 +129,15 @@ impl GreenletTracer {
         let Some(before) = before else { return Ok(()) };
         before.call1(py, (event, args)).map(drop).inspect_err(|_| {
             // The library takes a trace function that fails out. That one is gone then; we come again.
-            // SAFETY: the calling thread's state, with the GIL held.
-            unsafe { (*state()).watches_greenlets = false };
+            state().watches_greenlets.set(false);
         })
     }
 }
 
 /// Follows the calling thread's greenlets from now on.
 #[cold]
-pub(crate) fn watch(state: &mut ThreadState) {
-    state.watches_greenlets = true;
+pub(crate) fn watch(state: &ThreadState) {
+    state.watches_greenlets.set(true);
     undisturbed(|py| {
         // Greenlets that cannot be followed are not: the program goes on.
         let _ = install(py);

@@ -1,9 +1,4 @@
 //! Headers in and out: `hiq.extract` and `hiq.inject`.
-#![allow(
-    unsafe_code,
-    reason = "the calling thread's state is reached by a pointer"
-)]
-
 use hiq_core::config::ConfigError;
 use hiq_core::context::{Context, Propagator};
 use pyo3::exceptions::PyTypeError;
@@ -38,8 +33,7 @@ fn inject<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let propagators = chosen(propagators)?;
     let carrier = carrier.unwrap_or_else(|| PyDict::new(py).into_any());
-    // SAFETY: the calling thread's state, with the GIL held.
-    let Some(context) = (unsafe { (*state()).capture() }) else {
+    let Some(context) = state().capture() else {
         return Ok(carrier);
     };
     let mut failed = Ok(());

@@ -145,11 +145,9 @@ fn call<'py>(
 /// The innermost open span under the root of this id, where this thread has it open.
 #[pyfunction]
 fn innermost_span_id(root: u64) -> Option<u64> {
-    // SAFETY: the calling thread's state, with the GIL held.
-    if let Some(tree) = unsafe { (*state()).open() }
-        && tree.root_id().0 == root
-    {
-        return Some(tree.current_id().0);
+    let here = state().with_tree(|tree| (tree.root_id().0, tree.current_id().0));
+    if let Some((_, innermost)) = here.filter(|(known, _)| *known == root) {
+        return Some(innermost);
     }
     let at_fork = *OPEN_AT_FORK.lock();
     at_fork
@@ -159,8 +157,7 @@ fn innermost_span_id(root: u64) -> Option<u64> {
 
 /// In a forked child: what is in OpenTelemetry's context stays there, as the remote parent that it is now.
 pub(crate) fn after_fork_in_child() {
-    // SAFETY: the forking thread is the only one left in the child.
-    let open = unsafe { (*state()).open() }.map(|tree| (tree.root_id(), tree.current_id()));
+    let open = state().with_tree(|tree| (tree.root_id(), tree.current_id()));
     if open.is_some() {
         *OPEN_AT_FORK.lock() = open;
     }

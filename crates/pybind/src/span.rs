@@ -1,7 +1,6 @@
 //! `hiq.current_span()`, the `Span` that it and `hiq.trace` give, and `hiq.suppress`.
-#![allow(unsafe_code, reason = "the thread's state is used with the GIL held")]
-
 use hiq_core::id::{SpanId, TraceId};
+use hiq_core::record::OpenTree;
 use hiq_core::span::Status;
 use hiq_core::time::Clock;
 use hiq_core::tree::TreeBuilder;
@@ -36,11 +35,9 @@ impl Span {
         if !self.id.is_valid() {
             return None;
         }
-        // SAFETY: the calling thread's state, with the GIL held.
-        if let Some(tree) = unsafe { (*state()).open() }
-            && let Some(index) = tree.index_of_open(self.id)
-        {
-            return Some(then(tree.builder(), index));
+        let is_here = state().with_open_span(self.id, |_, _| ()).is_some();
+        if is_here {
+            return state().with_open_span(self.id, then);
         }
         crate::block::with_tree_of(self.id, |tree| {
             let index = tree.index_of_open(self.id)?;
@@ -190,12 +187,12 @@ impl Span {
 /// The innermost open span of this thread or task.
 #[pyfunction]
 fn current_span() -> Span {
-    // SAFETY: the calling thread's state, with the GIL held.
-    let state = unsafe { &mut *state() };
+    let state = state();
+    let here = |tree: &mut OpenTree| Span::new(tree.peek().trace_id(), tree.current_id());
     if !state.is_of_another_task()
-        && let Some(tree) = state.open()
+        && let Some(span) = state.with_tree(here)
     {
-        return Span::new(tree.peek().trace_id(), tree.current_id());
+        return span;
     }
     match context::attached() {
         Some(context) if !context.is_remote => Span::new(context.trace_id, context.span_id),
@@ -212,15 +209,13 @@ pub(crate) struct Suppress;
 impl Suppress {
     #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
     fn __enter__(&self) {
-        // SAFETY: the calling thread's state, with the GIL held.
-        unsafe { (*state()).quiet += 1 };
+        state().quiet.update(|quiet| quiet + 1);
     }
 
     #[pyo3(signature = (*_args))]
     #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
     fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> bool {
-        // SAFETY: the calling thread's state, with the GIL held.
-        unsafe { (*state()).quiet = (*state()).quiet.saturating_sub(1) };
+        state().quiet.update(|quiet| quiet.saturating_sub(1));
         false
     }
 }

@@ -6,7 +6,8 @@
     reason = "per-thread state behind a raw pointer, guarded by the GIL"
 )]
 
-use std::cell::UnsafeCell;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
 
@@ -27,43 +28,44 @@ use crate::otel;
 use crate::runtime::{self, Runtime};
 use crate::step;
 
-/// The recorder's view of one thread.
+/// The recorder's view of one thread. Cells, since a call into Python may come back here: nothing of it is ever borrowed
+/// meanwhile.
 pub(crate) struct ThreadState {
     /// The open tree that calls are recorded in; null: the next call is a root.
-    pub(crate) tree: *mut OpenTree,
+    pub(crate) tree: Cell<*mut OpenTree>,
     /// What the ContextVar held when that tree was opened: where it holds something else, another task is running.
-    pub(crate) scope: *mut ffi::PyObject,
+    pub(crate) scope: Cell<*mut ffi::PyObject>,
     /// Above zero, nothing is recorded: inside `suppress()`, our own callbacks, and sampled-out roots.
-    pub(crate) quiet: u32,
+    pub(crate) quiet: Cell<u32>,
     /// Open `with` blocks of tasks, between whose steps others may run: while there are any, each call looks at the ContextVar.
-    pub(crate) task_blocks: u32,
+    pub(crate) task_blocks: Cell<u32>,
     /// True while a coroutine or generator of ours makes a step: the tree is its own.
-    pub(crate) in_step: bool,
+    pub(crate) in_step: Cell<bool>,
     /// What is propagated while a sampled-out root runs; null otherwise.
-    pub(crate) unsampled: *const Context,
+    pub(crate) unsampled: Cell<*const Context>,
     /// The exception that passed a span last, so that its text is made once.
-    pub(crate) exception: LastException,
-    registered: bool,
+    pub(crate) exception: Cell<LastException>,
+    registered: Cell<bool>,
     /// The thread's greenlets are followed.
-    pub(crate) watches_greenlets: bool,
+    pub(crate) watches_greenlets: Cell<bool>,
     /// The process that this state was last used in.
-    generation: u32,
+    generation: Cell<u32>,
 }
 
 thread_local! {
     // Without a destructor, so that an access is one address calculation.
-    static STATE: UnsafeCell<ThreadState> = const {
-        UnsafeCell::new(ThreadState {
-            tree: ptr::null_mut(),
-            scope: ptr::null_mut(),
-            quiet: 0,
-            task_blocks: 0,
-            in_step: false,
-            unsampled: ptr::null(),
-            exception: LastException::NONE,
-            registered: false,
-            watches_greenlets: false,
-            generation: 0,
+    static STATE: ManuallyDrop<ThreadState> = const {
+        ManuallyDrop::new(ThreadState {
+            tree: Cell::new(ptr::null_mut()),
+            scope: Cell::new(ptr::null_mut()),
+            quiet: Cell::new(0),
+            task_blocks: Cell::new(0),
+            in_step: Cell::new(false),
+            unsampled: Cell::new(ptr::null()),
+            exception: Cell::new(LastException::NONE),
+            registered: Cell::new(false),
+            watches_greenlets: Cell::new(false),
+            generation: Cell::new(0),
         })
     };
     static AT_THREAD_EXIT: Unregister = const { Unregister };
@@ -71,8 +73,9 @@ thread_local! {
 
 /// The calling thread's state. Valid until the thread ends; use it with the GIL held.
 #[inline(always)]
-pub(crate) fn state() -> *mut ThreadState {
-    STATE.with(UnsafeCell::get)
+pub(crate) fn state<'a>() -> &'a ThreadState {
+    // SAFETY: it has no destructor, so it is there until the thread has ended, which its callers, with the GIL, outlive not.
+    STATE.with(|state| unsafe { &*ptr::from_ref(state) })
 }
 
 /// The states of all threads that have ever opened a root: what is open at exit is found through them.
@@ -82,7 +85,9 @@ struct Unregister;
 
 impl Drop for Unregister {
     fn drop(&mut self) {
-        let me = state() as usize;
+        let state = state();
+        let me = ptr::from_ref(state) as usize;
+        drop(state.exception.replace(LastException::NONE));
         // A native thread may end without the GIL: the list has a lock of its own for that.
         THREADS.lock().retain(|thread| *thread != me);
     }
@@ -91,9 +96,9 @@ impl Drop for Unregister {
 impl ThreadState {
     /// Makes the thread known to [`finish_all_threads`].
     #[cold]
-    fn register(&mut self) {
-        self.registered = true;
-        THREADS.lock().push(ptr::from_mut(self) as usize);
+    fn register(&self) {
+        self.registered.set(true);
+        THREADS.lock().push(ptr::from_ref(self) as usize);
         AT_THREAD_EXIT.with(|_| ());
         if let Some(name) = context::thread_name() {
             Thread::name_current(&name);
@@ -103,21 +108,21 @@ impl ThreadState {
     /// False when the next call may not simply be recorded in the open tree.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.quiet | self.task_blocks == 0
+        self.quiet.get() | self.task_blocks.get() == 0
     }
 
     /// True when the open tree was opened in another task than the one that runs now.
     pub(crate) fn is_of_another_task(&self) -> bool {
-        self.task_blocks != 0
-            && !self.in_step
-            && !self.tree.is_null()
-            && self.scope != context::attached_object()
+        self.task_blocks.get() != 0
+            && !self.in_step.get()
+            && !self.tree.get().is_null()
+            && self.scope.get() != context::attached_object()
     }
 
     /// A fork inside C code (uWSGI's) runs none of Python's hooks: it is seen here, before the first root of the child.
     #[cold]
-    fn note_generation(&mut self) {
-        let before = std::mem::replace(&mut self.generation, fork::generation());
+    fn note_generation(&self) {
+        let before = self.generation.replace(fork::generation());
         if before != 0 {
             step::after_fork_in_child();
             crate::block::after_fork_in_child();
@@ -128,29 +133,41 @@ impl ThreadState {
     /// True when the running task does not record in the open tree, and a [`Turn`](crate::block::Turn) finds out where it does.
     #[inline]
     pub(crate) fn needs_a_turn(&self) -> bool {
-        self.task_blocks != 0 && (self.tree.is_null() || self.is_of_another_task())
+        self.task_blocks.get() != 0 && (self.tree.get().is_null() || self.is_of_another_task())
     }
 
-    /// The open tree.
+    /// Calls `then` with the open tree. It must not come to Python, which may come back here and end the tree.
     #[inline]
-    pub(crate) fn open(&mut self) -> Option<&mut OpenTree> {
-        // SAFETY: the pointer is null or owns a boxed tree that only this thread's state refers to.
-        unsafe { self.tree.as_mut() }
+    pub(crate) fn with_tree<R>(&self, then: impl FnOnce(&mut OpenTree) -> R) -> Option<R> {
+        // SAFETY: the pointer is null or that of a boxed tree, which nothing but `then` is in meanwhile.
+        unsafe { self.tree.get().as_mut() }.map(then)
+    }
+
+    /// The same with the open span `id` of it.
+    pub(crate) fn with_open_span<R>(
+        &self,
+        id: SpanId,
+        then: impl FnOnce(&mut TreeBuilder, u32) -> R,
+    ) -> Option<R> {
+        self.with_tree(|tree| {
+            let index = tree.index_of_open(id)?;
+            Some(then(tree.builder(), index))
+        })?
     }
 
     /// Where a span would be recorded now, for other threads, tasks and processes.
-    pub(crate) fn capture(&mut self) -> Option<Context> {
+    pub(crate) fn capture(&self) -> Option<Context> {
         let (foreign, ours) = beside_opentelemetry();
         if foreign.is_some() {
             return foreign;
         }
         if !self.is_of_another_task()
-            && let Some(tree) = self.open()
+            && let Some(context) = self.with_tree(|tree| tree.context())
         {
-            return Some(context_of(tree));
+            return Some(with_baggage(context));
         }
         // SAFETY: set only while the sampled-out root that owns the context is running.
-        if let Some(unsampled) = unsafe { self.unsampled.as_ref() } {
+        if let Some(unsampled) = unsafe { self.unsampled.get().as_ref() } {
             return Some(unsampled.clone());
         }
         let attached = context::attached().or(ours);
@@ -158,34 +175,33 @@ impl ThreadState {
     }
 
     /// The same for what hangs there and has no use for its baggage.
-    pub(crate) fn capture_parent(&mut self) -> Option<Context> {
+    pub(crate) fn capture_parent(&self) -> Option<Context> {
         if self.is_plain()
             && !loaded::opentelemetry()
-            && let Some(tree) = self.open()
+            && let Some(context) = self.with_tree(|tree| tree.context())
         {
-            return Some(tree.context());
+            return Some(context);
         }
         self.capture()
     }
 
     /// Closes the innermost span, which should be `id`; completes the tree with its root.
     #[inline]
-    pub(crate) fn end(&mut self, id: SpanId, tick: u64) {
-        let Some(tree) = self.open() else { return };
-        if tree.end(id, tick) {
+    pub(crate) fn end(&self, id: SpanId, tick: u64) {
+        if self.with_tree(|tree| tree.end(id, tick)) == Some(true) {
             self.complete();
         }
     }
 
     /// The same, forgetting a leaf that took less than `min_ticks`.
-    pub(crate) fn end_or_forget(&mut self, id: SpanId, tick: u64, min_ticks: u64) {
-        if min_ticks > 0
-            && let Some(tree) = self.open()
-        {
-            if tree.forget_short_leaf(id, tick, min_ticks) {
+    pub(crate) fn end_or_forget(&self, id: SpanId, tick: u64, min_ticks: u64) {
+        if min_ticks > 0 {
+            let forgotten = self.with_tree(|tree| tree.forget_short_leaf(id, tick, min_ticks));
+            if forgotten == Some(true) {
                 return;
             }
-            if tree.is_short_lone_root(id, tick, min_ticks) {
+            let is_lone = self.with_tree(|tree| tree.is_short_lone_root(id, tick, min_ticks));
+            if is_lone == Some(true) {
                 drop(self.take_tree());
                 otel::leave(id);
                 return;
@@ -197,7 +213,7 @@ impl ThreadState {
     /// Hands the complete tree on. Apart, since it needs much stack, which calls inside a tree would take at each level.
     #[cold]
     #[inline(never)]
-    fn complete(&mut self) {
+    fn complete(&self) {
         if let Some(tree) = self.take_tree() {
             otel::leave(tree.root_id());
             deliver(tree.finish());
@@ -205,8 +221,8 @@ impl ThreadState {
     }
 
     /// Takes the open tree away from the thread.
-    pub(crate) fn take_tree(&mut self) -> Option<OpenTree> {
-        let tree = std::mem::replace(&mut self.tree, ptr::null_mut());
+    pub(crate) fn take_tree(&self) -> Option<OpenTree> {
+        let tree = self.tree.replace(ptr::null_mut());
         // SAFETY: the pointer was made by `Box::into_raw` in `open_tree` and nobody else frees it.
         (!tree.is_null()).then(|| *unsafe { Box::from_raw(tree) })
     }
@@ -214,21 +230,21 @@ impl ThreadState {
     /// Lets finished spans of a long-running root go.
     #[cold]
     #[inline(never)]
-    pub(crate) fn split(&mut self) {
-        if let Some(fragment) = self.open().and_then(OpenTree::split) {
+    pub(crate) fn split(&self) {
+        if let Some(fragment) = self.with_tree(OpenTree::split).flatten() {
             deliver(fragment);
         }
     }
 
     /// Begins a root: decides on sampling and opens its tree.
-    pub(crate) fn begin_root(&mut self, root: &Root<'_>) -> Begun {
-        if !self.registered {
+    pub(crate) fn begin_root(&self, root: &Root<'_>) -> Begun {
+        if !self.registered.get() {
             self.register();
         }
-        if !self.watches_greenlets && loaded::greenlet() {
+        if !self.watches_greenlets.get() && loaded::greenlet() {
             greenlets::watch(self);
         }
-        if self.generation != fork::generation() {
+        if self.generation.get() != fork::generation() {
             self.note_generation();
         }
         let runtime = runtime::current();
@@ -253,12 +269,13 @@ impl ThreadState {
         if runtime.pipeline.is_some() && loaded::opentelemetry() {
             otel::enter(&context_of(&tree));
         }
-        self.tree = Box::into_raw(Box::new(tree));
-        self.scope = if self.task_blocks == 0 && !self.in_step {
-            ptr::null_mut()
-        } else {
-            context::attached_object()
-        };
+        self.tree.set(Box::into_raw(Box::new(tree)));
+        self.scope
+            .set(if self.task_blocks.get() == 0 && !self.in_step.get() {
+                ptr::null_mut()
+            } else {
+                context::attached_object()
+            });
         Begun::Recording(id)
     }
 }
@@ -337,7 +354,10 @@ fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
 
 /// The place of the innermost span of `tree`.
 pub(crate) fn context_of(tree: &OpenTree) -> Context {
-    let mut context = tree.context();
+    with_baggage(tree.context())
+}
+
+fn with_baggage(mut context: Context) -> Context {
     context.baggage = context::attached_baggage();
     context
 }
@@ -345,12 +365,10 @@ pub(crate) fn context_of(tree: &OpenTree) -> Context {
 /// No thread has `tree` open any more: somebody else lets it go.
 pub(crate) fn forget_tree(tree: *mut OpenTree) {
     for thread in THREADS.lock().iter() {
-        let state = *thread as *mut ThreadState;
         // SAFETY: as in `finish_all_threads`.
-        unsafe {
-            if (*state).tree == tree {
-                (*state).tree = ptr::null_mut();
-            }
+        let state = unsafe { &*(*thread as *const ThreadState) };
+        if state.tree.get() == tree {
+            state.tree.set(ptr::null_mut());
         }
     }
 }
@@ -362,21 +380,19 @@ pub(crate) fn deliver(tree: Arc<SpanTree>) {
 }
 
 /// Records nothing until dropped: around every callback of ours into Python.
-pub(crate) struct Quiet(*mut ThreadState);
+pub(crate) struct Quiet(&'static ThreadState);
 
 impl Quiet {
     pub(crate) fn new() -> Self {
         let state = state();
-        // SAFETY: the state of this thread, used with the GIL held.
-        unsafe { (*state).quiet += 1 };
+        state.quiet.update(|quiet| quiet + 1);
         Self(state)
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // SAFETY: dropped by the thread that made it.
-        unsafe { (*self.0).quiet -= 1 };
+        self.0.quiet.update(|quiet| quiet - 1);
     }
 }
 
@@ -385,15 +401,12 @@ pub(crate) fn finish_all_threads() {
     greenlets::finish_all();
     let threads: Vec<usize> = THREADS.lock().clone();
     for thread in threads {
-        let state = thread as *mut ThreadState;
         // SAFETY: threads leave the list before their state goes, and the GIL keeps them from running meanwhile.
-        unsafe {
-            if crate::block::owns((*state).tree) {
-                continue;
-            }
-            if let Some(tree) = (*state).take_tree() {
-                deliver(tree.finish_unfinished());
-            }
+        let state = unsafe { &*(thread as *const ThreadState) };
+        if !crate::block::owns(state.tree.get())
+            && let Some(tree) = state.take_tree()
+        {
+            deliver(tree.finish_unfinished());
         }
     }
 }
@@ -402,9 +415,7 @@ pub(crate) fn finish_all_threads() {
 pub(crate) fn after_fork_in_child() {
     reseed_thread();
     let state = state();
-    // SAFETY: the forking thread is the only one left in the child.
-    let state = unsafe { &mut *state };
-    let inherited = state.open().map(|tree| {
+    let inherited = state.with_tree(|tree| {
         let mut context = context_of(tree);
         context.is_remote = true;
         context
@@ -412,11 +423,11 @@ pub(crate) fn after_fork_in_child() {
     otel::after_fork_in_child();
     greenlets::after_fork_in_child();
     driver::after_fork_in_child();
-    state.generation = fork::generation();
+    state.generation.set(fork::generation());
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
-    state.tree = ptr::null_mut();
+    state.tree.set(ptr::null_mut());
     THREADS
         .lock()
-        .retain(|thread| *thread == ptr::from_mut(state) as usize);
+        .retain(|thread| *thread == ptr::from_ref(state) as usize);
     runtime::after_fork_in_child(inherited);
 }

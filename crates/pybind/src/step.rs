@@ -40,7 +40,7 @@ pub(crate) struct Stepped {
 /// Puts our object around what the call made; hands that back as it is when it is something else.
 pub(crate) unsafe fn wrap(
     traced: *mut TracedObject,
-    state: &mut ThreadState,
+    state: &ThreadState,
     made: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: a live wrapper and a new reference from its original, which is handed on inside the object or as it is. The

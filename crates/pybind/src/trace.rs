@@ -20,9 +20,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::attributes;
+use crate::attributes::{self, Foreign};
 use crate::block::Block;
-
 use crate::exception;
 use crate::otel;
 use crate::span::Span;
@@ -91,15 +90,13 @@ impl Entries {
 
 impl Trace {
     fn enter(&self, py: Python<'_>) -> Span {
-        let thread = state();
-        // SAFETY: the calling thread's state, with the GIL held.
-        let state = unsafe { &mut *thread };
+        let state = state();
         let entered = self.open(py, state);
         let span = match &entered {
             Entered::Inside { id, .. } => Span::new(
                 state
-                    .open()
-                    .map_or(TraceId::INVALID, |tree| tree.peek().trace_id()),
+                    .with_tree(|tree| tree.peek().trace_id())
+                    .unwrap_or(TraceId::INVALID),
                 *id,
             ),
             Entered::Block(block) => {
@@ -115,23 +112,25 @@ impl Trace {
         span
     }
 
-    fn open(&self, py: Python<'_>, state: &mut ThreadState) -> Entered {
-        let thread = ptr::from_mut(state) as usize;
-        if state.quiet != 0 || crate::status::is_off() {
+    fn open(&self, py: Python<'_>, state: &ThreadState) -> Entered {
+        let thread = ptr::from_ref(state) as usize;
+        if state.quiet.get() != 0 || crate::status::is_off() {
             return Entered::Nothing { thread };
         }
         let role = Role {
             kind: self.kind,
             ..Role::new(self.name.unwrap_or(Symbol::EMPTY), SiteId::NONE)
         };
-        if !state.in_step && in_event_loop(py) {
-            let describe = |builder: &mut TreeBuilder, index: u32| self.describe(builder, index);
+        let foreign = Foreign::among(self.values.iter().map(Py::as_ptr));
+        let describe =
+            |builder: &mut TreeBuilder, index: u32| self.describe(builder, index, &foreign);
+        if !state.in_step.get() && in_event_loop(py) {
             return Entered::Block(Block::enter(state, role, describe));
         }
         let tick = Clock::ticks();
-        let id = match state.open() {
-            Some(tree) => {
-                let started = tree.start(role, tick);
+        let started = state.with_tree(|tree| tree.start(role, tick));
+        let id = match started {
+            Some(started) => {
                 if started.split_due {
                     state.split();
                 }
@@ -144,9 +143,8 @@ impl Trace {
             }) {
                 Begun::Recording(id) => id,
                 Begun::SampledOut(context) => {
-                    let outer =
-                        std::mem::replace(&mut state.unsampled, &raw const *context) as usize;
-                    state.quiet += 1;
+                    let outer = state.unsampled.replace(&raw const *context) as usize;
+                    state.quiet.update(|quiet| quiet + 1);
                     crate::state::pass_on(&context);
                     return Entered::SampledOut {
                         thread,
@@ -156,26 +154,25 @@ impl Trace {
                 }
             },
         };
-        if let Some(tree) = state.open() {
+        state.with_tree(|tree| {
             let index = tree.current();
-            self.describe(tree.builder(), index);
-        }
+            describe(tree.builder(), index);
+        });
         Entered::Inside { thread, id }
     }
 
-    fn describe(&self, builder: &mut TreeBuilder, index: u32) {
+    fn describe(&self, builder: &mut TreeBuilder, index: u32, foreign: &Foreign) {
         if let Some(names) = &self.names {
             for (position, value) in self.values.iter().enumerate() {
                 // SAFETY: a tuple with one name for each value.
                 let name = unsafe { ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()) };
-                attributes::set(builder, index, name, value.as_ptr());
+                foreign.set(builder, index, name, (position, value.as_ptr()));
             }
         }
     }
 
     fn exit(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
-        // SAFETY: the calling thread's state, with the GIL held.
-        let state = unsafe { &mut *state() };
+        let state = state();
         let Some(entered) = self.last_entered_here(state) else {
             return;
         };
@@ -183,8 +180,8 @@ impl Trace {
             Entered::Inside { id, .. } => close(py, state, id, error),
             Entered::Block(block) => block.leave(py, state, error),
             Entered::SampledOut { outer, context, .. } => {
-                state.unsampled = outer as *const Context;
-                state.quiet -= 1;
+                state.unsampled.set(outer as *const Context);
+                state.quiet.update(|quiet| quiet - 1);
                 otel::leave(context.span_id);
             }
             Entered::Nothing { .. } => {}
@@ -206,7 +203,7 @@ impl Trace {
     }
 }
 
-fn close(py: Python<'_>, state: &mut ThreadState, id: SpanId, error: &Bound<'_, PyAny>) {
+fn close(py: Python<'_>, state: &ThreadState, id: SpanId, error: &Bound<'_, PyAny>) {
     let tick = Clock::ticks();
     if !error.is_none() {
         exception::record(py, state, id, tick, error);

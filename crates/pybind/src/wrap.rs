@@ -137,11 +137,10 @@ unsafe extern "C" fn call_recorded(
     unsafe {
         let me = callable.cast::<TracedObject>();
         let state = state();
-        if !(*state).is_plain() || status::is_off() {
+        if !state.is_plain() || status::is_off() {
             return call_carefully(me, state, args, count, names);
         }
-        let tree = (*state).tree;
-        if tree.is_null() {
+        if state.tree.get().is_null() {
             return call_root(me, state, args, count, names);
         }
         call_inside(me, state, args, count, names)
@@ -152,23 +151,23 @@ unsafe extern "C" fn call_recorded(
 #[inline(always)]
 unsafe fn call_inside(
     me: *mut TracedObject,
-    state: *mut ThreadState,
+    state: &ThreadState,
     args: Args,
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_recorded`; the tree is not null.
     unsafe {
-        let started = (*(*state).tree).start((*me).role, Clock::ticks());
+        let started = (*state.tree.get()).start((*me).role, Clock::ticks());
         if started.split_due {
-            (*state).split();
+            state.split();
         }
         let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
         let tick = Clock::ticks();
         if result.is_null() {
-            record_pending(&mut *state, started.id, tick);
+            record_pending(state, started.id, tick);
         }
-        (*state).end(started.id, tick);
+        state.end(started.id, tick);
         result
     }
 }
@@ -178,18 +177,18 @@ unsafe fn call_inside(
 #[inline(never)]
 unsafe fn call_carefully(
     me: *mut TracedObject,
-    state: *mut ThreadState,
+    state: &ThreadState,
     args: Args,
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_recorded`.
     unsafe {
-        if (*state).quiet != 0 || status::is_off() {
+        if state.quiet.get() != 0 || status::is_off() {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         }
-        let _turn = (*state).needs_a_turn().then(|| Turn::take(state));
-        if (*state).tree.is_null() {
+        let _turn = state.needs_a_turn().then(|| Turn::take(state));
+        if state.tree.get().is_null() {
             call_root(me, state, args, count, names)
         } else {
             call_inside(me, state, args, count, names)
@@ -202,7 +201,7 @@ unsafe fn call_carefully(
 #[inline(never)]
 unsafe fn call_root(
     me: *mut TracedObject,
-    state: *mut ThreadState,
+    state: &ThreadState,
     args: Args,
     count: usize,
     names: *mut ffi::PyObject,
@@ -214,23 +213,23 @@ unsafe fn call_root(
             tick: Clock::ticks(),
             parent: Parent::Attached,
         };
-        match (*state).begin_root(&root) {
+        match state.begin_root(&root) {
             Begun::Recording(id) => {
                 let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
                 let tick = Clock::ticks();
                 if result.is_null() {
-                    record_pending(&mut *state, id, tick);
+                    record_pending(state, id, tick);
                 }
-                (*state).end(id, tick);
+                state.end(id, tick);
                 result
             }
             Begun::SampledOut(context) => {
-                let outer = std::mem::replace(&mut (*state).unsampled, &raw const *context);
-                (*state).quiet += 1;
+                let outer = state.unsampled.replace(&raw const *context);
+                state.quiet.update(|quiet| quiet + 1);
                 crate::state::pass_on(&context);
                 let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
-                (*state).quiet -= 1;
-                (*state).unsampled = outer;
+                state.quiet.update(|quiet| quiet - 1);
+                state.unsampled.set(outer);
                 crate::otel::leave(context.span_id);
                 result
             }
@@ -249,7 +248,7 @@ unsafe extern "C" fn call_with_extras(
     unsafe {
         let me = callable.cast::<TracedObject>();
         let state = state();
-        if (*state).quiet != 0 || status::is_off() {
+        if state.quiet.get() != 0 || status::is_off() {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         }
         crate::extras::call(me, state, args, count, names)
@@ -268,11 +267,11 @@ unsafe extern "C" fn call_stepped(
         let me = callable.cast::<TracedObject>();
         let state = state();
         let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
-        let silent = (*state).quiet != 0 && (*state).unsampled.is_null();
+        let silent = state.quiet.get() != 0 && state.unsampled.get().is_null();
         if result.is_null() || silent || status::is_off() {
             return result;
         }
-        step::wrap(me, &mut *state, result)
+        step::wrap(me, state, result)
     }
 }
 

@@ -1,5 +1,4 @@
 //! Measurements as examples, with the span that they were made in.
-#![allow(unsafe_code, reason = "the thread's state is read with the GIL held")]
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -49,11 +48,8 @@ shows!(Counter, Histogram, ExponentialHistogram, Summary);
 /// Shows the measurement `value` with the span that the thread is in. Outside of spans it costs a look at two words.
 #[inline(always)]
 pub(super) fn show(series: &impl Shows, value: Number) {
-    // SAFETY: the calling thread's state; measuring needs the GIL.
-    let may_be_in_span = unsafe {
-        let state = state();
-        !(*state).tree.is_null() || (*state).task_blocks != 0
-    };
+    let state = state();
+    let may_be_in_span = !state.tree.get().is_null() || state.task_blocks.get() != 0;
     if may_be_in_span || FILTER.load(Ordering::Relaxed) == ALWAYS_ON {
         show_by_filter(series, value);
     }
@@ -91,12 +87,11 @@ impl Place {
 
 /// The span that the thread or task is in.
 fn place() -> Option<Place> {
-    // SAFETY: as in `show`.
-    let state = unsafe { &mut *state() };
-    if state.quiet != 0 {
+    let state = state();
+    if state.quiet.get() != 0 {
         return None;
     }
-    if state.task_blocks != 0 {
+    if state.task_blocks.get() != 0 {
         // Another task may be running than the one whose tree is open.
         let context = state.capture()?;
         return Some(Place {
@@ -105,11 +100,9 @@ fn place() -> Option<Place> {
             is_sampled: context.trace_flags & SAMPLED != 0,
         });
     }
-    let tree = state.open()?;
-    let builder = tree.peek();
-    Some(Place {
-        trace: builder.trace_id(),
+    state.with_tree(|tree| Place {
+        trace: tree.peek().trace_id(),
         span: tree.current_id(),
-        is_sampled: builder.trace_flags() & SAMPLED != 0,
+        is_sampled: tree.peek().trace_flags() & SAMPLED != 0,
     })
 }

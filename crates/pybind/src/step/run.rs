@@ -75,19 +75,21 @@ impl Run {
 
     /// The span begins in the thread's open tree, as that of a plain call does, where the function was called by the innermost
     /// open span.
-    fn begin_inside(&mut self, state: &mut ThreadState, tick: u64) -> bool {
+    fn begin_inside(&mut self, state: &ThreadState, tick: u64) -> bool {
         if !state.is_plain() || loaded::opentelemetry() {
             return false;
         }
-        let Some(tree) = state.open() else {
+        let called_in = self.parent.as_ref().map(|place| place.span_id);
+        let begun = state.with_tree(|tree| {
+            if called_in.is_some_and(|caller| caller != tree.current_id()) {
+                return None;
+            }
+            let began = tree.mark();
+            Some((tree.start(self.role, tick), began))
+        });
+        let Some((started, began)) = begun.flatten() else {
             return false;
         };
-        let called_in = self.parent.as_ref().map(|place| place.span_id);
-        if called_in.is_some_and(|caller| caller != tree.current_id()) {
-            return false;
-        }
-        let began = tree.mark();
-        let started = tree.start(self.role, tick);
         if started.split_due {
             state.split();
         }
@@ -116,10 +118,10 @@ pub(super) struct Outer {
 pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
     // SAFETY: a live object of ours, with the GIL held.
     unsafe {
-        let state = &mut *state();
+        let state = state();
         let run = &mut (*object).run;
         let started = Clock::ticks();
-        let silent = state.quiet != 0 && state.unsampled.is_null();
+        let silent = state.quiet.get() != 0 && state.unsampled.get().is_null();
         // A step inside a step fails.
         if run.is_running
             || matches!(run.stage, Stage::Ended)
@@ -128,11 +130,11 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
             return None;
         }
         let mut outer = Outer {
-            tree: state.tree,
-            scope: state.scope,
-            in_step: state.in_step,
-            unsampled: state.unsampled,
-            quiet: state.quiet,
+            tree: state.tree.get(),
+            scope: state.scope.get(),
+            in_step: state.in_step.get(),
+            unsampled: state.unsampled.get(),
+            quiet: state.quiet.get(),
             token: ptr::null_mut(),
             started,
             process: fork::generation(),
@@ -146,15 +148,19 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         }
         match &run.stage {
             Stage::Open { tree, .. } => {
-                (state.tree, state.unsampled, state.quiet) = (*tree, ptr::null(), 0);
+                state.tree.set(*tree);
+                state.unsampled.set(ptr::null());
+                state.quiet.set(0);
             }
             Stage::SampledOut(context) => {
-                (state.tree, state.unsampled, state.quiet) =
-                    (ptr::null_mut(), &raw const **context, 1);
+                state.tree.set(ptr::null_mut());
+                state.unsampled.set(&raw const **context);
+                state.quiet.set(1);
             }
             Stage::Fresh | Stage::Inside { .. } | Stage::Ended => {}
         }
-        (state.in_step, run.is_running) = (true, true);
+        state.in_step.set(true);
+        run.is_running = true;
         if run.returns != Returns::Generator {
             outer.token = set_context(object, state);
         }
@@ -163,13 +169,13 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
 }
 
 /// The first step: opens a fragment.
-unsafe fn begin(object: *mut Stepped, state: &mut ThreadState, tick: u64) {
+unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) {
     // SAFETY: as in `enter`.
     unsafe {
         let run = &mut (*object).run;
         let parent = run.parent.take().or_else(|| state.capture());
-        state.tree = ptr::null_mut();
-        state.in_step = true;
+        state.tree.set(ptr::null_mut());
+        state.in_step.set(true);
         let root = Root {
             role: run.role,
             tick,
@@ -179,7 +185,7 @@ unsafe fn begin(object: *mut Stepped, state: &mut ThreadState, tick: u64) {
             Begun::Recording(root) => {
                 OPEN.lock().add(object);
                 Stage::Open {
-                    tree: state.tree,
+                    tree: state.tree.get(),
                     root,
                 }
             }
@@ -191,7 +197,7 @@ unsafe fn begin(object: *mut Stepped, state: &mut ThreadState, tick: u64) {
     }
 }
 
-unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi::PyObject {
+unsafe fn set_context(object: *mut Stepped, state: &ThreadState) -> *mut ffi::PyObject {
     // SAFETY: a live object of ours; the context is kept for all steps.
     unsafe {
         if (*object).context.is_null()
@@ -204,14 +210,14 @@ unsafe fn set_context(object: *mut Stepped, state: &mut ThreadState) -> *mut ffi
 }
 
 /// Where what is begun inside the first step hangs.
-fn place(run: &mut Run, state: &mut ThreadState) -> Option<Context> {
+fn place(run: &mut Run, state: &ThreadState) -> Option<Context> {
     match (&run.stage, run.parent.take()) {
         // It is in the tree of its caller.
         (Stage::Inside { id, .. }, Some(mut place)) => {
             (place.span_id, place.baggage) = (*id, context::attached_baggage());
             Some(place)
         }
-        (Stage::Open { .. } | Stage::Inside { .. }, _) => state.open().map(|tree| context_of(tree)),
+        (Stage::Open { .. } | Stage::Inside { .. }, _) => state.with_tree(|tree| context_of(tree)),
         (Stage::SampledOut(context), _) => Some((**context).clone()),
         (Stage::Fresh | Stage::Ended, _) => None,
     }
@@ -221,7 +227,7 @@ fn place(run: &mut Run, state: &mut ThreadState) -> Option<Context> {
 pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
     // SAFETY: as in `enter`, by the thread that entered.
     unsafe {
-        let state = &mut *state();
+        let state = state();
         let run = &mut (*object).run;
         let tick = Clock::ticks();
         run.active_ticks += tick.saturating_sub(outer.started);
@@ -238,12 +244,14 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         } else if !was_inside {
             if let Stage::Open { tree, .. } = &mut run.stage {
                 // Null when the interpreter's exit has let the fragment go meanwhile.
-                *tree = state.tree;
+                *tree = state.tree.get();
             }
             outer.take_tree_back(state);
         }
-        (state.unsampled, state.quiet) = (outer.unsampled, outer.quiet);
-        (state.in_step, run.is_running) = (outer.in_step, false);
+        state.unsampled.set(outer.unsampled);
+        state.quiet.set(outer.quiet);
+        state.in_step.set(outer.in_step);
+        run.is_running = false;
         if !outer.token.is_null() {
             let failed = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
             context::reset(outer.token);
@@ -255,11 +263,13 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
 }
 
 impl Outer {
-    fn take_tree_back(&self, state: &mut ThreadState) {
+    fn take_tree_back(&self, state: &ThreadState) {
         // In a forked child the tree is the parent process's.
         let is_ours = self.process == fork::generation();
-        state.tree = if is_ours { self.tree } else { ptr::null_mut() };
-        state.scope = self.scope;
+        state
+            .tree
+            .set(if is_ours { self.tree } else { ptr::null_mut() });
+        state.scope.set(self.scope);
     }
 }
 
@@ -268,7 +278,7 @@ impl Outer {
 #[cold]
 unsafe fn wait(
     object: *mut Stepped,
-    state: &mut ThreadState,
+    state: &ThreadState,
     (id, began): (SpanId, Mark),
     process: u32,
 ) {
@@ -282,7 +292,7 @@ unsafe fn wait(
             return;
         }
         // Not there: something outside it was ended during the step, and the span with it.
-        let own = state.open().and_then(|tree| tree.detach(id, began));
+        let own = state.with_tree(|tree| tree.detach(id, began)).flatten();
         run.stage = own.map_or(Stage::Ended, |own| Stage::Open {
             tree: Box::into_raw(Box::new(own)),
             root: id,
@@ -303,7 +313,7 @@ pub(super) enum Ended {
 }
 
 /// Closes the span in the thread's open tree.
-fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
+fn finish(run: &mut Run, state: &ThreadState, tick: u64, ended: Ended) {
     let id = match std::mem::replace(&mut run.stage, Stage::Ended) {
         Stage::Open { root, .. } => root,
         Stage::Inside { id, .. } => id,
@@ -313,13 +323,11 @@ fn finish(run: &mut Run, state: &mut ThreadState, tick: u64, ended: Ended) {
     if ended == Ended::Raised {
         record_pending(state, id, tick);
     }
-    if let Some(tree) = state.open()
-        && let Some(index) = tree.index_of_open(id)
-    {
-        let active = tree.peek().scale().nanos(run.active_ticks);
+    state.with_open_span(id, |builder, index| {
+        let active = builder.scale().nanos(run.active_ticks);
         let value = ValueRef::Int(active.cast_signed());
-        tree.builder().set_attribute(index, active_key(), value);
-    }
+        builder.set_attribute(index, active_key(), value);
+    });
     state.end(id, tick);
 }
 

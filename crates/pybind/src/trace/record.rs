@@ -11,7 +11,7 @@ use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
 use pyo3::ffi;
 
-use crate::attributes;
+use crate::attributes::{self, Foreign};
 use crate::block::Turn;
 use crate::state::{Begun, Parent, Root, ThreadState, state};
 
@@ -31,8 +31,8 @@ pub(super) unsafe extern "C" fn record(
             );
             return ptr::null_mut();
         }
-        let state = &mut *state();
-        if state.quiet == 0 && !crate::status::is_off() {
+        let state = state();
+        if state.quiet.get() == 0 && !crate::status::is_off() {
             record_now(state, *args, args.add(1), names);
         }
         ffi::Py_INCREF(ffi::Py_None());
@@ -41,57 +41,55 @@ pub(super) unsafe extern "C" fn record(
 }
 
 #[inline]
-unsafe fn record_now(
-    state: &mut ThreadState,
+fn record_now(
+    state: &ThreadState,
     name: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
     names: *mut ffi::PyObject,
 ) {
+    let foreign = Foreign::among(keywords(values, names).map(|(_, value)| value));
+    let describe = |builder: &mut TreeBuilder, index: u32| {
+        for (position, (key, value)) in keywords(values, names).enumerate() {
+            foreign.set(builder, index, key, (position, value));
+        }
+    };
     let tick = Clock::ticks();
     let _turn = state.needs_a_turn().then(|| Turn::take(state));
-    // SAFETY: as in `record`.
-    unsafe {
-        if let Some(tree) = state.open() {
-            let name = attributes::key_symbol(tree.builder(), name);
-            let index = tree.add_moment(Role::new(name, SiteId::NONE), tick);
-            describe(tree.builder(), index, values, names);
-            if tree.is_split_due(tick) {
-                state.split();
-            }
-            return;
-        }
-        let name = attributes::text_symbol(name).unwrap_or(Symbol::EMPTY);
-        let begun = state.begin_root(&Root {
-            role: Role::new(name, SiteId::NONE),
-            tick,
-            parent: Parent::Attached,
-        });
-        if let Begun::Recording(id) = begun {
-            if let Some(tree) = state.open() {
-                let index = tree.current();
-                describe(tree.builder(), index, values, names);
-            }
-            state.end(id, tick);
-        }
+    let split_due = state.with_tree(|tree| {
+        let name = attributes::key_symbol(tree.builder(), name);
+        let index = tree.add_moment(Role::new(name, SiteId::NONE), tick);
+        describe(tree.builder(), index);
+        tree.is_split_due(tick)
+    });
+    match split_due {
+        Some(true) => return state.split(),
+        Some(false) => return,
+        None => {}
+    }
+    let name = attributes::text_symbol(name).unwrap_or(Symbol::EMPTY);
+    let begun = state.begin_root(&Root {
+        role: Role::new(name, SiteId::NONE),
+        tick,
+        parent: Parent::Attached,
+    });
+    if let Begun::Recording(id) = begun {
+        state.with_open_span(id, describe);
+        state.end(id, tick);
     }
 }
 
-/// Sets the attributes that vectorcall keywords name.
+/// The names and values of vectorcall keywords: `names` is null or a tuple with one name for each of `values`.
 #[inline]
-unsafe fn describe(
-    builder: &mut TreeBuilder,
-    index: u32,
+fn keywords(
     values: *const *mut ffi::PyObject,
     names: *mut ffi::PyObject,
-) {
-    if names.is_null() {
-        return;
-    }
-    // SAFETY: a tuple with one name for each value.
-    unsafe {
-        for position in 0..ffi::PyTuple_GET_SIZE(names) {
-            let key = ffi::PyTuple_GET_ITEM(names, position);
-            attributes::set(builder, index, key, *values.offset(position));
-        }
-    }
+) -> impl Iterator<Item = (*mut ffi::PyObject, *mut ffi::PyObject)> {
+    // SAFETY: a live tuple.
+    let count = if names.is_null() {
+        0
+    } else {
+        unsafe { ffi::PyTuple_GET_SIZE(names) }
+    };
+    // SAFETY: both are there for each position.
+    (0..count).map(move |at| unsafe { (ffi::PyTuple_GET_ITEM(names, at), *values.offset(at)) })
 }
