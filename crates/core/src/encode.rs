@@ -70,6 +70,12 @@ pub trait Encoder<B: Encodable>: fmt::Debug + Send {
     fn encode(&mut self, cursor: &mut B::Cursor<'_>, limits: &Limits, out: &mut Vec<u8>)
     -> Encoded;
 
+    /// Why items of the last snapshot or batch were left out as [invalid](DropReason::Invalid), for the status line. Default:
+    /// nothing is known.
+    fn why_left_out(&self) -> Option<String> {
+        None
+    }
+
     /// Decides what a reply to a payload of `items` items means. The only place that decides about trying again.
     fn judge(&self, reply: &Reply, items: usize) -> Verdict;
 }

@@ -43,6 +43,13 @@ impl StatusSink {
         }
     }
 
+    /// Says `line`, of something that is lost, as one line; nothing where errors are not to be said.
+    pub fn say_loss(&self, line: &str) {
+        if LogLevel::Error <= self.level {
+            (self.say)(&one_line(line));
+        }
+    }
+
     /// Only lines of this importance (`OTEL_LOG_LEVEL`): losses are errors, waits are warnings. Default: all.
     #[must_use]
     pub fn at_level(mut self, level: LogLevel) -> Self {

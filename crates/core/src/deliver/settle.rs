@@ -202,7 +202,10 @@ impl<B: Encodable, E: Encoder<B>, T: Transport> EncodedExporter<B, E, T> {
     pub(super) fn leave_out(&mut self, mut custody: Custody, left_out: &[(DropReason, usize)]) {
         for (reason, items) in left_out {
             let name = self.encoder.encoding().name;
-            self.lose(format!("{items} left out of {name}: {}", reason.name()));
+            let why = self.encoder.why_left_out();
+            let why = why.filter(|_| *reason == DropReason::Invalid);
+            let why = why.unwrap_or_else(|| reason.name().to_owned());
+            self.lose(format!("{items} left out of {name}: {why}"));
             custody.split_off(*items).dropped(*reason);
         }
         self.abandon(custody);

@@ -195,6 +195,10 @@ impl<B: Encodable> Encoder<B> for Judged<B> {
         self.encoder.encode(cursor, limits, out)
     }
 
+    fn why_left_out(&self) -> Option<String> {
+        self.encoder.why_left_out()
+    }
+
     fn judge(&self, reply: &Reply, items: usize) -> Verdict {
         judge(self.service, reply, items)
     }

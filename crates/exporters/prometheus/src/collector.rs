@@ -10,7 +10,8 @@ use hiq_core::metric::{Histogram, Point, PointValue, Summary};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
-use crate::exposition::{Group, groups};
+use crate::clash::{Group, Groups};
+use crate::exposition::ClashReport;
 use crate::names::Alphabet;
 use crate::octaves::octaves;
 use crate::series::FamilyKind;
@@ -38,6 +39,7 @@ pub struct RegistryCollector {
     registry: Registry,
     /// What a `prometheus::Registry` tells it from others by. No metric has this name.
     desc: Desc,
+    report: ClashReport,
 }
 
 impl RegistryCollector {
@@ -59,7 +61,15 @@ impl RegistryCollector {
         Ok(Self {
             registry: registry.clone(),
             desc,
+            report: ClashReport::default(),
         })
+    }
+
+    /// The same with other words than those on standard error for metrics that are left out because another has their name.
+    #[must_use]
+    pub fn with_clash_report(mut self, report: ClashReport) -> Self {
+        self.report = report;
+        self
     }
 }
 
@@ -78,10 +88,16 @@ impl Collector for RegistryCollector {
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
         let batch = self.registry.collect(&CollectOptions::default());
-        let (groups, _) = groups(&batch, Alphabet::Classic);
-        groups.iter().map(family).collect()
+        let groups = Groups::of(&batch, NAMING, false);
+        self.report.say(&groups.clashes);
+        groups.list.iter().map(family).collect()
     }
 }
+
+const NAMING: Naming<'_> = Naming {
+    alphabet: Alphabet::Classic,
+    taken: &[],
+};
 
 fn family(group: &Group<'_>) -> proto::MetricFamily {
     let names = &group.names;
@@ -107,11 +123,7 @@ fn metric(point: &Point, kind: FamilyKind) -> proto::Metric {
         label.set_value(value.into_owned());
         label
     };
-    let naming = Naming {
-        alphabet: Alphabet::Classic,
-        taken: &[],
-    };
-    let labels = point_labels(point.labels(), kind, naming);
+    let labels = point_labels(point.labels(), kind, NAMING);
     let mut metric = proto::Metric::from_label(labels.into_iter().map(label).collect());
     match point.value() {
         PointValue::Number(number) if kind == FamilyKind::Counter => {

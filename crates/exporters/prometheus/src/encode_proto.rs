@@ -10,8 +10,8 @@ use hiq_core::resource::Resource;
 use hiq_core::time::UnixNanos;
 use hiq_core::wire::{Fixed64, LongVarint, Varint, Writer};
 
+use crate::clash::Group;
 use crate::encode_text::cumulated;
-use crate::exposition::Group;
 use crate::names::Alphabet;
 use crate::native::{Sparse, schema_of};
 use crate::octaves::octaves;

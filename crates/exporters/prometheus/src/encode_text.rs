@@ -11,11 +11,11 @@ use hiq_core::metric::{
 use hiq_core::resource::Resource;
 use hiq_core::time::UnixNanos;
 
-use crate::exposition::Group;
+use crate::clash::{Group, TARGET_INFO};
 use crate::form::{Form, Format};
 use crate::names::{Alphabet, label_number};
 use crate::octaves::octaves;
-use crate::series::{FamilyKind, FamilyNames, exemplar_labels};
+use crate::series::{FamilyKind, exemplar_labels};
 use crate::target::{Naming, point_labels, resource_labels};
 
 /// A page that is being written.
@@ -53,29 +53,31 @@ impl<'o> TextPage<'o> {
         }
     }
 
-    /// What the resource says, as the labels of `target_info`.
-    pub(crate) fn target_info(&mut self, resource: &Resource) {
+    /// What the resource says, as the labels of `target_info`. `is_taken`: a metric is called `target`.
+    pub(crate) fn target_info(&mut self, resource: &Resource, is_taken: bool) {
         let labels = resource_labels(resource, self.naming());
         if labels.is_empty() {
             return;
         }
-        if self.is_open_metrics() {
+        if self.is_open_metrics() && !is_taken {
             self.head("target", "info", "Target metadata", "");
         } else {
-            self.head("target_info", "gauge", "Target metadata", "");
+            self.head(TARGET_INFO, "gauge", "Target metadata", "");
         }
         let mut rendered = Vec::new();
         for (name, value) in &labels {
             write_label(&mut rendered, name, value);
         }
-        self.open("target_info", "", &rendered, None);
+        self.open(TARGET_INFO, "", &rendered, None);
         self.put(b"1\n");
     }
 
     /// The families of one name.
     pub(crate) fn group(&mut self, group: &Group<'_>) {
         let names = &group.names;
+        let is_untyped = group.is_untyped && self.is_open_metrics();
         let kind = match names.kind {
+            FamilyKind::Counter if is_untyped => "unknown",
             FamilyKind::Counter => "counter",
             FamilyKind::Gauge => "gauge",
             // What is no classic histogram is shown as one, except for summaries.
@@ -83,14 +85,15 @@ impl<'o> TextPage<'o> {
             FamilyKind::Histogram => "histogram",
             FamilyKind::Summary => "summary",
         };
-        let name: Cow<'_, str> = if kind == "counter" && !self.is_open_metrics() {
+        let is_counter = names.kind == FamilyKind::Counter;
+        let name: Cow<'_, str> = if is_counter && (is_untyped || !self.is_open_metrics()) {
             format!("{}_total", names.name).into()
         } else {
             names.name.as_str().into()
         };
         self.head(&name, kind, &names.help, &names.unit);
         for point in group.points() {
-            self.point(names, point);
+            self.point(group, point);
         }
     }
 
@@ -124,7 +127,8 @@ impl<'o> TextPage<'o> {
         self.put(b"\n");
     }
 
-    fn point(&mut self, names: &FamilyNames, point: &Point) {
+    fn point(&mut self, group: &Group<'_>, point: &Point) {
+        let names = &group.names;
         let (naming, mut own) = (self.naming(), Vec::new());
         let form = match naming.alphabet {
             Alphabet::Classic => LabelForm::PrometheusText,
@@ -146,6 +150,9 @@ impl<'o> TextPage<'o> {
             PointValue::Number(number) if names.kind == FamilyKind::Counter => {
                 self.open(name, "_total", labels, None);
                 self.number(*number);
+                if group.is_untyped {
+                    return self.put(b"\n");
+                }
                 self.exemplar(point.exemplars().last());
                 self.created(name, labels, point.start());
             }

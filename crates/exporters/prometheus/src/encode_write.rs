@@ -10,6 +10,7 @@ use hiq_core::metric::{
 };
 use hiq_core::transport::Reply;
 
+use crate::clash::{Groups, TARGET_INFO, told};
 use crate::config::WriteVersion;
 use crate::judge;
 use crate::names::Alphabet;
@@ -43,6 +44,8 @@ pub struct RemoteWriteEncoder {
     raw: Vec<u8>,
     scratch: Scratch,
     snappy: Snappy,
+    /// Why the last snapshot is not whole.
+    clash: Option<String>,
 }
 
 /// Memory that is used again from payload to payload.
@@ -62,6 +65,7 @@ impl RemoteWriteEncoder {
             raw: Vec::new(),
             scratch: Scratch::default(),
             snappy: Snappy(snap::raw::Encoder::new()),
+            clash: None,
         }
     }
 
@@ -90,17 +94,25 @@ impl Encoder<MetricBatch> for RemoteWriteEncoder {
             alphabet: self.alphabet,
             natives: self.natives.get(),
         };
-        let raw = &mut self.raw;
+        let target = Target::of(cursor.batch().resource());
+        let (batch, natives) = (cursor.batch(), style.natives);
+        let groups = Groups::of(batch, target.naming(self.alphabet), natives);
+        self.clash = told(&groups.clashes);
+        let (given, raw) = ((&target, &groups, style), &mut self.raw);
         let encoded = match self.version.get() {
-            WriteVersion::V1 => fill_request(cursor, limits, style, &mut self.scratch.v1, raw),
+            WriteVersion::V1 => fill_request(cursor, limits, given, &mut self.scratch.v1, raw),
             WriteVersion::V2 | WriteVersion::V2OrV1 => {
-                fill_request(cursor, limits, style, &mut self.scratch.v2, raw)
+                fill_request(cursor, limits, given, &mut self.scratch.v2, raw)
             }
         };
         if encoded.items > 0 {
             self.snappy.compress(&self.raw, out);
         }
         encoded
+    }
+
+    fn why_left_out(&self) -> Option<String> {
+        self.clash.clone()
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
@@ -179,19 +191,18 @@ struct Style {
 fn fill_request<B: Body>(
     cursor: &mut MetricCursor<'_>,
     limits: &Limits,
-    style: Style,
+    (target, groups, style): (&Target, &Groups<'_>, Style),
     body: &mut B,
     out: &mut Vec<u8>,
 ) -> Encoded {
     body.clear();
-    let batch = cursor.batch();
-    let target = Target::of(batch.resource());
     let info_is_due = cursor.position() == MetricPosition::START && !target.info.is_empty();
     let mut page = Page {
         before: (body.mark(), info_is_due),
         body,
         out,
-        target: &target,
+        target,
+        groups,
         style,
         info_is_due,
         family: None,
@@ -201,11 +212,11 @@ fn fill_request<B: Body>(
 }
 
 /// A request that takes points.
-#[derive(Debug)]
 struct Page<'a, 'e, B: Body> {
     body: &'e mut B,
     out: &'e mut Vec<u8>,
     target: &'e Target,
+    groups: &'e Groups<'e>,
     style: Style,
     /// The snapshot begins in this request, and `target_info` is not in it yet.
     info_is_due: bool,
@@ -218,7 +229,7 @@ struct Page<'a, 'e, B: Body> {
 
 impl<'a, B: Body> PointPage<'a> for Page<'a, '_, B> {
     fn push(&mut self, family: &'a Family, point: &'a Point) -> bool {
-        if !is_carried(point.value(), self.style.natives) {
+        if !is_carried(point.value(), self.style.natives) || !self.groups.have(family, point) {
             return false;
         }
         self.before = (self.body.mark(), self.info_is_due);
@@ -296,7 +307,7 @@ impl<B: Body> Page<'_, '_, B> {
     fn target_info(&mut self, point: &Point) {
         self.info_is_due = false;
         let names = FamilyNames {
-            name: "target_info".to_owned(),
+            name: TARGET_INFO.to_owned(),
             help: "Target metadata".to_owned(),
             unit: String::new(),
             kind: FamilyKind::Gauge,

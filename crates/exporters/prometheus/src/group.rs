@@ -25,6 +25,7 @@ use hiq_core::fork;
 use hiq_core::metric::reader::watch_series;
 use hiq_core::metric::record::Registry;
 
+use crate::exposition::ClashReport;
 use crate::form::Form;
 use crate::group::folder::Folder;
 use crate::group::gather::Gather;
@@ -296,10 +297,11 @@ impl Shared {
 /// Answers scrapes with what `gather` finds.
 fn answering(gather: Gather, settings: &ScrapeSettings) -> Arc<Answer> {
     let alphabet = settings.alphabet;
+    let report = ClashReport::to(settings.status.clone());
     Arc::new(move |asked| {
         asked.answer(|| {
             let form = Form::negotiate(asked.accept, alphabet);
-            page(&gather.collect(), form, asked.accept_encoding)
+            page(&gather.collect(), form, asked.accept_encoding, &report)
         })
     })
 }

@@ -44,6 +44,7 @@
 //! | histogram | `_bucket{le=…}`, `_sum`, `_count` | an exemplar stands with its bucket |
 //! | exponential histogram | native histogram; in the text forms, and for a server that says it takes none, a bucket for each power of two | finer than schema 8: buckets are joined; wider than schema -4: left out as invalid |
 //! | summary | `{quantile=…}`, `_sum`, `_count`; a native histogram where its sketch comes with it and the form has such | |
+//! | two metrics of one name, or of one that the other adds | the first; of one kind, both, but for series that both have | `a.b` and `a_b`, `x` and `x_sum`; a counter beside its name without `_total` is of unknown type in OpenMetrics |
 //! | labels | labels, sorted, empty ones left out | a point's own that somebody else sets become `exported_…`: `le` and `quantile` in histograms and summaries; by remote write `job` and `instance`, to a Pushgateway the group's |
 //! | `service.namespace`/`service.name`, `service.instance.id` | `job`, `instance` | when pushed; a scraper knows its own |
 //! | (other) attributes of the resource | labels of `target_info` | once a snapshot |
@@ -57,6 +58,7 @@
 //!
 //! Sources: prometheus/docs, `exposition_formats.md`; OpenMetrics 1.0; Prometheus remote write 1.0 and 2.0-rc.4; OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`.
 
+mod clash;
 #[cfg(feature = "registry")]
 mod collector;
 mod config;
@@ -84,7 +86,7 @@ mod target;
 pub use collector::RegistryCollector;
 pub use config::{RemoteWriteOptions, RemoteWriteSettings, VARIABLES, WriteVersion};
 pub use encode_write::RemoteWriteEncoder;
-pub use exposition::expose;
+pub use exposition::{ClashReport, expose};
 pub use group::ScrapeGroup;
 pub use push_config::{PUSH_VARIABLES, PushMethod, PushgatewayOptions, PushgatewaySettings};
 pub use pushgateway::PushgatewayExporter;

@@ -13,6 +13,7 @@ use hiq_core::transport::{
 };
 use hiq_http::{HttpOptions, Method};
 
+use crate::clash::told;
 use crate::exposition::expose_beside;
 use crate::form::{Form, Format};
 use crate::{PushMethod, PushgatewaySettings};
@@ -79,6 +80,7 @@ impl PushgatewayExporter {
         let transport = self.http.build()?;
         let encoder = GroupEncoder {
             labels: self.settings.labels.clone(),
+            clash: None,
         };
         let exporter = EncodedExporter::new(encoder, transport, self.delivery.clone());
         Ok(Box::new(exporter))
@@ -120,6 +122,8 @@ const JUDGE: Judge = Judge::of("Pushgateway").advises_http(advice);
 struct GroupEncoder {
     /// Those of the group.
     labels: Vec<String>,
+    /// Why the last snapshot is not whole.
+    clash: Option<String>,
 }
 
 impl Encoder<MetricBatch> for GroupEncoder {
@@ -140,7 +144,9 @@ impl Encoder<MetricBatch> for GroupEncoder {
         }
         let start = out.len();
         let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
-        let left_out = expose_beside(&labels, cursor.batch(), FORM, out);
+        let exposed = expose_beside(&labels, cursor.batch(), FORM, out);
+        let left_out = exposed.left_out;
+        self.clash = told(&exposed.clashes);
         while cursor.next_point().is_some() {}
         encoded.items = points - left_out;
         if left_out > 0 {
@@ -150,6 +156,10 @@ impl Encoder<MetricBatch> for GroupEncoder {
             out.truncate(start);
         }
         encoded
+    }
+
+    fn why_left_out(&self) -> Option<String> {
+        self.clash.clone()
     }
 
     fn judge(&self, reply: &Reply, _items: usize) -> Verdict {

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use hiq_core::metric::MetricBatch;
 use hiq_core::metric::record::{CollectOptions, Registry};
 
-use crate::expose;
+use crate::exposition::{ClashReport, expose_beside};
 use crate::form::{Form, Format};
 use crate::names::Alphabet;
 
@@ -28,6 +28,7 @@ pub struct Scrape {
     registry: Registry,
     alphabet: Alphabet,
     native_summaries: bool,
+    report: ClashReport,
 }
 
 /// The answer to a scrape.
@@ -49,6 +50,7 @@ impl Scrape {
             registry,
             alphabet: Alphabet::Classic,
             native_summaries: false,
+            report: ClashReport::default(),
         }
     }
 
@@ -66,10 +68,17 @@ impl Scrape {
         self
     }
 
+    /// The same with other words than those on standard error for metrics that are left out because another has their name.
+    #[must_use]
+    pub fn with_clash_report(mut self, report: ClashReport) -> Self {
+        self.report = report;
+        self
+    }
+
     /// What the registry holds now, for the request headers `Accept` and `Accept-Encoding`; empty where one is missing.
     pub fn answer(&self, accept: &str, accept_encoding: &str) -> Page {
         let form = Form::negotiate(accept, self.alphabet);
-        page(&self.collect(form), form, accept_encoding)
+        page(&self.collect(form), form, accept_encoding, &self.report)
     }
 
     fn collect(&self, form: Form) -> MetricBatch {
@@ -83,9 +92,14 @@ impl Scrape {
 }
 
 /// `batch` as the answer to a scrape.
-pub(crate) fn page(batch: &MetricBatch, form: Form, accept_encoding: &str) -> Page {
+pub(crate) fn page(
+    batch: &MetricBatch,
+    form: Form,
+    accept_encoding: &str,
+    report: &ClashReport,
+) -> Page {
     let mut body = Vec::new();
-    expose(batch, form, &mut body);
+    report.say(&expose_beside(&[], batch, form, &mut body).clashes);
     let packed = takes_gzip(accept_encoding)
         .then(|| gzipped(&body))
         .flatten();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hiq_core::config::{Env, Reader, Variable, Warning};
+use hiq_core::status::StatusSink;
 
 use crate::names::Alphabet;
 
@@ -24,7 +25,7 @@ pub struct ScrapeOptions {
 }
 
 /// Where and how metrics are scraped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScrapeSettings {
     /// The name or address that is listened on; `localhost` unless said otherwise. Whoever reaches it reads all metrics.
@@ -40,6 +41,8 @@ pub struct ScrapeSettings {
     pub group_dir: PathBuf,
     /// How often a process of a group lays down what it has counted; every second.
     pub publish_interval: Duration,
+    /// Where it is said, once, that a metric is left out because another one has its name; standard error.
+    pub status: StatusSink,
 }
 
 /// All variables that are read for the scrape endpoint.
@@ -83,6 +86,7 @@ impl ScrapeSettings {
             native_summaries: options.native_summaries,
             group_dir: (group_dir.or(named)).unwrap_or_else(std::env::temp_dir),
             publish_interval: Duration::from_secs(1),
+            status: StatusSink::default(),
         }
     }
 }

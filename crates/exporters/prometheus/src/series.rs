@@ -28,7 +28,7 @@ pub(crate) struct FamilyNames {
 }
 
 /// Prometheus' types, with their numbers in remote write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum FamilyKind {
     #[default]
     Counter = 1,
@@ -43,6 +43,17 @@ impl FamilyKind {
         match self {
             Self::Counter | Self::Gauge => &[],
             Self::Histogram | Self::Summary => &["le", "quantile"],
+        }
+    }
+
+    /// What a family's name gets for its series, beside those that are called as it is. Times of creation stand in
+    /// `OpenMetrics` alone, but what is a series in one form is none of another metric in the other.
+    pub(crate) const fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter => &["_total", "_created"],
+            Self::Gauge => &[],
+            Self::Histogram => &["_bucket", "_sum", "_count", "_created"],
+            Self::Summary => &["_sum", "_count", "_created"],
         }
     }
 }
@@ -238,13 +249,14 @@ impl Target {
 }
 
 impl Target {
-    /// Labels that every series has of it.
-    fn labels(&self) -> &'static [&'static str] {
-        if self.instance.is_empty() {
+    /// What labels of points are called beside its own.
+    pub(crate) fn naming(&self, alphabet: Alphabet) -> Naming<'static> {
+        let taken: &[&str] = if self.instance.is_empty() {
             &["job"]
         } else {
             &["job", "instance"]
-        }
+        };
+        Naming { alphabet, taken }
     }
 }
 
@@ -264,8 +276,7 @@ pub(crate) fn labels_of<'a>(
     sorted: &mut Vec<Label<'a>>,
 ) {
     sorted.clear();
-    let taken = target.labels();
-    let naming = Naming { alphabet, taken };
+    let naming = target.naming(alphabet);
     for (name, value) in labels.filter(|(_, value)| !value.is_empty()) {
         sorted.push((naming.name(name, kind), value.into()));
     }

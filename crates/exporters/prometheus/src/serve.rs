@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use hiq_core::config::ConfigError;
 use hiq_core::metric::record::Registry;
 
+use crate::exposition::ClashReport;
 use crate::inherited::{Inherited, Watched};
 use crate::scrape::{Page, Scrape};
 use crate::scrape_config::ScrapeSettings;
@@ -58,7 +59,8 @@ impl ScrapeServer {
     pub fn start(registry: &Registry, settings: &ScrapeSettings) -> Result<Self, ConfigError> {
         let scrape = Scrape::new(registry.clone())
             .with_alphabet(settings.alphabet)
-            .with_native_summaries(settings.native_summaries);
+            .with_native_summaries(settings.native_summaries)
+            .with_clash_report(ClashReport::to(settings.status.clone()));
         let listener = listen(settings).map_err(|error| cannot_listen(settings, &error))?;
         let answer: Arc<Answer> = Arc::new(move |asked| {
             asked.answer(|| scrape.answer(asked.accept, asked.accept_encoding))

@@ -29,6 +29,21 @@ impl Naming<'_> {
         })
     }
 
+    /// True when the labels are written as they are.
+    pub(crate) fn keeps(&self, labels: &LabelSet, kind: FamilyKind) -> bool {
+        let mut names = labels.iter();
+        names.all(|(name, _)| matches!(self.name(name, kind), Cow::Borrowed(_)))
+    }
+
+    /// True when no two of the labels are called the same.
+    pub(crate) fn keeps_apart(&self, labels: &LabelSet, kind: FamilyKind) -> bool {
+        let mut names: Vec<_> = (labels.iter())
+            .map(|(name, _)| self.name(name, kind))
+            .collect();
+        names.sort_unstable();
+        names.is_sorted_by(|one, next| one < next)
+    }
+
     /// True when the labels are called the same in a family of any kind.
     pub(crate) fn is_of_any_kind(&self, labels: &LabelSet, kind: FamilyKind) -> bool {
         let reserved = kind.reserved_labels().iter().chain(self.taken);

@@ -313,27 +313,6 @@ c_total{le="a",quantile="b",role="c"} 1
 }
 
 #[test]
-fn names_that_become_the_same_are_one_family_or_the_second_is_left_out() {
-    let gauge = |name: &str, n| {
-        let points = vec![point([("n", n)], Number::Int(1))];
-        family(Descriptor::new(name, Kind::Gauge), points)
-    };
-    let counter = Descriptor::new("a/b", Kind::COUNTER);
-    let counter = family(counter, vec![point([], Number::Int(1))]);
-    let batch = batch(vec![
-        gauge("a.b", "1"),
-        gauge("c", "2"),
-        gauge("a_b", "3"),
-        counter,
-    ]);
-    let mut page = Vec::new();
-    assert_eq!(expose(&batch, Form::new(Format::Text), &mut page), 1);
-    let expected =
-        "# TYPE a_b gauge\na_b{n=\"1\"} 1\na_b{n=\"3\"} 1\n# TYPE c gauge\nc{n=\"2\"} 1\n";
-    assert_eq!(String::from_utf8(page).unwrap(), expected);
-}
-
-#[test]
 fn the_resource_is_the_targets_metadata() {
     let resource = Resource::new([
         ("service.name", Value::from("shop")),

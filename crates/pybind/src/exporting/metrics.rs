@@ -87,7 +87,7 @@ impl Plan {
         let mut builder = MetricReader::builder(registry().clone())
             .settings(self.settings)
             .shutdown_timeout(shutdown_timeout)
-            .status(status);
+            .status(status.clone());
         for (name, way) in self.lanes {
             match way {
                 Way::Pushed(push) => builder = builder.exporter(name, push.collect, push.build),
@@ -96,7 +96,8 @@ impl Plan {
                     let error = ConfigError::new("metrics", "there are two scrape endpoints", fix);
                     return Err(errors::config(&error));
                 }
-                Way::Scraped(settings) => {
+                Way::Scraped(mut settings) => {
+                    settings.status = status.clone();
                     let joined = ScrapeGroup::join(registry(), &settings);
                     endpoint = Some(joined.map_err(|error| errors::config(&error))?);
                 }

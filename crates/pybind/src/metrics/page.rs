@@ -1,11 +1,11 @@
 //! Metrics as a page for Prometheus, for what answers scrapes in Python.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::metric::{Descriptor, Family, Kind, LabelSet, Number, Point};
 use hiq_core::time::{Clock, UnixNanos};
-use hiq_prometheus::{Page, Scrape};
+use hiq_prometheus::{ClashReport, Page, Scrape};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -35,7 +35,9 @@ pub(super) fn prometheus_page<'py>(
         families.extend(more.into_iter().map(|family| counted(family, since)));
         let all = Registry::of(Arc::clone(measured.resource()));
         all.add_source(move |_| families.clone());
-        Scrape::new(all).answer(accept, accept_encoding)
+        Scrape::new(all)
+            .with_clash_report(clash_report())
+            .answer(accept, accept_encoding)
     });
     answer(py, page)
 }
@@ -48,9 +50,16 @@ pub(super) fn hiq_summaries_page<'py>(
     accept: &str,
     accept_encoding: &str,
 ) -> Answer<'py> {
-    let scrape = Scrape::new(hiq_summaries::registry().clone());
+    let summaries = hiq_summaries::registry().clone();
+    let scrape = Scrape::new(summaries).with_clash_report(clash_report());
     let page = py.detach(|| scrape.answer(accept, accept_encoding));
     answer(py, page)
+}
+
+/// One for all pages, so that each line is said once.
+fn clash_report() -> ClashReport {
+    static REPORT: OnceLock<ClashReport> = OnceLock::new();
+    REPORT.get_or_init(ClashReport::default).clone()
 }
 
 fn answer(py: Python<'_>, page: Page) -> Answer<'_> {

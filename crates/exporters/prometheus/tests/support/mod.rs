@@ -324,3 +324,16 @@ fn exemplar(labels: Vec<(String, String)>, value: f64, millis: i64) -> String {
         .collect();
     format!("{{{}}} {value:?} {millis}", labels.join(","))
 }
+
+/// The body of the answer to a request for `path`.
+pub(crate) fn get(address: std::net::SocketAddr, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+
+    let mut stream = std::net::TcpStream::connect(address).expect("a server");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("it answers");
+    let (_, body) = reply.split_once("\r\n\r\n").expect("a head");
+    body.to_owned()
+}
