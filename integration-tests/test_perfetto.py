@@ -6,6 +6,7 @@ What is expected comes from the traced programs' own journals.
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -171,6 +172,52 @@ def test_a_report_of_viztracer_is_read_as_the_calls_that_the_program_made(
     assert {key: count for key, count in found.items() if key[1] in ("leaf", "branch")} == expected
     # Each leaf was called by a branch.
     assert {parent for _, function, parent in functions(spans) if function == "leaf"} == {"branch"}
+
+
+FIB = """
+import threading
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+def many():
+    for i in range(9_000):
+        abs(i)
+
+thread = threading.Thread(target=many, name="a thread")
+thread.start()
+thread.join()
+fib(17)
+"""
+
+NESTING = """
+select thread.name as thread, slice.name, slice.depth, parent.name as parent
+from slice
+join thread_track on thread_track.id = slice.track_id
+join thread using (utid)
+left join slice parent on parent.id = slice.parent_id
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("by_way_of", [[], ["between.json"], ["between.pftrace"]])
+def test_a_converted_report_has_the_rows_and_the_nesting_of_the_report(
+    by_way_of: list[str], tmp_path: Path, compared: Callable[[str, str, int], None]
+) -> None:
+    (tmp_path / "program.py").write_text(FIB)
+    run(tmp_path, "viztracer", "--quiet", "-o", "report.json", "program.py")
+    names = ["report.json", *by_way_of, "converted.json"]
+    for source, target in itertools.pairwise(names):
+        run(tmp_path, "hiq", "convert", source, target)
+
+    slices, expected = (
+        collections.Counter(tuple(row.values()) for row in query(tmp_path / name, NESTING))
+        for name in (names[-1], names[0])
+    )
+    assert expected.total() > 14_000
+    compared("Chrome JSON", "perfetto", slices.total())
+    assert slices == expected
+    assert query(tmp_path / names[-1], "select count(*) as flows from flow") == [{"flows": "0"}]
 
 
 def run(folder: Path, *command: str) -> None:

@@ -1,5 +1,6 @@
 //! Finished trees on their way out, and the cursor that encoders walk them with.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ pub trait Batch: fmt::Debug + Send + Sync + 'static {
     fn heap_bytes(&self) -> usize;
 }
 
-/// Finished trees, those of one resource next to each other, within that those of one trace.
+/// Finished trees, those of one resource next to each other, within that those of one trace: the traces in the order in which their
+/// first trees came.
 #[derive(Clone, Debug, Default)]
 pub struct TreeBatch {
     trees: Vec<Arc<SpanTree>>,
@@ -27,7 +29,12 @@ impl TreeBatch {
     /// A batch of `trees`; empty ones are left out.
     pub fn new(mut trees: Vec<Arc<SpanTree>>) -> Self {
         trees.retain(|tree| !tree.is_empty());
-        trees.sort_by_cached_key(|tree| (Arc::as_ptr(tree.resource()) as usize, tree.trace_id()));
+        let mut turns = HashMap::with_capacity(trees.len());
+        trees.sort_by_cached_key(|tree| {
+            let turn = turns.len();
+            let turn = *turns.entry(tree.trace_id()).or_insert(turn);
+            (Arc::as_ptr(tree.resource()) as usize, turn)
+        });
         let spans = trees.iter().map(|tree| tree.len()).sum();
         let heap_bytes = trees.iter().map(|tree| tree.heap_bytes()).sum();
         Self {
@@ -227,5 +234,34 @@ impl<'a> BatchCursor<'a> {
             }
         }
         Some(half.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TraceId;
+    use crate::intern::{SiteId, symbol};
+    use crate::resource::Resource;
+    use crate::tree::{SpanLimits, TreeBuilder, TreeStart};
+
+    fn tree(trace: TraceId, resource: &Arc<Resource>) -> Arc<SpanTree> {
+        let start = TreeStart::new(trace, Arc::clone(resource), Arc::default());
+        let mut builder = TreeBuilder::new(start, SpanLimits::default());
+        let span = builder.start(symbol("batched").unwrap(), SiteId::NONE, None, 1);
+        builder.end(span, 2);
+        Arc::new(builder.finish())
+    }
+
+    #[test]
+    fn the_trees_of_a_trace_stand_together_and_the_traces_in_the_order_in_which_they_came() {
+        let resource = Arc::default();
+        let traces: Vec<_> = (0..50).map(|_| TraceId::random()).collect();
+        let again = traces.iter().rev();
+        let trees = traces.iter().chain(again);
+        let batch = TreeBatch::new(trees.map(|trace| tree(*trace, &resource)).collect());
+        let found: Vec<_> = batch.trees().iter().map(|tree| tree.trace_id()).collect();
+        let expected: Vec<_> = traces.iter().flat_map(|trace| [*trace; 2]).collect();
+        assert_eq!(found, expected);
     }
 }

@@ -6,6 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -209,6 +210,46 @@ def test_several_files_become_one(tmp_path: Path, traced: tuple[Path, Spans]) ->
     assert convert(file, half, tmp_path / "both.json").stdout.startswith(f"{2 * len(noted)} spans")
     events = json.loads((tmp_path / "both.json").read_text())["traceEvents"]
     assert sum(event["ph"] == "X" for event in events) == 2 * len(noted)
+
+
+def rows(path: Path) -> dict[str, int]:
+    """Slices by row, and that every flow has both its ends."""
+    events = json.loads(path.read_text())["traceEvents"]
+    ends = {ph: sorted(event["id"] for event in events if event["ph"] == ph) for ph in "sf"}
+    assert ends["s"] == ends["f"]
+    named = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    return Counter(named[event["pid"], event["tid"]] for event in events if event["ph"] == "X")
+
+
+def test_a_thread_has_one_row_however_many_spans_it_has_and_whichever_way_they_came(tmp_path: Path) -> None:
+    live = tmp_path / "live.json"
+
+    def leaves() -> None:
+        for _ in range(9_000):
+            with hiq.trace("leaf"):
+                pass
+
+    def branches(levels: int) -> None:
+        with hiq.trace("branch"):
+            for _ in range(levels and 2):
+                branches(levels - 1)
+
+    hiq.init("shop", exporters=[hiq.ChromeExporter(live), hiq.FileExporter(tmp_path / "live.jsonl")])
+    with hiq.trace("order"):
+        leaves()
+        branches(11)
+    worker = Thread(target=leaves, name="worker")
+    worker.start()
+    worker.join()
+    hiq.shutdown()
+    expected = {"MainThread": 1 + 9_000 + 2**12 - 1, "worker": 9_000}
+    assert rows(live) == expected
+    for source, name in [(live, "a.pftrace"), (tmp_path / "a.pftrace", "b.json")]:
+        assert convert(source, tmp_path / name).returncode == 0
+    assert rows(tmp_path / "b.json") == expected
+    # OTLP does not say which threads there were: these two were not at work at once.
+    assert convert(tmp_path / "live.jsonl", tmp_path / "c.json").returncode == 0
+    assert rows(tmp_path / "c.json") == {"track": sum(expected.values())}
 
 
 def test_a_tree_of_hiq_becomes_spans(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ impl TreeBuilder {
         tree.parent_is_remote = start.parent_is_remote;
         tree.trace_flags = start.trace_flags;
         tree.thread = start.thread;
+        tree.root = start.root;
         tree.scale = start.scale;
         let mut builder = Self::filling(tree.into(), limits);
         builder.tree.trace_state = builder.symbol(&start.trace_state);

@@ -30,6 +30,9 @@ pub struct TreeStart {
     pub scope: Arc<Scope>,
     /// The thread that records them.
     pub thread: Thread,
+    /// Of a fragment that leaves before the root that it was recorded under in its thread, that root; [`SpanId::INVALID`], the default,
+    /// when the root is here.
+    pub root: SpanId,
     /// What its ticks mean.
     pub scale: TickScale,
 }
@@ -46,6 +49,7 @@ impl TreeStart {
             resource,
             scope,
             thread: Thread::UNKNOWN,
+            root: SpanId::INVALID,
             scale: TickScale::UNIX_NANOS,
         }
     }

@@ -2,6 +2,7 @@
 //! the ends of a flow.
 
 use hiq_core::id::SpanId;
+use hiq_core::time::UnixNanos;
 
 /// Spans whose parents are in trees that have not been written yet: a parent ends later and comes later.
 ///
@@ -19,11 +20,21 @@ pub(crate) struct Arrows {
     added: Option<SpanId>,
 }
 
+/// A span, and where it was drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drawn {
+    pub(crate) id: SpanId,
+    pub(crate) start: UnixNanos,
+    /// The number of its track.
+    pub(crate) track: u32,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Child {
     parent: SpanId,
-    id: SpanId,
-    track: u32,
+    drawn: Drawn,
     /// One more than the place of the next with such a parent; 0: none.
     next: u32,
 }
@@ -35,8 +46,8 @@ const BUCKETS: usize = 1 << 12;
 const AT_FIRST: usize = 64;
 
 impl Arrows {
-    /// The span `id` on the track of this number, which is being written, has its parent elsewhere.
-    pub(crate) fn add(&mut self, parent: SpanId, id: SpanId, track: u32) {
+    /// The span `child`, which is being written, has its parent elsewhere.
+    pub(crate) fn add(&mut self, parent: SpanId, child: Drawn) {
         if self.waiting == MAX_WAITING {
             *self = Self::default();
         }
@@ -45,15 +56,15 @@ impl Arrows {
             self.children.reserve(AT_FIRST);
             self.taken.reserve(AT_FIRST);
         }
-        self.put(parent, id, track);
+        self.put(parent, child);
         self.added = Some(parent);
     }
 
-    /// Calls `arrow` with the id of each child of `parent` that waits on another track than the parent's. They wait no more.
+    /// Calls `arrow` with each child of `parent` that waits. They wait no more.
     #[inline]
-    pub(crate) fn take(&mut self, parent: SpanId, track: u32, arrow: impl FnMut(SpanId)) {
+    pub(crate) fn take(&mut self, parent: SpanId, arrow: impl FnMut(Drawn)) {
         if self.waiting > 0 && self.heads[bucket(parent)] != 0 {
-            self.take_waiting(parent, track, arrow);
+            self.take_waiting(parent, arrow);
         }
     }
 
@@ -74,20 +85,18 @@ impl Arrows {
             self.waiting -= 1;
         }
         while let Some(child) = self.taken.pop() {
-            self.put(child.parent, child.id, child.track);
+            self.put(child.parent, child.drawn);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn take_waiting(&mut self, parent: SpanId, track: u32, mut arrow: impl FnMut(SpanId)) {
+    fn take_waiting(&mut self, parent: SpanId, mut arrow: impl FnMut(Drawn)) {
         let mut place = std::mem::take(&mut self.heads[bucket(parent)]);
         while place != 0 {
             let child = self.children[place as usize - 1];
             let kept = if child.parent == parent {
-                if child.track != track {
-                    arrow(child.id);
-                }
+                arrow(child.drawn);
                 self.taken.push(child);
                 self.waiting -= 1;
                 &mut self.free
@@ -99,12 +108,11 @@ impl Arrows {
         }
     }
 
-    fn put(&mut self, parent: SpanId, id: SpanId, track: u32) {
+    fn put(&mut self, parent: SpanId, drawn: Drawn) {
         if self.free == 0 {
             let none = Child {
                 parent: SpanId::INVALID,
-                id: SpanId::INVALID,
-                track: 0,
+                drawn: Drawn::default(),
                 next: 0,
             };
             self.children.push(none);
@@ -118,8 +126,7 @@ impl Arrows {
         self.free = child.next;
         *child = Child {
             parent,
-            id,
-            track,
+            drawn,
             next: std::mem::replace(head, place),
         };
         self.waiting += 1;
@@ -135,18 +142,25 @@ fn bucket(id: SpanId) -> usize {
 mod tests {
     use super::*;
 
-    /// Adds children, each as a span of its own.
-    fn add(arrows: &mut Arrows, children: &[(u64, u64, u32)]) {
-        for (parent, child, track) in children {
-            arrows.turn_to_next();
-            arrows.add(SpanId(*parent), SpanId(*child), *track);
+    fn drawn(id: u64) -> Drawn {
+        Drawn {
+            id: SpanId(id),
+            ..Drawn::default()
         }
     }
 
-    fn taken(arrows: &mut Arrows, parent: u64, track: u32) -> Vec<u64> {
+    /// Adds children, each as a span of its own.
+    fn add(arrows: &mut Arrows, children: &[(u64, u64)]) {
+        for (parent, child) in children {
+            arrows.turn_to_next();
+            arrows.add(SpanId(*parent), drawn(*child));
+        }
+    }
+
+    fn taken(arrows: &mut Arrows, parent: u64) -> Vec<u64> {
         let mut found = Vec::new();
         arrows.turn_to_next();
-        arrows.take(SpanId(parent), track, |id| found.push(id.0));
+        arrows.take(SpanId(parent), |child| found.push(child.id.0));
         found.sort_unstable();
         found
     }
@@ -155,60 +169,44 @@ mod tests {
     fn a_parent_takes_its_own_children_once() {
         let mut arrows = Arrows::default();
         let (parent, same_bucket) = (7, 7 + BUCKETS as u64);
-        let children = [
-            (parent, 1, 5),
-            (same_bucket, 2, 5),
-            (parent, 3, 5),
-            (9, 4, 5),
-        ];
+        let children = [(parent, 1), (same_bucket, 2), (parent, 3), (9, 4)];
         add(&mut arrows, &children);
-        assert!(taken(&mut arrows, 8, 6).is_empty());
-        assert_eq!(taken(&mut arrows, parent, 6), [1, 3]);
-        assert!(taken(&mut arrows, parent, 6).is_empty());
-        assert_eq!(taken(&mut arrows, same_bucket, 6), [2]);
-        assert_eq!(taken(&mut arrows, 9, 6), [4]);
-    }
-
-    #[test]
-    fn what_stands_on_the_parents_track_gets_no_arrow() {
-        let mut arrows = Arrows::default();
-        add(&mut arrows, &[(1, 2, 5), (1, 3, 6)]);
-        assert_eq!(taken(&mut arrows, 1, 5), [3]);
-        assert!(taken(&mut arrows, 1, 7).is_empty());
+        assert!(taken(&mut arrows, 8).is_empty());
+        assert_eq!(taken(&mut arrows, parent), [1, 3]);
+        assert!(taken(&mut arrows, parent).is_empty());
+        assert_eq!(taken(&mut arrows, same_bucket), [2]);
+        assert_eq!(taken(&mut arrows, 9), [4]);
     }
 
     #[test]
     fn a_span_that_was_taken_back_has_neither_taken_nor_added() {
         let mut arrows = Arrows::default();
         let (parent, same_bucket) = (1, 1 + BUCKETS as u64);
-        add(&mut arrows, &[(parent, 2, 5), (same_bucket, 3, 5)]);
+        add(&mut arrows, &[(parent, 2), (same_bucket, 3)]);
         for _ in 0..3 {
             // The parent, which is a child of another itself.
-            assert_eq!(taken(&mut arrows, parent, 6), [2]);
-            arrows.add(SpanId(same_bucket), SpanId(parent), 6);
+            assert_eq!(taken(&mut arrows, parent), [2]);
+            arrows.add(SpanId(same_bucket), drawn(parent));
             arrows.undo();
         }
         assert_eq!(arrows.children.len(), 2);
-        assert_eq!(taken(&mut arrows, parent, 6), [2]);
-        assert_eq!(taken(&mut arrows, same_bucket, 6), [3]);
+        assert_eq!(taken(&mut arrows, parent), [2]);
+        assert_eq!(taken(&mut arrows, same_bucket), [3]);
     }
 
     #[test]
     fn memory_is_used_again_and_bounded() {
         let mut arrows = Arrows::default();
         for parent in 1..10_000 {
-            add(
-                &mut arrows,
-                &[(parent, parent + 1, 5), (parent, parent + 2, 5)],
-            );
-            assert_eq!(taken(&mut arrows, parent, 6).len(), 2);
+            add(&mut arrows, &[(parent, parent + 1), (parent, parent + 2)]);
+            assert_eq!(taken(&mut arrows, parent).len(), 2);
         }
         assert_eq!(arrows.children.len(), 2);
         let last = 2 * MAX_WAITING as u64;
         for child in 1..=last {
-            add(&mut arrows, &[(child, child, 5)]);
+            add(&mut arrows, &[(child, child)]);
         }
         assert!(arrows.children.len() <= MAX_WAITING);
-        assert_eq!(taken(&mut arrows, last, 6), [last]);
+        assert_eq!(taken(&mut arrows, last), [last]);
     }
 }

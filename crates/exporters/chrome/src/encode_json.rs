@@ -12,7 +12,7 @@ use hiq_core::wire::Writer;
 
 use crate::frame::{CHROME_TAIL, chrome_head, default_base};
 use crate::judge::JUDGE;
-use crate::stage::Stage;
+use crate::stage::{Child, Parent, Stage};
 
 mod event;
 mod span;
@@ -81,8 +81,8 @@ impl Encoder<TreeBatch> for ChromeEncoder {
     }
 }
 
-/// Bytes of an end of an arrow and of a document's end, at most.
-const MAX_ARROW_BYTES: usize = 256;
+/// Bytes of both ends of an arrow and of a document's end, at most.
+const MAX_ARROW_BYTES: usize = 512;
 
 /// One document that is being written.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl<'a> Page<'a> for Document<'a, '_> {
         let mut writer = Writer::new(self.out);
         write_span(&mut writer, span, place, is_inside);
         // Behind the span and before all that lies in it: a flow ends where the innermost slice is.
-        if self.stage.note_parent(span, lane) {
+        if self.stage.note_parent(span, lane) == Parent::InTree {
             arrow(&mut writer, ArrowEnd::Child, span.id(), span.start(), place);
         }
         write_parts(&mut writer, span, place);
@@ -136,9 +136,11 @@ impl<'a> Page<'a> for Document<'a, '_> {
             usize::MAX
         };
         self.stage.take_children(span, lane, |child| {
-            if writer.position() < full {
-                arrow(&mut writer, ArrowEnd::Parent, child, span.start(), place);
+            let has_room = writer.position() < full;
+            if has_room {
+                arrow_to(&mut writer, child, span.start(), place);
             }
+            has_room
         });
         true
     }
@@ -193,6 +195,23 @@ impl<'e> Document<'_, 'e> {
         if self.stage.track_is_new(lane) {
             let pid = self.stage.process().pid;
             announce_track(&mut Writer::new(self.out), pid, self.stage.track(lane));
+        }
+    }
+}
+
+/// Writes the arrow from the slice that has begun at `start`. The end of a child that is here already comes with its beginning: a
+/// parent that never comes leaves no end behind.
+fn arrow_to(writer: &mut Writer<'_>, child: Child, start: UnixNanos, place: Place) {
+    match child {
+        Child::InTree(id) => arrow(writer, ArrowEnd::Parent, id, start, place),
+        Child::InAnotherTree(child) => {
+            arrow(writer, ArrowEnd::Parent, child.id, start, place);
+            let of_child = Place {
+                pid: child.pid,
+                tid: child.tid,
+                ..place
+            };
+            arrow(writer, ArrowEnd::Child, child.id, child.start, of_child);
         }
     }
 }

@@ -12,7 +12,8 @@ use hiq_core::tree::SpanTree;
 use hiq_core::wire::Writer;
 
 use crate::judge::JUDGE;
-use crate::stage::Stage;
+use crate::row::Ties;
+use crate::stage::{Parent, Stage};
 
 mod annotation;
 mod packet;
@@ -20,7 +21,7 @@ mod span;
 mod track;
 
 use annotation::Names;
-use packet::{Packets, begin_flow, begin_sequence, end_flow};
+use packet::{Packets, begin_sequence, flow};
 use span::{begin_span, end_span, write_instants};
 use track::{announce_process, announce_track, write_samples};
 
@@ -46,7 +47,7 @@ impl PerfettoEncoder {
     /// An encoder whose packets are a sequence of their own, told apart from those of other processes by a random number.
     pub fn new() -> Self {
         Self {
-            stage: Stage::default(),
+            stage: Stage::new(Ties::ByOrder),
             names: Names::default(),
             packets: Packets::new(SpanId::next()),
             open: OpenSlices::default(),
@@ -238,8 +239,9 @@ impl<'a, 'e> Trace<'a, 'e> {
         let track = packets.uuid(encoder.stage.track(lane).number);
         let names = &mut encoder.names;
         let open = begin_span(&mut writer, packets, names, span, track);
-        if encoder.stage.note_parent(span, lane) {
-            end_flow(&mut writer, span.id());
+        let parent_is = encoder.stage.note_parent(span, lane);
+        if matches!(parent_is, Parent::InTree | Parent::InAnotherTree) {
+            flow(&mut writer, span.id());
         }
         // A span whose arrows do not fit moves to the next payload; if even that is too small, some of them are left out.
         let full = if self.before == self.start {
@@ -248,9 +250,11 @@ impl<'a, 'e> Trace<'a, 'e> {
             usize::MAX
         };
         encoder.stage.take_children(span, lane, |child| {
-            if writer.position() < full {
-                begin_flow(&mut writer, child);
+            let has_room = writer.position() < full;
+            if has_room {
+                flow(&mut writer, child.id());
             }
+            has_room
         });
         end_span(&mut writer, names, span, parent.is_some(), open);
         write_instants(&mut writer, packets, names, span, track);

@@ -12,7 +12,8 @@ const NONE: u32 = u32::MAX;
 /// The lanes of one tree. Keeps its memory from tree to tree.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    lanes: Vec<Lane>,
+    /// The topmost span of each lane.
+    tops: Vec<u32>,
     /// The lane of each span; empty when the tree has only one.
     lane_of: Vec<u32>,
     /// What lies below each span on its lane.
@@ -21,27 +22,15 @@ pub(crate) struct Layout {
     free: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
-/// A row of a tree.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lane {
-    /// Index of its first span.
-    pub(crate) first: u32,
-    /// When that starts.
-    pub(crate) start: u64,
-    /// When the last of its spans ends.
-    pub(crate) end: u64,
-    top: u32,
-}
-
 impl Layout {
     /// Lays out `tree`.
     pub(crate) fn of(&mut self, tree: &SpanTree) {
-        self.lanes.clear();
+        self.tops.clear();
         self.lane_of.clear();
         self.below.clear();
         self.free.clear();
-        if let Some(lane) = only_lane(tree) {
-            self.lanes.push(lane);
+        if needs_one_lane(tree) {
+            self.tops.push(NONE);
             return;
         }
         for span in tree.spans() {
@@ -50,9 +39,18 @@ impl Layout {
         }
     }
 
-    /// The lanes, that of the first span first.
-    pub(crate) fn lanes(&self) -> &[Lane] {
-        &self.lanes
+    /// How many lanes there are; that of the first span comes first.
+    pub(crate) fn lanes(&self) -> usize {
+        self.tops.len()
+    }
+
+    /// Whether `span` lies in no other on its lane.
+    #[inline]
+    pub(crate) fn is_lowest(&self, span: Span<'_>) -> bool {
+        match self.below.get(span.index() as usize) {
+            Some(below) => *below == NONE,
+            None => span.parent_index().is_none(),
+        }
     }
 
     /// The lane of the span at `index`.
@@ -69,7 +67,7 @@ impl Layout {
         if let Some(parent) = span.parent_index() {
             let lane = self.lane_of[parent as usize];
             if self.lies_free(tree, lane, parent, start) && end <= end_of(tree, parent) {
-                self.lanes[lane as usize].top = parent;
+                self.tops[lane as usize] = parent;
                 return lane;
             }
         }
@@ -78,24 +76,19 @@ impl Layout {
         {
             self.free.pop();
             self.free.push(Reverse((end, lane)));
-            self.lanes[lane as usize].top = NONE;
+            self.tops[lane as usize] = NONE;
             return lane;
         }
         #[expect(clippy::cast_possible_truncation, reason = "fewer than spans")]
-        let lane = self.lanes.len() as u32;
-        self.lanes.push(Lane {
-            first: span.index(),
-            start,
-            end,
-            top: NONE,
-        });
+        let lane = self.tops.len() as u32;
+        self.tops.push(NONE);
         self.free.push(Reverse((end, lane)));
         lane
     }
 
     /// Whether all that lies above `parent` on `lane` has ended at `start`.
     fn lies_free(&self, tree: &SpanTree, lane: u32, parent: u32, start: u64) -> bool {
-        let mut top = self.lanes[lane as usize].top;
+        let mut top = self.tops[lane as usize];
         while top != parent {
             if top == NONE || end_of(tree, top) > start {
                 return false;
@@ -107,44 +100,33 @@ impl Layout {
 
     fn put(&mut self, span: Span<'_>, lane: u32) {
         self.lane_of.push(lane);
-        let lane = &mut self.lanes[lane as usize];
-        self.below.push(lane.top);
-        lane.top = span.index();
-        lane.end = lane.end.max(span.end().0);
+        let top = &mut self.tops[lane as usize];
+        self.below.push(*top);
+        *top = span.index();
     }
 }
 
-/// The lane of a tree that needs no other: each span begins inside its parent, behind all that began before, and ends in it.
-fn only_lane(tree: &SpanTree) -> Option<Lane> {
-    let first = tree.span(0)?;
-    let mut lane = Lane {
-        first: 0,
-        start: first.start().0,
-        end: first.end().0,
-        top: NONE,
-    };
-    let mut before = first;
-    for span in tree.spans().skip(1) {
-        let parent = span.parent_index();
-        let start = span.start();
-        let mut top = Some(before.index());
-        while top != parent {
-            let ended = tree.span(top? as usize)?;
-            if ended.end() > start {
-                return None;
-            }
-            top = ended.parent_index();
-        }
-        if let Some(parent) = parent {
-            let parent = tree.span(parent as usize)?;
-            if parent.start() > start || parent.end() < span.end() {
-                return None;
-            }
-        }
-        lane.end = lane.end.max(span.end().0);
-        before = span;
+/// True for a tree each of whose spans begins inside its parent, behind all that began before, and ends in it.
+fn needs_one_lane(tree: &SpanTree) -> bool {
+    let mut before = None;
+    tree.spans().all(|span| {
+        let is_behind = lies_behind(tree, before, span);
+        before = Some(span.index());
+        is_behind
+    })
+}
+
+fn lies_behind(tree: &SpanTree, before: Option<u32>, span: Span<'_>) -> bool {
+    let (parent, mut top) = (span.parent_index(), before);
+    while top != parent {
+        let ended = top.and_then(|top| tree.span(top as usize));
+        let Some(ended) = ended.filter(|ended| ended.end() <= span.start()) else {
+            return false;
+        };
+        top = ended.parent_index();
     }
-    Some(lane)
+    let parent = parent.and_then(|parent| tree.span(parent as usize));
+    parent.is_none_or(|parent| parent.start() <= span.start() && span.end() <= parent.end())
 }
 
 fn start_of(tree: &SpanTree, index: u32) -> u64 {

@@ -28,7 +28,7 @@
 //! | attributes, of the site and the span | `args` | debug annotations | texts, numbers, lists, objects; bytes in base64; `NaN` and infinities as texts in JSON |
 //! | ids, links, trace state, flags | `hiq.*` in `args` | annotations | trace id and scope only where no parent around the span says them |
 //! | status, scope, dropped counts | `otel.*` in `args` | annotations | the names of OpenTelemetry for formats that lack the field |
-//! | parent and child on different tracks | flow `s` to `f` of the category `hiq.child` | `flow_ids`, `terminating_flow_ids` | both in this process, and the parent written after the child or with it |
+//! | parent and child apart | flow `s` to `f` of the category `hiq.child` | `flow_ids` of both | both in this process, and the parent written after the child or with it |
 //! | event | `i` with the span's id | instant | outside its span it is drawn at the nearer end, `hiq.time_unix_nanos` says when it was |
 //! | extra metrics | `C` at start and end; `hiq.<name>` in `args` | counter track; annotation | |
 //!
@@ -49,6 +49,7 @@ mod json;
 mod judge;
 mod keys;
 mod layout;
+mod row;
 mod stage;
 
 pub use config::{ChromeSettings, TraceFormat};

@@ -1,20 +1,23 @@
 //! Where a span is shown: processes by their resource, and in each of them tracks, which viewers call threads.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hiq_core::id::SpanId;
 use hiq_core::resource::Resource;
 use hiq_core::span::Span;
-use hiq_core::thread::Thread;
 use hiq_core::tree::{ColumnSpec, SpanTree};
 use hiq_core::value::ValueRef;
 use hiq_core::wire::Writer;
 
-use crate::arrows::Arrows;
+use crate::arrows::{Arrows, Drawn};
 use crate::json::object;
-use crate::layout::{Lane, Layout};
+use crate::layout::Layout;
+use crate::row::{Block, Part, Ties};
+
+mod process;
+
+pub(crate) use process::{Process, Track};
 
 /// All processes and tracks that an encoder has met.
 ///
@@ -28,9 +31,17 @@ pub(crate) struct Stage {
     by_pid: HashMap<u32, usize>,
     recent: Vec<(Arc<Resource>, usize)>,
     layout: Layout,
-    /// The process and the tracks of the current tree, by lane.
+    ties: Ties,
+    /// The current tree, by its root, its first span and its length.
+    entered: (SpanId, SpanId, usize),
+    /// Its process and its tracks, by lane.
     process: usize,
     tracks: Vec<usize>,
+    /// Its spans that lie in no other on their lane, by lane.
+    lowest: Vec<(usize, u32)>,
+    /// The same as parts of rows.
+    parts: Vec<Part>,
+    around: Vec<SpanId>,
     /// Number of the payload; what was announced in an earlier one is announced again.
     payload: u64,
     scratch: Vec<u8>,
@@ -39,47 +50,36 @@ pub(crate) struct Stage {
     arrows: Arrows,
     /// Spans of the current tree that are drawn elsewhere than their parents in it: parent and child, in order.
     elsewhere: Vec<(u32, u32)>,
+    /// Those of them that there was no room for an arrow to.
+    unjoined: HashSet<u32>,
+}
+
+/// Where the parent of a span is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// Not in this process, or not to be joined.
+    None,
+    /// Around the span, now or later.
+    Around,
+    /// Apart, in the same tree: it has begun an arrow.
+    InTree,
+    /// Apart, most likely, and later.
+    InAnotherTree,
+}
+
+/// A child that is drawn apart from its parent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Child {
+    /// It is going to be written.
+    InTree(SpanId),
+    /// It has been written.
+    InAnotherTree(Drawn),
 }
 
 /// Resources whose place is found without looking into them.
 const MAX_RECENT: usize = 16;
 /// Processes that are told apart; more come only from a hostile file, and begin anew.
 const MAX_PROCESSES: usize = 1 << 16;
-
-/// A process of the trace.
-#[derive(Debug)]
-pub(crate) struct Process {
-    /// The operating system's number, or one that no other process has.
-    pub(crate) pid: u32,
-    /// The service's name.
-    pub(crate) name: String,
-    /// The resource's attributes as a JSON object.
-    pub(crate) resource: Box<[u8]>,
-    /// What no other process, track or counter of the encoder has.
-    pub(crate) number: u32,
-    announced_in: u64,
-    counters: Vec<Counter>,
-    tracks: Vec<Track>,
-    by_thread: HashMap<u64, Vec<usize>>,
-    free_tid: u32,
-}
-
-/// A row of the viewer.
-#[derive(Debug)]
-pub(crate) struct Track {
-    /// The thread's number, or one that no other track of the process has.
-    pub(crate) tid: u32,
-    /// What the viewer shows.
-    pub(crate) name: String,
-    /// The thread that it is of; 0: unknown.
-    pub(crate) thread_id: u64,
-    /// What no other process, track or counter of the encoder has.
-    pub(crate) number: u32,
-    announced_in: u64,
-    taken: Vec<Taken>,
-    /// Nothing may be placed before this time any more.
-    floor: u64,
-}
 
 /// What an extra metric is drawn as.
 #[derive(Debug)]
@@ -92,52 +92,95 @@ struct Counter {
 /// Counters of a process; more come only from a hostile file, and begin anew.
 const MAX_COUNTERS: usize = 256;
 
-/// A part of a track that has been given away.
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    start: u64,
-    end: u64,
-    /// The root of the tree: what left it early stands where the root will surround it.
-    owner: SpanId,
-    /// The span of this process that it hangs under.
-    parent: SpanId,
+impl Child {
+    pub(crate) fn id(self) -> SpanId {
+        match self {
+            Self::InTree(id) => id,
+            Self::InAnotherTree(child) => child.id,
+        }
+    }
 }
 
-/// Parts that a track remembers one by one.
-const MAX_TAKEN: usize = 64;
-
 impl Stage {
+    pub(crate) fn new(ties: Ties) -> Self {
+        Self {
+            ties,
+            ..Self::default()
+        }
+    }
+
     /// Nothing has been announced in the next payload.
     pub(crate) fn begin_payload(&mut self) {
         self.payload += 1;
     }
 
-    /// Finds the tracks of `tree`.
+    /// Finds the tracks of `tree`, and stays with them while it goes on in the next payload.
     pub(crate) fn enter(&mut self, tree: &SpanTree) {
+        let Some(first) = tree.span(0) else {
+            return;
+        };
+        let entered = (tree.root_id(), first.id(), tree.len());
+        if std::mem::replace(&mut self.entered, entered) == entered {
+            return;
+        }
         self.process = self.process_of(tree.resource());
         self.layout.of(tree);
-        self.tracks.clear();
+        self.find_parts(tree);
+        self.find_tracks(tree);
+        self.find_elsewhere(tree);
+    }
+
+    /// What of `tree` lies apart, by lane, then by time.
+    fn find_parts(&mut self, tree: &SpanTree) {
+        let layout = &self.layout;
+        self.lowest.clear();
+        let lowest = tree.spans().filter(|span| layout.is_lowest(*span));
+        let places = lowest.map(|span| (layout.lane(span.index()), span.index()));
+        self.lowest.extend(places);
+        self.lowest.sort_unstable();
+        let root = match tree.span(0) {
+            // It left before its root, which is going to surround it.
+            Some(first) if first.id() != tree.root_id() => tree.root_id(),
+            _ => SpanId::INVALID,
+        };
+        self.parts.clear();
+        let spans = self.lowest.iter();
+        let spans = spans.filter_map(|(_, index)| tree.span(*index as usize));
+        self.parts.extend(spans.map(|span| Part::of(span, root)));
+    }
+
+    fn find_tracks(&mut self, tree: &SpanTree) {
+        let Self { layout, lowest, .. } = self;
         let process = &mut self.processes[self.process];
-        let mut owner = tree.root_id();
-        for (index, lane) in self.layout.lanes().iter().enumerate() {
-            if index > 0 {
-                let first = tree.span(lane.first as usize);
-                owner = first.map_or(owner, |span| span.id());
-            }
-            let numbers = &mut self.numbers;
-            let taken = Taken::new(tree, lane, owner);
-            let fits_around = |old: &Taken| index == 0 && old.fits_into(tree, &self.layout);
-            let track = process.place(tree.thread(), taken, &fits_around, (&self.tracks, numbers));
+        self.tracks.clear();
+        for lane in 0..layout.lanes() {
+            let from = lowest.partition_point(|(own, _)| *own < lane);
+            let to = lowest.partition_point(|(own, _)| *own <= lane);
+            let block = Block {
+                trace_id: tree.trace_id(),
+                parts: &self.parts[from..to],
+            };
+            let on_lane = |span: &Span<'_>| layout.lane(span.index()) == lane;
+            let mut suits = |track: &Track| {
+                let spans = tree.spans().filter(on_lane);
+                track.row.suits(block, self.ties, spans, &mut self.around)
+            };
+            let track = process.track_for(tree.thread(), &self.tracks, &mut suits);
+            let track = track.unwrap_or_else(|| {
+                self.numbers += 1;
+                process.add_track(tree.thread(), self.numbers)
+            });
+            process.take(track, tree.thread(), block);
             self.tracks.push(track);
         }
-        self.find_elsewhere(tree);
     }
 
     fn find_elsewhere(&mut self, tree: &SpanTree) {
         let mut elsewhere = std::mem::take(&mut self.elsewhere);
         elsewhere.clear();
+        self.unjoined.clear();
         // On a single row, all that have a parent in the tree lie in it.
-        if self.layout.lanes().len() > 1 {
+        if self.layout.lanes() > 1 {
             let apart = tree
                 .spans()
                 .filter(|span| self.parent_around(*span).is_none());
@@ -147,45 +190,65 @@ impl Stage {
         self.elsewhere = elsewhere;
     }
 
-    /// Notes that `span`, which is being written on this lane, may be the child of a span of another tree. True when its parent
-    /// is one of this process that is not drawn around it.
-    pub(crate) fn note_parent(&mut self, span: Span<'_>, lane: usize) -> bool {
+    /// Where the parent of `span`, which is being written on this lane, is drawn. A span whose parent is in another tree is noted.
+    pub(crate) fn note_parent(&mut self, span: Span<'_>, lane: usize) -> Parent {
         self.arrows.turn_to_next();
-        let Some(parent) = self.parent_elsewhere(span) else {
-            return false;
+        let parent = span.parent_id().filter(|parent| parent.is_valid());
+        let Some(parent) = parent.filter(|_| !span.has_remote_parent()) else {
+            return Parent::None;
         };
-        if span.parent_index().is_none() {
-            let track = self.track(lane).number;
-            self.arrows.add(parent, span.id(), track);
+        if span.parent_index().is_some() {
+            let has_no_arrow = || self.unjoined.contains(&span.index());
+            return match self.parent_around(span) {
+                Some(_) => Parent::Around,
+                None if has_no_arrow() => Parent::None,
+                None => Parent::InTree,
+            };
         }
-        true
+        // What left before the root will be surrounded by its parent.
+        if span.tree().root_id() != self.entered.1 {
+            return Parent::Around;
+        }
+        let track = self.track(lane);
+        let drawn = Drawn {
+            id: span.id(),
+            start: span.start(),
+            track: track.number,
+            pid: self.process().pid,
+            tid: track.tid,
+        };
+        self.arrows.add(parent, drawn);
+        Parent::InAnotherTree
     }
 
-    /// The parent of `span`, a span of the current tree, where it is one of this process that is not drawn around it.
-    #[inline]
-    fn parent_elsewhere(&self, span: Span<'_>) -> Option<SpanId> {
-        let parent = span.parent_id().filter(|parent| parent.is_valid())?;
-        let is_elsewhere = !span.has_remote_parent() && self.parent_around(span).is_none();
-        is_elsewhere.then_some(parent)
-    }
-
-    /// Calls `arrow` with the ids of those that `span`, which is being written on this lane, is the parent of, on other tracks.
+    /// Calls `arrow` with those that `span`, which is being written on this lane, is the parent of without being drawn around them.
+    /// What `arrow` says no to remains without.
     #[inline]
     pub(crate) fn take_children(
         &mut self,
         span: Span<'_>,
         lane: usize,
-        mut arrow: impl FnMut(SpanId),
+        mut arrow: impl FnMut(Child) -> bool,
     ) {
-        let track = self.track(lane).number;
         if !self.elsewhere.is_empty() {
-            let own = self.children_in_tree(span).filter(|child| {
-                let lane = self.lane(child.index());
-                self.track(lane).number != track
-            });
-            own.for_each(|child| arrow(child.id()));
+            let mut unjoined = std::mem::take(&mut self.unjoined);
+            for child in self.children_in_tree(span) {
+                if arrow(Child::InTree(child.id())) {
+                    unjoined.remove(&child.index());
+                } else {
+                    unjoined.insert(child.index());
+                }
+            }
+            self.unjoined = unjoined;
         }
-        self.arrows.take(span.id(), track, arrow);
+        let track = self.track(lane).number;
+        self.arrows.take(span.id(), |child| {
+            let is_inside =
+                child.track == track && (span.start() <= child.start && child.start <= span.end());
+            if !is_inside {
+                arrow(Child::InAnotherTree(child));
+            }
+        });
     }
 
     fn children_in_tree<'a>(&self, span: Span<'a>) -> impl Iterator<Item = Span<'a>> {
@@ -303,17 +366,9 @@ impl Stage {
         let content: Box<[u8]> = self.scratch.as_slice().into();
         self.by_resource.insert(content.clone(), index);
         self.numbers += 1;
-        self.processes.push(Process {
-            pid,
-            number: self.numbers,
-            counters: Vec::new(),
-            name: resource.service_name().to_owned(),
-            resource: content,
-            announced_in: 0,
-            tracks: Vec::new(),
-            by_thread: HashMap::new(),
-            free_tid: 1,
-        });
+        let name = resource.service_name().to_owned();
+        self.processes
+            .push(Process::new(pid, self.numbers, name, content));
         index
     }
 
@@ -328,128 +383,5 @@ impl Stage {
             pid = pid.checked_add(1).unwrap_or(1);
         }
         pid
-    }
-}
-
-impl Process {
-    fn place(
-        &mut self,
-        thread: Thread,
-        taken: Taken,
-        fits_around: &dyn Fn(&Taken) -> bool,
-        (used, numbers): (&[usize], &mut u32),
-    ) -> usize {
-        let candidates = self.by_thread.entry(thread.id()).or_default();
-        let free = candidates
-            .iter()
-            .copied()
-            // Slices of two lanes would end in each other's stead.
-            .filter(|track| !used.contains(track))
-            .find(|track| self.tracks[*track].takes(&taken, fits_around));
-        let track = free.unwrap_or(self.tracks.len());
-        if track == self.tracks.len() {
-            candidates.push(track);
-            let number_in_thread = candidates.len();
-            *numbers += 1;
-            self.tracks.push(Track {
-                tid: 0,
-                number: *numbers,
-                name: String::new(),
-                thread_id: thread.id(),
-                announced_in: 0,
-                taken: Vec::new(),
-                floor: 0,
-            });
-            self.name(thread, number_in_thread);
-        }
-        self.tracks[track].take(taken);
-        track
-    }
-
-    /// Names the last track, the `number`th of its thread.
-    fn name(&mut self, thread: Thread, number: usize) {
-        let wanted = u32::try_from(thread.id())
-            .ok()
-            .filter(|tid| *tid > 0 && number == 1);
-        let tid = wanted.unwrap_or_else(|| {
-            while self.tracks.iter().any(|track| track.tid == self.free_tid) {
-                self.free_tid += 1;
-            }
-            self.free_tid
-        });
-        let mut name = match (thread.id(), thread.name().as_str()) {
-            (0, "") => "track".to_owned(),
-            (id, "") => format!("thread {id}"),
-            (_, name) => name.to_owned(),
-        };
-        if number > 1 {
-            let _ = write!(name, " ({number})");
-        }
-        if let Some(track) = self.tracks.last_mut() {
-            track.tid = tid;
-            track.name = name;
-        }
-    }
-}
-
-impl Track {
-    /// True for the thread's own track, false for a further row.
-    pub(crate) fn is_thread(&self) -> bool {
-        self.thread_id > 0 && u64::from(self.tid) == self.thread_id
-    }
-
-    /// Whether `new` overlaps nothing but parts of its own tree, and what hangs under it and fits.
-    fn takes(&self, new: &Taken, fits_around: &dyn Fn(&Taken) -> bool) -> bool {
-        let is_apart = |old: &Taken| old.end <= new.start || new.end <= old.start;
-        let mut newest_first = self.taken.iter().rev();
-        let of_same_tree = self.taken.iter().any(|old| old.owner == new.owner);
-        (of_same_tree || new.start >= self.floor)
-            && newest_first.all(|old| old.owner == new.owner || is_apart(old) || fits_around(old))
-    }
-
-    fn take(&mut self, new: Taken) {
-        // What `new` surrounds is part of it from now on.
-        let is_inside = |old: &Taken| new.start <= old.start && old.end <= new.end;
-        self.taken
-            .retain(|old| old.owner == new.owner || !is_inside(old) || old.end <= new.start);
-        let same_tree = |old: &&mut Taken| old.owner == new.owner;
-        if let Some(old) = self.taken.iter_mut().find(same_tree) {
-            old.start = old.start.min(new.start);
-            old.end = old.end.max(new.end);
-            return;
-        }
-        if self.taken.len() == MAX_TAKEN {
-            let oldest = self.taken.remove(0);
-            self.floor = self.floor.max(oldest.end);
-        }
-        self.taken.push(new);
-    }
-}
-
-impl Taken {
-    fn new(tree: &SpanTree, lane: &Lane, owner: SpanId) -> Self {
-        let root = tree.span(lane.first as usize);
-        let parent = root.filter(|root| root.parent_index().is_none() && !root.has_remote_parent());
-        Self {
-            start: lane.start,
-            end: lane.end,
-            owner,
-            parent: parent
-                .and_then(|root| root.parent_id())
-                .unwrap_or(SpanId::INVALID),
-        }
-    }
-
-    /// Whether it hangs under a span of `tree`, and every span of the tree's first lane is apart from it or around it: then
-    /// viewers draw it where it belongs.
-    fn fits_into(&self, tree: &SpanTree, layout: &Layout) -> bool {
-        let on_first_lane = || tree.spans().filter(|span| layout.lane(span.index()) == 0);
-        self.parent.is_valid()
-            && on_first_lane().any(|span| span.id() == self.parent)
-            && on_first_lane().all(|span| {
-                let (start, end) = (span.start().0, span.end().0);
-                let is_apart = end <= self.start || self.end <= start;
-                is_apart || (start <= self.start && self.end <= end)
-            })
     }
 }

@@ -206,6 +206,7 @@ impl<'s> Assembler<'s> {
         };
         let parent = parent.filter(|_| !said.parent_is_remote);
         let around = parent.map(|parent| (parent.number, parent.group, parent.said.id, parent.end));
+        let root = parent.map(|parent| parent.root);
         let scope = parent.and_then(|parent| parent.said.scope.clone());
         let group = match around {
             Some((_, group, _, _)) if self.is_of_trace(group, &said) => group,
@@ -241,6 +242,7 @@ impl<'s> Assembler<'s> {
         self.open.push(Box::new(Item {
             number: self.next_number,
             parent: around.map(|(number, ..)| number),
+            root: root.unwrap_or((self.next_number, said.id)),
             group,
             name,
             site,
@@ -373,9 +375,24 @@ impl<'s> Assembler<'s> {
         let leaving = self.finished.len().saturating_sub(kept);
         let rest = self.finished.split_off(leaving);
         let mut leaving = std::mem::replace(&mut self.finished, rest);
-        leaving.sort_unstable_by_key(|item| (item.group, item.number));
-        for items in leaving.chunk_by(|one, other| one.group == other.group) {
-            let tree = self.tree(items, items[0].group);
+        let mut roots: Vec<_> = leaving
+            .iter()
+            .filter(|item| item.parent.is_none())
+            .map(|item| item.number)
+            .collect();
+        roots.sort_unstable();
+        // The root that stays, after those that leave with theirs: `None` is less.
+        let left_root = |item: &Item| {
+            let stays = roots.binary_search(&item.root.0).is_err();
+            stays.then_some(item.root)
+        };
+        leaving.sort_by_cached_key(|item| (item.group, left_root(item), item.number));
+        let is_one_tree = |one: &Box<Item>, other: &Box<Item>| {
+            one.group == other.group && left_root(one) == left_root(other)
+        };
+        for items in leaving.chunk_by(is_one_tree) {
+            let root = left_root(&items[0]).map_or(SpanId::INVALID, |(_, id)| id);
+            let tree = self.tree(items, items[0].group, root);
             (self.sink)(Arc::new(tree));
         }
         self.forget_groups();
@@ -394,7 +411,7 @@ impl<'s> Assembler<'s> {
         self.groups = groups;
     }
 
-    fn tree(&self, items: &[Box<Item>], group: usize) -> SpanTree {
+    fn tree(&self, items: &[Box<Item>], group: usize, root: SpanId) -> SpanTree {
         let (row, group) = (self.row(), &self.groups[group]);
         let first = items.first();
         let scope = first.and_then(|item| item.said.scope.as_ref());
@@ -410,6 +427,7 @@ impl<'s> Assembler<'s> {
         start.trace_flags = group.flags;
         start.trace_state.clone_from(&group.trace_state);
         start.thread = row.thread;
+        start.root = root;
         let tree_parent = start.parent;
         let mut builder = TreeBuilder::new(start, SpanLimits::UNLIMITED);
         // Side by side, they are searched without a look at the items.

@@ -21,6 +21,8 @@ pub(super) struct Item {
     pub(super) number: u64,
     /// The number of the parent around it.
     pub(super) parent: Option<u64>,
+    /// The number and the id of the outermost span around it: its own, where there is none.
+    pub(super) root: (u64, SpanId),
     /// Which kind of tree it belongs to.
     pub(super) group: usize,
     pub(super) name: Name,

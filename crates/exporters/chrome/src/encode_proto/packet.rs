@@ -21,7 +21,6 @@ const FIRST_PACKET_ON_SEQUENCE: [u8; 2] = [0xb8, 0x05];
 
 /// Fields 47 and 48 of an event, eight bytes each.
 const FLOW_IDS: [u8; 2] = [0xf9, 0x02];
-const TERMINATING_FLOW_IDS: [u8; 2] = [0x81, 0x03];
 
 const STATE_CLEARED: u8 = 1;
 const NEEDS_STATE: u8 = 2;
@@ -100,14 +99,10 @@ impl Packets {
     }
 }
 
-/// In an event that begins a slice: an arrow goes from it to the slice of `child`.
-pub(super) fn begin_flow(writer: &mut Writer<'_>, child: SpanId) {
+/// In the event that begins a slice: it is an end of the arrow to the slice of `child`. Of two slices with one flow the earlier is
+/// where the arrow comes from; a slice that says so alone, because its parent never came, has none.
+pub(super) fn flow(writer: &mut Writer<'_>, child: SpanId) {
     writer.put((FLOW_IDS, Fixed64(child.0)));
-}
-
-/// In the event that begins the slice of `child`: the arrow ends here.
-pub(super) fn end_flow(writer: &mut Writer<'_>, child: SpanId) {
-    writer.put((TERMINATING_FLOW_IDS, Fixed64(child.0)));
 }
 
 /// Writes what the packets of a payload begin with: nothing that was said before counts, times are wall-clock, and the
