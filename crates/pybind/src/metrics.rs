@@ -17,6 +17,7 @@ mod labels;
 mod measure;
 mod observed;
 mod page;
+mod rounds;
 mod snapshot;
 mod timer;
 
@@ -115,10 +116,13 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     )?)?;
     module.add_function(wrap_pyfunction!(hiq_summaries::hiq_summary, module)?)?;
     module.add_function(wrap_pyfunction!(observed::observe_metric, module)?)?;
-    module.add_function(wrap_pyfunction!(observed::forget_rounds, module)?)?;
-    module.add_function(wrap_pyfunction!(observed::expect_rounds, module)?)?;
-    module.add_function(wrap_pyfunction!(observed::next_round, module)?)?;
     module.add_function(wrap_pyfunction!(observed::say_observed, module)?)?;
-    module.add_function(wrap_pyfunction!(observed::end_round, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::forget_rounds, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::expect_rounds, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::next_round, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::is_watched, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::begin_call, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::end_call, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds::end_round, module)?)?;
     module.add_function(wrap_pyfunction!(metric_snapshot, module)?)
 }

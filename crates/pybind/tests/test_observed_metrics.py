@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import secrets
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,24 +165,137 @@ def test_a_callback_that_raises_is_said_once_and_costs_only_its_own_metric(
     assert line == f"hiq: the callback of the metric '{name}' failed: RuntimeError: no database"
 
 
-def test_one_that_never_returns_is_not_waited_for(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    may_return = threading.Event()
+def cancelled() -> float:
+    future: concurrent.futures.Future[float] = concurrent.futures.Future()
+    future.cancel()
+    return future.result()
 
-    def slow() -> int:
+
+def leaves() -> float:
+    sys.exit(3)
+
+
+def interrupts() -> float:
+    raise KeyboardInterrupt
+
+
+class Unspeakable(BaseException):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def unspeakable() -> float:
+    raise Unspeakable
+
+
+@pytest.mark.parametrize(
+    ("callback", "said"),
+    [
+        (cancelled, "CancelledError"),
+        (leaves, "SystemExit: 3"),
+        (interrupts, "KeyboardInterrupt"),
+        (unspeakable, "Unspeakable"),
+    ],
+)
+def test_no_exception_ends_the_other_callbacks(
+    name: str, caplog: pytest.LogCaptureFixture, callback: Any, said: str
+) -> None:
+    before = hiq.metrics.gauge(f"{name}.before", callback=lambda: 1)
+    wrong = hiq.metrics.gauge(name, callback=callback)
+    after = hiq.metrics.gauge(f"{name}.after", callback=lambda: 2)
+    for _ in range(3):
+        assert numbers(f"{name}.before") == {(): 1}
+        assert numbers(name) == {}
+        assert numbers(f"{name}.after") == {(): 2}
+    for observed in (before, wrong, after):
+        observed.stop()
+    (line,) = [record.getMessage() for record in caplog.records if name in record.getMessage()]
+    assert line == f"hiq: the callback of the metric '{name}' failed: {said}"
+
+
+def test_those_that_never_return_are_told_of_and_the_others_are_asked_at_every_reading(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_return = threading.Event()
+    log: list[str] = []
+
+    def told(value: int) -> Callable[[], int]:
+        def tell() -> int:
+            log.append("told")
+            return value
+
+        return tell
+
+    def waits() -> int:
+        log.append("waits")
         may_return.wait(60)
         return 1
 
-    stuck = hiq.metrics.gauge(name, callback=slow)
+    observed = [
+        hiq.metrics.gauge(f"{name}.before", callback=told(1)),
+        hiq.metrics.gauge(f"{name}.stuck.one", callback=waits),
+        hiq.metrics.gauge(f"{name}.between", callback=told(2)),
+        hiq.metrics.gauge(f"{name}.stuck.two", callback=waits),
+        hiq.metrics.gauge(f"{name}.after", callback=told(3)),
+    ]
     plain = hiq.metrics.counter(f"{name}.own")
     plain.inc(3)
-    assert numbers(f"{name}.own") == {(): 3}
-    assert numbers(name) == {}
-    stuck.stop()
+    # By the third reading both are stuck, however slow this machine is.
+    for _ in range(3):
+        hiq.metrics.snapshot()
+    log.clear()
+    for _ in range(3):
+        found = {family["name"]: family["points"] for family in hiq.metrics.snapshot()}
+        values = {place: [point["value"] for point in found.get(f"{name}.{place}", [])] for place in PLACES}
+        assert values == {"before": [1], "stuck.one": [], "between": [2], "stuck.two": [], "after": [3], "own": [3]}
+    assert log == ["told"] * 9, "those that have not returned are not called again"
+    deadline = time.monotonic() + 60
+    lines: list[str] = []
+    while len(lines) < 2 and time.monotonic() < deadline:
+        lines = [record.getMessage() for record in caplog.records if name in record.getMessage()]
+    assert sorted(lines) == [
+        f"hiq: the callback of the metric '{name}.stuck.{number}' takes over 1 s, which nobody waits for: "
+        "the metric is left out until it returns"
+        for number in ("one", "two")
+    ]
     may_return.set()
-    other = hiq.metrics.gauge(f"{name}.other", callback=lambda: 7)
-    assert numbers(f"{name}.other") == {(): 7}
-    other.stop()
-    assert f"the callback of the metric '{name}' took over 1 s" in caplog.text
+    # One that has returned is called again.
+    deadline = time.monotonic() + 60
+    while numbers(f"{name}.stuck.one") != {(): 1} and time.monotonic() < deadline:
+        pass
+    assert numbers(f"{name}.stuck.two") == {(): 1}
+    for one in observed:
+        one.stop()
+
+
+PLACES = ("before", "stuck.one", "between", "stuck.two", "after", "own")
+
+
+STUCK = """
+import logging, sys, threading
+import hiq
+
+told = threading.Event()
+
+class Lines(logging.StreamHandler):
+    def emit(self, record):
+        super().emit(record)
+        told.set()
+
+logging.getLogger("hiq").addHandler(Lines(sys.stderr))
+hiq.metrics.gauge("stuck", callback=threading.Event().wait)
+hiq.metrics.gauge("open", callback=lambda: 7)
+for _ in range(5):
+    found = {family["name"]: [point["value"] for point in family["points"]] for family in hiq.metrics.snapshot()}
+assert found == {"open": [7]}, found
+assert told.wait(60)
+"""
+
+
+def test_one_that_never_returns_does_not_hold_up_the_end_of_the_program(tmp_path: Path) -> None:
+    done = python("-c", STUCK, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the callback of the metric 'stuck' takes over 1 s") == 1, done.stderr
 
 
 def test_nothing_in_a_callback_is_recorded_and_one_may_read_and_measure(name: str, memory: None) -> None:

@@ -44,6 +44,7 @@ __all__ = [
     "add_exporter",
     "at_exit",
     "attach",
+    "begin_call",
     "bridge",
     "capture",
     "check_conf",
@@ -55,6 +56,7 @@ __all__ = [
     "current_trace_ids",
     "delete_type_attribute",
     "detach",
+    "end_call",
     "end_round",
     "evict_all",
     "expect_rounds",
@@ -70,6 +72,7 @@ __all__ = [
     "innermost_span_id",
     "is_running",
     "is_traced",
+    "is_watched",
     "load_conf",
     "memory_bytes",
     "memory_spans",
@@ -860,9 +863,12 @@ def observe_metric(kind: str, name: str, description: str, unit: str, max_series
 
 def expect_rounds() -> None: ...
 def forget_rounds() -> None: ...
-def next_round() -> None:
-    """Waits, without the GIL, until somebody reads metrics."""
+def next_round() -> tuple[Literal["call", "tell", "end"], str]:
+    """Waits until there is something to do, for a thread that calls callbacks."""
 
+def is_watched() -> bool: ...
+def begin_call(name: str) -> bool: ...
+def end_call(name: str) -> None: ...
 def say_observed(name: str, said: object) -> None:
     """What a callback has said. TypeError and ValueError for what is no number."""
 

@@ -1,12 +1,13 @@
-"""Metrics that a callback of the program tells, and the one thread in which callbacks are called.
+"""Metrics that a callback of the program tells, and their threads: one that calls them, and one that watches.
 
-That thread is told when somebody reads metrics. Nothing that callbacks do is recorded; one that fails, or takes long,
-is told of once, and its metric is left out.
+They are told when somebody reads metrics. Nothing that callbacks do is recorded; one that fails, or takes long, is told
+of once, and its metric is left out. One that does not return is not called again until it has; the others are.
 """
 
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import sys
 import threading
@@ -57,7 +58,7 @@ def observe(kind: str, name: str, description: str, unit: str, callback: Callbac
 
 
 def _start() -> None:
-    """Starts the thread, unless it runs."""
+    """Starts the first thread, unless it runs."""
     global _runs
     with _lock:
         if _runs:
@@ -82,11 +83,24 @@ def _start_new_thread() -> Callable[..., Any]:
 
 def _run() -> None:
     while True:
-        _hiq.next_round()
+        task, late = _hiq.next_round()
+        if task == "end":
+            return
+        if task == "tell":
+            _say_late(late)
+            continue
+        # Without one that watches, tried again next time, a callback that does not return holds up the others.
+        if not _hiq.is_watched():
+            with contextlib.suppress(RuntimeError):
+                _start_new_thread()(_run, ())
         try:
             # Without a lock, which may be a greenlet's.
             for name, callback in list(_callbacks.items()):
-                _call(name, callback)
+                if _hiq.begin_call(name):
+                    try:
+                        _call(name, callback)
+                    finally:
+                        _hiq.end_call(name)
         finally:
             _hiq.end_round()
 
@@ -96,13 +110,28 @@ def _call(name: str, callback: Callback) -> None:
     try:
         with _hiq.suppress():
             _hiq.say_observed(name, callback())
-    except Exception as error:
-        _say_once(name, f"the callback of the metric {name!r} failed: {type(error).__name__}: {error}")
-    took = time.monotonic() - began
-    if took > _PATIENCE_SECONDS:
-        _say_once(
-            name, f"the callback of the metric {name!r} took over {_PATIENCE_SECONDS:.0f} s, which nobody waits for"
-        )
+    except (
+        BaseException
+    ) as error:  # Whatever it is, also that of a cancelled future or `sys.exit`, it ends the callback alone.
+        _say_once(name, f"the callback of the metric {name!r} failed: {_words_of(error)}")
+    if time.monotonic() - began > _PATIENCE_SECONDS:
+        _say_late(name)
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        words = str(error)
+    except BaseException:
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _say_late(name: str) -> None:
+    _say_once(
+        name,
+        f"the callback of the metric {name!r} takes over {_PATIENCE_SECONDS:.0f} s, which nobody waits for: "
+        "the metric is left out until it returns",
+    )
 
 
 def _say_once(name: str, text: str) -> None:

@@ -18,7 +18,8 @@ What is counted within a sampled span is shown with its trace, as an example, wh
 A metric with a `callback` is not measured but asked for, whenever metrics are read: the callback returns a number, or
 pairs of labels and number, `[({"city": "Oslo"}, 3)]`; of a sum what it has come to. It is called in a thread of hiq's,
 in which nothing is recorded, and all of them together have a second; beside a scrape endpoint that is once a second, as
-its processes tell each other their counts. One that raises is told of once, and its metric left out.
+its processes tell each other their counts. One that raises is told of once, and its metric left out; so is one that
+does not return, which is not called again until it has.
 """
 
 from __future__ import annotations

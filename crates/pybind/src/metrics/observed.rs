@@ -1,16 +1,13 @@
 //! Metrics whose numbers a callback of the program knows.
 //!
-//! Whoever reads metrics asks, without the GIL, one Python thread to call them all, waits for a while, and takes what they
-//! have said. A callback that is slow, that fails, or an interpreter that is busy costs their own metrics and nobody else's.
+//! Whoever reads metrics asks, without the GIL, a Python thread to call them all, waits for a [while](super::rounds), and
+//! takes what they have said. A callback that is slow, that fails or that never returns, or an interpreter that is busy,
+//! costs their own metrics and nobody else's.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use hiq_core::config::ConfigError;
-use hiq_core::fork;
 use hiq_core::metric::record::{Reading, Spec};
 use hiq_core::metric::{Kind, LabelSet, Number};
 use hiq_core::time::UnixNanos;
@@ -19,45 +16,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt};
 
+use super::rounds::{self, Found, Numbers};
 use super::{labels, registry};
 use crate::gil::GilCell;
 use crate::module::errors;
-
-/// How long all callbacks together may take. A scraper waits for ten seconds, for the most part, and for other things too.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-type Numbers = Vec<(Arc<LabelSet>, Number)>;
-type Found = HashMap<String, Numbers>;
-
-/// One call of all callbacks after the other, of one process.
-struct Rounds {
-    generation: u32,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// The thread that calls them is there.
-    has_thread: bool,
-    /// Rounds that were asked for, that were begun, and that have ended.
-    wanted: u64,
-    begun: u64,
-    ended: u64,
-    /// What was said in the round that goes on, and in the last that has ended.
-    said: Found,
-    found: Arc<Found>,
-}
-
-/// Replaced in a forked child, whose parent may have been holding the lock.
-static ROUNDS: AtomicPtr<Rounds> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The kinds of the metrics that are asked for.
 static KINDS: GilCell<Vec<(String, Kind)>> = GilCell::new(Vec::new());
 
 thread_local! {
-    /// This is the thread that calls them.
-    static CALLS: Cell<bool> = const { Cell::new(false) };
     /// The last reading of this thread, and what it has found: once for all metrics.
     static LAST: RefCell<Option<(UnixNanos, Arc<Found>)>> = const { RefCell::new(None) };
 }
@@ -108,7 +75,7 @@ fn ask(name: &str, reading: &Reading) -> Numbers {
     #[expect(unsafe_code, reason = "a question to the interpreter")]
     let holds_gil = unsafe { ffi::PyGILState_Check() == 1 };
     // Whoever holds the GIL would wait for himself.
-    if holds_gil || CALLS.get() {
+    if holds_gil || rounds::is_caller() {
         return Numbers::new();
     }
     let known = LAST.with_borrow(|last| {
@@ -116,91 +83,11 @@ fn ask(name: &str, reading: &Reading) -> Numbers {
         (*time == reading.time()).then(|| Arc::clone(found))
     });
     let found = known.unwrap_or_else(|| {
-        let found = rounds().call_all();
+        let found = rounds::call_all();
         LAST.set(Some((reading.time(), Arc::clone(&found))));
         found
     });
     found.get(name).cloned().unwrap_or_default()
-}
-
-impl Rounds {
-    fn new() -> Self {
-        Self {
-            generation: fork::generation(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// Has all callbacks called, and waits for what they say.
-    fn call_all(&self) -> Arc<Found> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.lock();
-        if !state.has_thread || self.generation != fork::generation() {
-            return Arc::default();
-        }
-        // One that goes on has asked some of them already.
-        let mark = state.begun + 1;
-        state.wanted = state.wanted.max(mark);
-        self.changed.notify_all();
-        while state.ended < mark {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Arc::default();
-            }
-            let woken = self.changed.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Arc::clone(&state.found)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn rounds() -> &'static Rounds {
-    let mut rounds = ROUNDS.load(Ordering::Acquire);
-    if rounds.is_null() {
-        let made = Box::into_raw(Box::new(Rounds::new()));
-        let order = (Ordering::AcqRel, Ordering::Acquire);
-        let stored = ROUNDS.compare_exchange(rounds, made, order.0, order.1);
-        rounds = stored.map_or_else(|other| other, |_| made);
-    }
-    #[expect(unsafe_code, reason = "they are leaked, never freed")]
-    // SAFETY: only leaked boxes are stored.
-    unsafe {
-        &*rounds
-    }
-}
-
-/// The parent's rounds, and its thread, did not come along.
-#[pyfunction]
-pub(super) fn forget_rounds() {
-    let fresh = Box::into_raw(Box::new(Rounds::new()));
-    ROUNDS.store(fresh, Ordering::Release);
-}
-
-/// The thread that calls them has been started.
-#[pyfunction]
-pub(super) fn expect_rounds() {
-    rounds().lock().has_thread = true;
-}
-
-/// Waits until somebody reads metrics. For the one thread that calls the callbacks.
-#[pyfunction]
-pub(super) fn next_round(py: Python<'_>) {
-    CALLS.set(true);
-    py.detach(|| {
-        let rounds = rounds();
-        let mut state = rounds.lock();
-        while state.begun == state.wanted {
-            let woken = rounds.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-        state.begun = state.wanted;
-        state.said.clear();
-    });
 }
 
 /// What a callback has said in this round: a number, or pairs of labels and number. `TypeError` and `ValueError` for
@@ -218,7 +105,7 @@ pub(super) fn say_observed(name: &str, said: &Bound<'_, PyAny>) -> PyResult<()> 
     } else {
         pairs(said, number)?
     };
-    rounds().lock().said.insert(name.to_owned(), numbers);
+    rounds::say(name, numbers);
     Ok(())
 }
 
@@ -258,14 +145,4 @@ fn number(value: &Bound<'_, PyAny>, kind: Kind) -> PyResult<Number> {
         return Err(PyValueError::new_err(message));
     }
     Ok(number)
-}
-
-/// All callbacks have been called.
-#[pyfunction]
-pub(super) fn end_round() {
-    let rounds = rounds();
-    let mut state = rounds.lock();
-    state.ended = state.begun;
-    state.found = Arc::new(std::mem::take(&mut state.said));
-    rounds.changed.notify_all();
 }
