@@ -40,6 +40,16 @@ impl TreeBuilder {
 
     #[inline(never)]
     fn store_text(&mut self, text: &str) -> (Tag, u64) {
+        if self.limits.value_chars.is_none()
+            && let Some(place) = self.tree.texts.push_short(text)
+        {
+            return (Tag::Text, place.to_bits());
+        }
+        self.store_any_text(text)
+    }
+
+    #[inline(never)]
+    fn store_any_text(&mut self, text: &str) -> (Tag, u64) {
         let text = self
             .limits
             .value_chars
@@ -54,7 +64,7 @@ impl TreeBuilder {
     #[inline(never)]
     fn store_any(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
         match value {
-            ValueRef::Text(text) => self.store_text(text.as_str()),
+            ValueRef::Text(text) => self.store_any_text(text.as_str()),
             rich => self.store_rich(rich.to_value()),
         }
     }

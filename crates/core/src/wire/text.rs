@@ -236,21 +236,27 @@ impl TextBuf {
     }
 
     /// Appends `text`. Returns `None` when the store has reached 4 GiB.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn push(&mut self, text: &str) -> Option<TextAt> {
-        let (text_bytes, at) = (text.as_bytes(), self.used);
-        let end = at + 1 + text_bytes.len();
-        if text_bytes.len() > SHORT || end + SLACK > self.bytes.len() {
-            return self.push_any(text);
+        self.push_short(text).or_else(|| self.push_any(text))
+    }
+
+    /// The same for a short text that there is room for, else `None`.
+    #[inline(always)]
+    pub(crate) fn push_short(&mut self, text: &str) -> Option<TextAt> {
+        let (text, at) = (text.as_bytes(), self.used);
+        let len = text.len();
+        let room = self.bytes.get_mut(at..)?;
+        if len > SHORT || room.len() < 1 + len + SLACK {
+            return None;
         }
-        let room = &mut self.bytes[at..end];
         #[expect(clippy::cast_possible_truncation, reason = "short")]
         {
-            room[0] = text_bytes.len() as u8;
+            room[0] = len as u8;
         }
-        let needs_escape = copy_short(text_bytes, &mut room[1..]);
-        self.used = end;
-        Some(TextAt::new(at, Shape::new(text_bytes.len(), needs_escape)))
+        let needs_escape = copy_short(text, &mut room[1..=len]);
+        self.used = at + 1 + len;
+        Some(TextAt::new(at, Shape::new(len, needs_escape)))
     }
 
     #[inline(never)]

@@ -26,17 +26,16 @@ pub(super) const SHORT: usize = 16;
 #[inline(always)]
 pub(super) fn copy_short(text: &[u8], room: &mut [u8]) -> bool {
     let len = text.len();
-    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+    let words = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>())
+    {
         room[..8].copy_from_slice(first);
         room[len - 8..].copy_from_slice(last);
-        let (first, last) = (u64::from_ne_bytes(*first), u64::from_ne_bytes(*last));
-        return (word_needs_escape(first) | word_needs_escape(last)) != 0;
-    }
-    let word = if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>())
-    {
+        [u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)]
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
         room[..4].copy_from_slice(first);
         room[len - 4..].copy_from_slice(last);
-        u64::from(u32::from_ne_bytes(*first)) | u64::from(u32::from_ne_bytes(*last)) << 32
+        let (first, last) = (u32::from_ne_bytes(*first), u32::from_ne_bytes(*last));
+        [u64::from(first) | u64::from(last) << 32, SPACES]
     } else {
         let (Some(&first), Some(&last)) = (text.first(), text.last()) else {
             return false;
@@ -45,9 +44,36 @@ pub(super) fn copy_short(text: &[u8], room: &mut [u8]) -> bool {
         room[len / 2] = middle;
         room[0] = first;
         room[len - 1] = last;
-        SPACES << 24 | u64::from(first) | u64::from(middle) << 8 | u64::from(last) << 16
+        let word = u64::from(first) | u64::from(middle) << 8 | u64::from(last) << 16;
+        [SPACES << 24 | word, SPACES]
     };
-    word_needs_escape(word) != 0
+    words_need_escape(words)
+}
+
+/// Whether one of the words does.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn words_need_escape([first, last]: [u64; 2]) -> bool {
+    (word_needs_escape(first) | word_needs_escape(last)) != 0
+}
+
+/// Whether one of the words does: both at once.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn words_need_escape(words: [u64; 2]) -> bool {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8,
+    };
+    let [first, last] = words.map(u64::cast_signed);
+    // SAFETY: every x86-64 processor has SSE2.
+    unsafe {
+        let bytes = _mm_set_epi64x(last, first);
+        let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()));
+        let is_control = _mm_cmpeq_epi8(bytes, _mm_min_epu8(bytes, _mm_set1_epi8(0x1f)));
+        let found = _mm_or_si128(is_control, _mm_or_si128(is(b'"'), is(b'\\')));
+        _mm_movemask_epi8(found) != 0
+    }
 }
 
 /// What needs no escape.
