@@ -99,7 +99,7 @@ impl SpanTree {
     pub fn has_rare_parts(&self) -> bool {
         self.explicit().is_some()
             || self.trace_state != Symbol::EMPTY
-            || !self.rare().links.items.is_empty()
+            || !self.rare().links.items().is_empty()
     }
 
     /// How many spans it holds.
@@ -145,7 +145,7 @@ impl SpanTree {
     pub fn heap_bytes(&self) -> usize {
         size_of::<Self>()
             + size_of_val(self.nodes.as_slice())
-            + size_of_val(self.attributes.items.as_slice())
+            + size_of_val(self.attributes.items())
             + self.texts.len()
             + self.rare.as_ref().map_or(0, |rare| rare.heap_bytes())
     }
@@ -154,7 +154,7 @@ impl SpanTree {
     pub(crate) fn capacity_bytes(&self) -> usize {
         size_of::<Self>()
             + self.nodes.capacity() * size_of::<Node>()
-            + self.attributes.items.capacity() * size_of::<Entry>()
+            + self.attributes.capacity_bytes()
             + self.texts.capacity()
             + self.rare.as_ref().map_or(0, |rare| rare.capacity_bytes())
     }
@@ -313,6 +313,11 @@ impl Node {
 pub(crate) trait Owned: Copy {
     fn owner(&self) -> u32;
     fn set_owner(&mut self, owner: u32);
+
+    /// One of 64 bits, or none. Items of one owner clash only if they have the same.
+    fn mark(&self) -> u64 {
+        0
+    }
 }
 
 /// A key and a value in 16 bytes.
@@ -376,6 +381,12 @@ impl Owned for Entry {
     #[inline]
     fn set_owner(&mut self, owner: u32) {
         self.tag_and_owner = self.tag_and_owner & 0xf000_0000 | owner;
+    }
+
+    /// That of its key. Keys that a program uses together were mostly interned one after the other: they have different ones.
+    #[inline(always)]
+    fn mark(&self) -> u64 {
+        1 << (self.key.0 & 63)
     }
 }
 

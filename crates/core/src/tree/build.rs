@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Grouped, MAX_SPANS, NONE, Node, Origin, OwnTree, Owned, Role, SpanLimits, SpanTree, TreeStart,
+    Grouped, MAX_SPANS, NONE, Node, Origin, OwnTree, Role, SpanLimits, SpanTree, TreeStart,
 };
 use crate::context::{Context, SAMPLED};
 use crate::id::{SpanId, SpanIds, TraceId};
@@ -279,10 +279,7 @@ impl TreeBuilder {
         }
         self.tree.nodes.pop();
         self.open -= 1;
-        self.tree
-            .attributes
-            .items
-            .retain(|entry| entry.owner() != span);
+        self.tree.attributes.take_back(span);
         if let Some(rare) = self.tree.known_rare_mut() {
             rare.take_back(span);
         }

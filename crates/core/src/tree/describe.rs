@@ -58,10 +58,7 @@ impl TreeBuilder {
     pub fn set_attribute(&mut self, span: u32, key: Symbol, value: ValueRef<'_>) {
         if (span as usize) < self.tree.nodes.len() {
             let (tag, value) = self.store(value);
-            self.tree
-                .attributes
-                .items
-                .push(Entry::new(span, key, tag, value));
+            self.tree.attributes.push(Entry::new(span, key, tag, value));
         }
     }
 
@@ -75,13 +72,15 @@ impl TreeBuilder {
     ) {
         if (span as usize) < self.tree.nodes.len() {
             // Out of the tree meanwhile, so that the room is looked at once for all of them.
-            let mut items = std::mem::take(&mut self.tree.attributes.items);
+            let (mut items, mut seen) = self.tree.attributes.lend(span);
             items.extend(attributes.into_iter().map(|(key, value)| {
                 let key = symbol(key, self);
                 let (tag, value) = self.store(value);
-                Entry::new(span, key, tag, value)
+                let entry = Entry::new(span, key, tag, value);
+                seen.note(entry.mark());
+                entry
             }));
-            self.tree.attributes.items = items;
+            self.tree.attributes.take(items, seen);
         }
     }
 
@@ -96,7 +95,7 @@ impl TreeBuilder {
         if (span as usize) < self.tree.nodes.len() {
             let (attributes, dropped_attributes) =
                 self.store_part(attributes, self.limits.attributes_per_event);
-            self.tree.rare_mut().events.items.push(EventNode {
+            self.tree.rare_mut().events.items_mut().push(EventNode {
                 tick,
                 owner: span,
                 name,
@@ -129,20 +128,20 @@ impl TreeBuilder {
                 attributes,
                 dropped_attributes,
             };
-            self.tree.rare_mut().links.items.push(link);
+            self.tree.rare_mut().links.items_mut().push(link);
         }
     }
 
     /// Says how many attributes the last event lost before it came here (known from a decoder).
     pub fn set_dropped_of_last_event(&mut self, attributes: u32) {
-        if let Some(event) = self.tree.rare_mut().events.items.last_mut() {
+        if let Some(event) = self.tree.rare_mut().events.items_mut().last_mut() {
             event.dropped_attributes = attributes;
         }
     }
 
     /// Says how many attributes the last link lost before it came here (known from a decoder).
     pub fn set_dropped_of_last_link(&mut self, attributes: u32) {
-        if let Some(link) = self.tree.rare_mut().links.items.last_mut() {
+        if let Some(link) = self.tree.rare_mut().links.items_mut().last_mut() {
             link.dropped_attributes = attributes;
         }
     }
@@ -170,7 +169,7 @@ impl TreeBuilder {
     pub fn set_symbol_attribute(&mut self, span: u32, key: Symbol, value: Symbol) {
         if (span as usize) < self.tree.nodes.len() {
             let entry = Entry::new(span, key, Tag::Symbol, u64::from(value.0));
-            self.tree.attributes.items.push(entry);
+            self.tree.attributes.push(entry);
         }
     }
 }

@@ -24,9 +24,9 @@ impl TreeBuilder {
     pub(crate) fn mark(&self) -> Mark {
         let rare = self.tree.rare();
         Mark {
-            attributes: self.tree.attributes.items.len(),
-            events: rare.events.items.len(),
-            links: rare.links.items.len(),
+            attributes: self.tree.attributes.items().len(),
+            events: rare.events.items().len(),
+            links: rare.links.items().len(),
             splits: self.splits,
         }
     }
@@ -69,8 +69,8 @@ impl SpanTree {
             open += u32::from(node.is_open());
             self.nodes.push(node);
         }
-        let items = &mut self.attributes.items;
-        move_items(&mut other.attributes.items, began.attributes, items, first);
+        let items = self.attributes.items_mut();
+        move_items(other.attributes.items_mut(), began.attributes, items, first);
         if let Some(rare) = other.known_rare_mut() {
             self.rare_mut().take_over(rare, first, began);
         }
@@ -91,9 +91,9 @@ impl Rare {
     fn take_over(&mut self, other: &mut Self, first: u32, began: Mark) {
         // One for each failed span, and a new one takes the old one out.
         move_items(&mut other.messages, 0, &mut self.messages, first);
-        let (events, links) = (&mut self.events.items, &mut self.links.items);
-        move_items(&mut other.events.items, began.events, events, first);
-        move_items(&mut other.links.items, began.links, links, first);
+        let (events, links) = (self.events.items_mut(), self.links.items_mut());
+        move_items(other.events.items_mut(), began.events, events, first);
+        move_items(other.links.items_mut(), began.links, links, first);
         for column in &mut other.columns {
             let at = column.values.len().min(first as usize);
             let values = column.values.split_off(at);

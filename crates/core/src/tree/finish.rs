@@ -23,15 +23,15 @@ impl TreeBuilder {
     fn finish_in_place(mut self) -> OwnTree {
         let (spans, limits) = (self.tree.nodes.len(), self.limits);
         let attributes = &mut self.tree.attributes;
-        if attributes.group(spans, limits.attributes, mark_of_key)
-            && has_too_many_or_repeated(&attributes.items, limits.attributes)
+        if attributes.group(spans, limits.attributes)
+            && has_too_many_or_repeated(attributes.items(), limits.attributes)
         {
             self.trim_attributes(spans);
         }
         if let Some(rare) = self.tree.known_rare_mut() {
             rare.messages.sort_by_key(Owned::owner);
-            let has_many_events = rare.events.group(spans, limits.events, |_| 0);
-            let has_many_links = rare.links.group(spans, limits.links, |_| 0);
+            let has_many_events = rare.events.group(spans, limits.events);
+            let has_many_links = rare.links.group(spans, limits.links);
             if has_many_events {
                 let count: Count = |dropped| &mut dropped.events;
                 self.trim(spans, |rare| &mut rare.events, limits.events, count);
@@ -49,15 +49,15 @@ impl TreeBuilder {
     fn trim_attributes(&mut self, spans: usize) {
         let limit = self.limits.attributes;
         let groups = std::mem::take(&mut self.tree.attributes);
-        let mut kept = Vec::with_capacity(groups.items.len());
+        let mut kept = Vec::with_capacity(groups.items().len());
         for span in 0..spans as u32 {
             let start = kept.len();
             kept.extend_from_slice(groups.of(span));
             let dropped = keep_last_of_each_key(&mut kept, start, limit);
             self.count_dropped(span, dropped, |counts| &mut counts.attributes);
         }
-        self.tree.attributes.items = kept;
-        self.tree.attributes.group(spans, u32::MAX, |_| 0);
+        *self.tree.attributes.items_mut() = kept;
+        self.tree.attributes.group(spans, u32::MAX);
     }
 
     #[cold]
@@ -70,7 +70,7 @@ impl TreeBuilder {
         count: Count,
     ) {
         let all = std::mem::take(groups(self.tree.rare_mut()));
-        let mut kept = Vec::with_capacity(all.items.len());
+        let mut kept = Vec::with_capacity(all.items().len());
         for span in 0..spans as u32 {
             let own = all.of(span);
             let keep = own.len().min(limit as usize);
@@ -78,8 +78,8 @@ impl TreeBuilder {
             self.count_dropped(span, (own.len() - keep) as u32, count);
         }
         let groups = groups(self.tree.rare_mut());
-        groups.items = kept;
-        groups.group(spans, u32::MAX, |_| 0);
+        *groups.items_mut() = kept;
+        groups.group(spans, u32::MAX);
     }
 
     fn count_dropped(&mut self, span: u32, more: u32, count: Count) {
@@ -112,11 +112,6 @@ pub(super) fn keep_last_of_each_key(entries: &mut Vec<Entry>, start: usize, limi
     }
     entries.truncate(kept);
     dropped
-}
-
-/// One of 64 bits. Keys that a program uses together were mostly interned one after the other: they have different ones.
-fn mark_of_key(entry: &Entry) -> u64 {
-    1 << (entry.key.0 & 63)
 }
 
 /// True when a span has more than `limit` of these entries, or two of one key.
@@ -200,6 +195,87 @@ mod tests {
         assert_eq!(read(&tree, 1), []);
         let events = |span| tree.span(span).unwrap().events().count();
         assert_eq!((events(0), events(1)), (1, 0));
+    }
+
+    #[test]
+    fn a_span_taken_back_leaves_nothing_to_the_one_in_its_place() {
+        for late in [false, true] {
+            let mut builder = builder(SpanLimits::default());
+            let root = open(&mut builder, None);
+            builder.set_attribute(root, key(1), ValueRef::Int(1));
+            let short = open(&mut builder, Some(root));
+            builder.set_attribute(short, key(2), ValueRef::Int(2));
+            if late {
+                builder.set_attribute(root, key(3), ValueRef::Int(3));
+            }
+            assert!(builder.take_back(short));
+            let next = open(&mut builder, Some(root));
+            assert_eq!(next, short);
+            builder.set_attribute(next, key(4), ValueRef::Int(4));
+            let tree = builder.finish();
+            let pair = |number: i64| (format!("finish key {number}"), Value::Int(number));
+            let of_root = if late {
+                vec![pair(1), pair(3)]
+            } else {
+                vec![pair(1)]
+            };
+            assert_eq!(read(&tree, 0), of_root);
+            assert_eq!(read(&tree, 1), [pair(4)]);
+        }
+    }
+
+    #[test]
+    fn spans_with_attributes_in_the_order_of_their_start_keep_to_their_own() {
+        let mut builder = builder(SpanLimits::default());
+        let root = open(&mut builder, None);
+        // Two keys of one mark in one span, none in the next, one each in two calls.
+        let (first, second) = (Symbol(1 << 20), Symbol(1 << 20 | 64));
+        let mut expected = Vec::new();
+        for number in 0..30_i64 {
+            let span = open(&mut builder, Some(root));
+            let own = match number % 3 {
+                0 => vec![first, second],
+                1 => vec![],
+                _ => vec![first, key(7)],
+            };
+            for key in &own {
+                builder.set_attribute(span, *key, ValueRef::Int(number));
+            }
+            expected.push((span, own, Value::Int(number)));
+        }
+        let tree = builder.finish();
+        for (span, keys, value) in expected {
+            let own = tree.attributes.of(span);
+            assert!(own.iter().map(|entry| entry.key).eq(keys));
+            assert!(
+                own.iter()
+                    .all(|entry| tree.value(entry).to_value() == value)
+            );
+        }
+    }
+
+    #[test]
+    fn attributes_that_were_being_set_when_a_program_panicked_are_lost_and_no_others() {
+        let mut builder = builder(SpanLimits::default());
+        let root = open(&mut builder, None);
+        let first = open(&mut builder, Some(root));
+        builder.set_attribute(first, key(1), ValueRef::Int(1));
+        let second = open(&mut builder, Some(root));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let key_of = |number: i64, _: &mut TreeBuilder| match number {
+                3 => panic!("the third key"),
+                number => key(number),
+            };
+            let attributes = (1..4).map(|number| (number, ValueRef::Int(number)));
+            builder.set_attributes(second, attributes, key_of);
+        }));
+        assert!(caught.is_err());
+        let third = open(&mut builder, Some(root));
+        builder.set_attribute(third, key(4), ValueRef::Int(4));
+        let tree = builder.finish();
+        assert_eq!(read(&tree, 0), []);
+        let pair = (String::from("finish key 4"), Value::Int(4));
+        assert_eq!(read(&tree, 3), [pair]);
     }
 
     #[test]

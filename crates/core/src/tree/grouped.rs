@@ -1,14 +1,44 @@
 //! What belongs to spans, found by span.
 
-use super::Owned;
+use super::{NONE, Owned};
 
 /// Items of all spans, those of one span next to each other once [`Grouped::group`] has run.
 #[derive(Clone, Debug)]
 pub(crate) struct Grouped<T> {
-    pub(crate) items: Vec<T>,
+    items: Vec<T>,
     /// Where the items of each span begin, and one more for the end. Empty when all items are the first span's, as in
     /// every tree of one span.
     starts: Vec<u32>,
+    /// Whose the last item is.
+    last: u32,
+    seen: Seen,
+}
+
+/// What is known of items before they are grouped. Most come in the order of their owners, and do not clash: nothing is left
+/// to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// The marks of the last owner's items.
+    marks: u64,
+    doubts: u8,
+}
+
+/// Two items of one owner have the same mark.
+const CLASH: u8 = 1;
+/// Not all items came to the end, or [`Grouped::starts`] does not go up to the last one's owner.
+const DISORDER: u8 = 2;
+
+impl Seen {
+    const NOTHING: Self = Self {
+        marks: 0,
+        doubts: 0,
+    };
+
+    #[inline(always)]
+    pub(super) fn note(&mut self, mark: u64) {
+        self.doubts |= if self.marks & mark != 0 { CLASH } else { 0 };
+        self.marks |= mark;
+    }
 }
 
 impl<T> Grouped<T> {
@@ -16,7 +46,25 @@ impl<T> Grouped<T> {
         Self {
             items: Vec::new(),
             starts: Vec::new(),
+            last: NONE,
+            seen: Seen::NOTHING,
         }
+    }
+
+    #[inline]
+    pub(crate) fn items(&self) -> &[T] {
+        &self.items
+    }
+
+    /// For changes of any kind: whose the items are is found anew.
+    #[inline]
+    pub(crate) fn items_mut(&mut self) -> &mut Vec<T> {
+        self.seen.doubts |= DISORDER;
+        &mut self.items
+    }
+
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.items.capacity() * size_of::<T>()
     }
 }
 
@@ -40,20 +88,91 @@ impl<T: Owned> Grouped<T> {
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.starts.clear();
+        (self.last, self.seen) = (NONE, Seen::NOTHING);
     }
 
-    /// Sorts by owner, keeping the order within one. Answers whether a group may be over `limit` or hold two items that clash:
-    /// items of different marks, one bit each, do not clash; those without a mark never do.
-    pub(super) fn group(&mut self, owners: usize, limit: u32, mark: impl Fn(&T) -> u64) -> bool {
-        if self.items.is_empty() {
-            self.starts.clear();
-            return false;
+    /// Adds an item.
+    #[inline(always)]
+    pub(super) fn push(&mut self, item: T) {
+        self.turn_to(item.owner());
+        self.seen.note(item.mark());
+        self.items.push(item);
+    }
+
+    /// Lends all items, for those of `owner` that come next to be added and [noted](Seen::note).
+    #[inline(always)]
+    pub(super) fn lend(&mut self, owner: u32) -> (Vec<T>, Seen) {
+        self.turn_to(owner);
+        let seen = self.seen;
+        // Should they not come back.
+        self.seen.doubts = DISORDER;
+        (std::mem::take(&mut self.items), seen)
+    }
+
+    /// Takes back what it has lent.
+    #[inline(always)]
+    pub(super) fn take(&mut self, items: Vec<T>, seen: Seen) {
+        self.items = items;
+        self.seen = seen;
+    }
+
+    /// The next items are those of `owner`.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a tree of 2^32 attributes does not fit into memory"
+    )]
+    fn turn_to(&mut self, owner: u32) {
+        if owner == self.last {
+            return;
         }
-        if let Some(suspicious) = self.mark_starts(owners, limit, &mark) {
+        let is_earlier = self.starts.len() > owner as usize;
+        self.seen.doubts |= if is_earlier { DISORDER } else { 0 };
+        while self.starts.len() <= owner as usize {
+            let is_first = self.starts.is_empty();
+            self.starts
+                .push(if is_first { 0 } else { self.items.len() as u32 });
+        }
+        self.last = owner;
+        self.seen.marks = 0;
+    }
+
+    /// Takes out the items of `owner`, the last one that there may be.
+    pub(super) fn take_back(&mut self, owner: u32) {
+        if self.seen.doubts & DISORDER != 0 {
+            return self.items.retain(|item| item.owner() != owner);
+        }
+        if self.last == owner {
+            let start = self.starts.pop().unwrap_or(0);
+            self.items.truncate(start as usize);
+            self.last = NONE;
+        }
+    }
+
+    /// Sorts by owner, keeping the order within one. Answers whether a group may be over `limit` or hold two items that clash.
+    pub(super) fn group(&mut self, owners: usize, limit: u32) -> bool {
+        if self.seen.doubts & DISORDER == 0 {
+            self.complete_starts(owners);
+            // A group of more than 64 has two of the same mark.
+            return self.seen.doubts != 0 || limit < u64::BITS;
+        }
+        if let Some(suspicious) = self.mark_starts(owners, limit) {
             return suspicious;
         }
         self.items.sort_by_key(Owned::owner);
-        self.mark_starts(owners, limit, &mark).unwrap_or(true)
+        self.mark_starts(owners, limit).unwrap_or(true)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a tree of 2^32 attributes does not fit into memory"
+    )]
+    fn complete_starts(&mut self, owners: usize) {
+        match self.starts.len() {
+            0 => {}
+            1 => self.starts.clear(),
+            _ => self.starts.resize(owners + 1, self.items.len() as u32),
+        }
     }
 
     /// Notes where the items of each owner begin, in one pass. `None`: they are not in the order of their owners.
@@ -61,8 +180,8 @@ impl<T: Owned> Grouped<T> {
         clippy::cast_possible_truncation,
         reason = "owners have 28 bits; a tree of 2^32 attributes does not fit into memory"
     )]
-    fn mark_starts(&mut self, owners: usize, limit: u32, mark: impl Fn(&T) -> u64) -> Option<bool> {
-        let Self { items, starts } = self;
+    fn mark_starts(&mut self, owners: usize, limit: u32) -> Option<bool> {
+        let Self { items, starts, .. } = self;
         starts.clear();
         let (mut suspicious, mut seen, mut begin, mut current) = (false, 0, 0, 0);
         for (at, item) in items.iter().enumerate() {
@@ -79,7 +198,7 @@ impl<T: Owned> Grouped<T> {
                 suspicious |= at - begin > limit as usize;
                 (seen, begin, current) = (0, at, owner);
             }
-            let mark = mark(item);
+            let mark = item.mark();
             suspicious |= seen & mark != 0;
             seen |= mark;
         }

@@ -52,8 +52,8 @@ impl Rare {
 
     /// Forgets what the last span of the tree has.
     pub(super) fn take_back(&mut self, span: u32) {
-        self.events.items.retain(|event| event.owner() != span);
-        self.links.items.retain(|link| link.owner() != span);
+        self.events.take_back(span);
+        self.links.take_back(span);
         self.messages.retain(|entry| entry.owner() != span);
         for column in &mut self.columns {
             column.values.truncate(span as usize);
@@ -63,8 +63,8 @@ impl Rare {
     pub(super) fn heap_bytes(&self) -> usize {
         let of_columns = |column: &Column| size_of_val(column.values.as_slice());
         size_of::<Self>()
-            + size_of_val(self.events.items.as_slice())
-            + size_of_val(self.links.items.as_slice())
+            + size_of_val(self.events.items())
+            + size_of_val(self.links.items())
             + size_of_val(self.part_attributes.as_slice())
             + self.columns.iter().map(of_columns).sum::<usize>()
             + self.rich.iter().map(Value::heap_bytes).sum::<usize>()
@@ -72,8 +72,8 @@ impl Rare {
 
     pub(super) fn capacity_bytes(&self) -> usize {
         size_of::<Self>()
-            + self.events.items.capacity() * size_of::<EventNode>()
-            + self.links.items.capacity() * size_of::<LinkNode>()
+            + self.events.capacity_bytes()
+            + self.links.capacity_bytes()
             + self.part_attributes.capacity() * size_of::<Entry>()
             + self.rich.capacity() * size_of::<Value>()
     }

@@ -116,8 +116,8 @@ impl SpanTree {
             rest.nodes.push(node);
         }
         part(
-            &mut self.attributes.items,
-            &mut rest.attributes.items,
+            self.attributes.items_mut(),
+            rest.attributes.items_mut(),
             moves,
         );
         if let Some(rare) = self.known_rare_mut() {
@@ -151,18 +151,18 @@ impl SpanTree {
         reason = "fewer than in the old tree"
     )]
     pub(super) fn adopt_all(&mut self, old: &Self) {
-        let mut attributes = std::mem::take(&mut self.attributes.items);
+        let mut attributes = std::mem::take(self.attributes.items_mut());
         for entry in &mut attributes {
             self.adopt(entry, old);
         }
-        self.attributes.items = attributes;
+        *self.attributes.items_mut() = attributes;
         let Some(rare) = self.known_rare_mut() else {
             return;
         };
         let mut parts = std::mem::take(&mut rare.part_attributes);
-        let of_events = rare.events.items.iter_mut();
+        let of_events = rare.events.items_mut().iter_mut();
         let of_events = of_events.map(|event| &mut event.attributes);
-        let of_links = rare.links.items.iter_mut();
+        let of_links = rare.links.items_mut().iter_mut();
         let of_links = of_links.map(|link| &mut link.attributes);
         for range in of_events.chain(of_links) {
             let start = parts.len() as u32;
@@ -253,8 +253,8 @@ impl Rare {
     /// What belongs to the spans that stay moves over to `stayed`.
     fn part_with(&mut self, stayed: &mut Self, moves: &Moves) {
         part(&mut self.messages, &mut stayed.messages, moves);
-        part(&mut self.events.items, &mut stayed.events.items, moves);
-        part(&mut self.links.items, &mut stayed.links.items, moves);
+        part(self.events.items_mut(), stayed.events.items_mut(), moves);
+        part(self.links.items_mut(), stayed.links.items_mut(), moves);
         for column in &self.columns {
             let value = |old: &u32| column.values.get(*old as usize).copied();
             let values = moves.stayed.iter();
