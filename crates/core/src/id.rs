@@ -89,8 +89,8 @@ impl SpanIds {
     #[inline]
     pub fn take(&mut self) -> SpanId {
         let id = self.next;
-        self.next = id.wrapping_add(1);
-        if id == 0 { self.take() } else { SpanId(id) }
+        self.next = id.wrapping_add(1).max(1);
+        SpanId(id)
     }
 }
 

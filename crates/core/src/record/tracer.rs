@@ -190,44 +190,68 @@ impl Tracer {
     /// Opens a span under the thread's current one; it ends when the guard is dropped.
     #[inline]
     pub fn span(&self, name: impl Name) -> ActiveSpan<'_> {
-        self.span_with(name, &SpanOptions::default())
+        let tick = Clock::ticks();
+        match self.start(&name, Kind::Internal, tick) {
+            Some(id) => ActiveSpan::new(self, id),
+            None => self.root(&name, &SpanOptions::default(), tick),
+        }
     }
 
     /// The same with a kind or another parent.
-    #[inline]
     pub fn span_with(&self, name: impl Name, options: &SpanOptions<'_>) -> ActiveSpan<'_> {
         let tick = Clock::ticks();
-        THREAD.with_borrow_mut(|thread| {
-            let inside = match options.parent {
-                None => thread.tree_of(self.owner()),
-                Some(_) => None,
-            };
-            let Some(tree) = inside else {
-                return self.root(thread, name, options, tick);
-            };
+        let inside = match options.parent {
+            None => self.start(&name, options.kind, tick),
+            Some(_) => None,
+        };
+        match inside {
+            Some(id) => ActiveSpan::new(self, id),
+            None => self.root(&name, options, tick),
+        }
+    }
+
+    /// Starts a span in the thread's open tree, if that is this tracer's.
+    #[inline]
+    fn start(&self, name: &impl Name, kind: Kind, tick: u64) -> Option<SpanId> {
+        let started = THREAD.with_borrow_mut(|thread| {
+            let tree = thread.tree_of(self.owner())?;
             let name = name.symbol(tree.builder());
             let role = Role {
-                kind: options.kind,
+                kind,
                 ..Role::new(name, SiteId::NONE)
             };
-            let started = tree.start(role, tick);
-            if started.split_due
-                && let Some(fragment) = tree.split()
-            {
-                self.inner.deliver(fragment);
-            }
-            ActiveSpan::new(self, started.id)
-        })
+            Some(tree.start(role, tick))
+        })?;
+        if started.split_due {
+            self.split();
+        }
+        Some(started.id)
+    }
+
+    /// Lets the finished spans of the thread's tree go.
+    #[cold]
+    #[inline(never)]
+    fn split(&self) {
+        let split = |thread: &mut Thread| thread.tree_of(self.owner())?.split();
+        if let Some(fragment) = THREAD.with_borrow_mut(split) {
+            self.inner.deliver(fragment);
+        }
     }
 
     #[cold]
-    fn root(
+    #[inline(never)]
+    fn root(&self, name: &impl Name, options: &SpanOptions<'_>, tick: u64) -> ActiveSpan<'_> {
+        let root = THREAD.with_borrow_mut(|thread| self.begin(thread, name, options, tick));
+        ActiveSpan::new(self, root)
+    }
+
+    fn begin(
         &self,
         thread: &mut Thread,
-        name: impl Name,
+        name: &impl Name,
         options: &SpanOptions<'_>,
         tick: u64,
-    ) -> ActiveSpan<'_> {
+    ) -> SpanId {
         thread.look_for_fork();
         let parent = options
             .parent
@@ -240,7 +264,7 @@ impl Tracer {
             .map_or_else(TraceId::random, |parent| parent.trace_id);
         let pipeline = &self.inner.pipeline;
         let sampled = pipeline.sampler().samples(trace_id, parent.as_ref());
-        let root = if sampled || self.inner.records_sampled_out() {
+        if sampled || self.inner.records_sampled_out() {
             let trace = (trace_id, sampled);
             let tree = self
                 .inner
@@ -254,8 +278,7 @@ impl Tracer {
             let place = Context::local(trace_id, root, 0);
             thread.enter(0, root, Recording::Silent(place));
             root
-        };
-        ActiveSpan::new(self, root)
+        }
     }
 
     /// Tells the levels of different tracers apart.
@@ -273,7 +296,7 @@ impl Tracer {
 impl Inner {
     fn open(
         &self,
-        name: impl Name,
+        name: &impl Name,
         kind: Kind,
         parent: Option<&Context>,
         (trace_id, is_sampled): (TraceId, bool),

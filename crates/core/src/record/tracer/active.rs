@@ -113,6 +113,15 @@ impl<'t> ActiveSpan<'t> {
         THREAD.with_borrow(|thread| thread.context_of(self.id))
     }
 
+    /// For a root, and for guards that are dropped out of turn.
+    #[cold]
+    #[inline(never)]
+    fn end_root(&self, tick: u64) {
+        if let Some(level) = THREAD.with_borrow_mut(|thread| thread.end(self.id, tick)) {
+            self.tracer.inner.leave(level);
+        }
+    }
+
     /// Writes to the span while its tree is the thread's; after an inner root has taken over, writes wait for nothing and are lost.
     #[inline]
     fn write(&mut self, then: impl FnOnce(&mut TreeBuilder, u32)) {
@@ -136,8 +145,8 @@ impl Drop for ActiveSpan<'_> {
     #[inline]
     fn drop(&mut self) {
         let tick = Clock::ticks();
-        if let Some(level) = THREAD.with_borrow_mut(|thread| thread.end(self.id, tick)) {
-            self.tracer.inner.leave(*level);
+        if !THREAD.with_borrow_mut(|thread| thread.end_inside(self.id, tick)) {
+            self.end_root(tick);
         }
     }
 }

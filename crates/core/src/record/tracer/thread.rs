@@ -17,7 +17,7 @@ thread_local! {
 
 #[derive(Debug)]
 pub(super) struct Thread {
-    level: ManuallyDrop<Option<Box<Level>>>,
+    level: ManuallyDrop<Option<Level>>,
     generation: u32,
 }
 
@@ -56,6 +56,22 @@ impl Level {
         }
     }
 
+    /// Ends the span `id` of a level outside of this one: guards may be dropped out of turn.
+    fn end_outer(&mut self, id: SpanId, tick: u64) -> Option<Self> {
+        let mut place = &mut self.outer;
+        loop {
+            match place.as_mut()?.close(id, tick) {
+                Closed::InsideOf(_) => return None,
+                Closed::Root => {
+                    let mut level = *place.take()?;
+                    *place = level.outer.take();
+                    return Some(level);
+                }
+                Closed::NotThis => place = &mut place.as_mut()?.outer,
+            }
+        }
+    }
+
     /// Where the next span would hang.
     fn context(&self) -> Context {
         match &self.recording {
@@ -91,41 +107,34 @@ impl Thread {
     }
 
     /// Begins a root inside of what is open.
+    #[inline]
     pub(super) fn enter(&mut self, owner: usize, root: SpanId, recording: Recording) {
-        let outer = self.level.take();
-        let level = Level {
+        let outer = self.level.take().map(Box::new);
+        *self.level = Some(Level {
             owner,
             root,
             recording,
             outer,
-        };
-        *self.level = Some(Box::new(level));
+        });
     }
 
-    /// Ends the span `id`; the level, when that was its root.
+    /// Ends the span `id` if it is one inside the innermost root. Else [`Thread::end`] does.
     #[inline]
-    pub(super) fn end(&mut self, id: SpanId, tick: u64) -> Option<Box<Level>> {
-        match self.tree().map(|tree| tree.close(id, tick)) {
-            Some(Closed::InsideOf(_)) => None,
-            _ => self.end_root(id, tick),
-        }
+    pub(super) fn end_inside(&mut self, id: SpanId, tick: u64) -> bool {
+        let closed = self.tree().map(|tree| tree.close(id, tick));
+        matches!(closed, Some(Closed::InsideOf(_)))
     }
 
-    /// The same for one that is not simply the innermost: guards may be dropped out of turn.
-    #[cold]
-    #[inline(never)]
-    fn end_root(&mut self, id: SpanId, tick: u64) -> Option<Box<Level>> {
-        let mut place = &mut *self.level;
-        loop {
-            match place.as_mut()?.close(id, tick) {
-                Closed::InsideOf(_) => return None,
-                Closed::Root => {
-                    let mut level = place.take()?;
-                    *place = level.outer.take();
-                    return Some(level);
-                }
-                Closed::NotThis => place = &mut place.as_mut()?.outer,
+    /// Ends the span `id`, of this or an outer level; the level, when that was its root.
+    pub(super) fn end(&mut self, id: SpanId, tick: u64) -> Option<Level> {
+        match self.level.as_mut()?.close(id, tick) {
+            Closed::InsideOf(_) => None,
+            Closed::Root => {
+                let mut level = self.level.take()?;
+                *self.level = level.outer.take().map(|outer| *outer);
+                Some(level)
             }
+            Closed::NotThis => self.level.as_mut()?.end_outer(id, tick),
         }
     }
 
@@ -136,7 +145,7 @@ impl Thread {
 
     /// Where children of the open span `id` hang.
     pub(super) fn context_of(&self, id: SpanId) -> Option<Context> {
-        let levels = std::iter::successors(self.level.as_deref(), |level| level.outer.as_deref());
+        let levels = std::iter::successors(self.level.as_ref(), |level| level.outer.as_deref());
         levels.into_iter().find_map(|level| level.context_of(id))
     }
 
