@@ -96,7 +96,11 @@ impl Queue {
             self.ledger.refuse(spans, DropReason::Shutdown);
             return;
         }
-        let displaced = self.make_room(&mut state, spans, bytes);
+        let displaced = if self.has_room(&state, spans, bytes) {
+            Vec::new()
+        } else {
+            self.make_room(&mut state, spans, bytes)
+        };
         self.ledger.offer(spans);
         state.push(
             Fragment {
@@ -121,12 +125,16 @@ impl Queue {
         }
     }
 
+    fn has_room(&self, state: &State, spans: usize, bytes: usize) -> bool {
+        state.spans + spans <= self.settings.max_queue_spans
+            && state.bytes + bytes <= self.settings.max_queue_bytes
+    }
+
+    #[cold]
     fn make_room(&self, state: &mut State, spans: usize, bytes: usize) -> Vec<Arc<SpanTree>> {
         let mut displaced = Vec::new();
         let mut displaced_spans = 0;
-        while state.spans + spans > self.settings.max_queue_spans
-            || state.bytes + bytes > self.settings.max_queue_bytes
-        {
+        while !self.has_room(state, spans, bytes) {
             let Some(oldest) = state.pop() else { break };
             displaced_spans += oldest.tree.len();
             displaced.push(oldest.tree);
