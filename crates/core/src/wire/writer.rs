@@ -12,9 +12,10 @@ use super::{MAX_VARINT_BYTES, SLACK, varint_len};
 /// What was written becomes part of the vector when the writer is dropped.
 pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    base: *mut u8,
-    len: usize,
-    capacity: usize,
+    /// Where the next byte goes.
+    at: *mut u8,
+    /// Pieces may take what lies before it, and [`SLACK`] bytes behind it are writable; never before `at`.
+    limit: *mut u8,
 }
 
 /// The place of a length that is not known yet.
@@ -41,26 +42,28 @@ impl OpenLength {
 
 impl<'a> Writer<'a> {
     /// Appends to `out`, behind what it holds.
+    #[inline(always)]
     pub fn new(out: &'a mut Vec<u8>) -> Self {
-        let (base, len, capacity) = (out.as_mut_ptr(), out.len(), out.capacity());
-        Self {
-            out,
-            base,
-            len,
-            capacity,
-        }
+        let (at, limit) = free(out);
+        Self { out, at, limit }
     }
 
     /// Bytes in the vector so far, those from before included.
-    #[inline]
+    #[inline(always)]
     pub fn position(&self) -> usize {
-        self.len
+        self.at.addr() - self.out.as_ptr().addr()
     }
 
     /// Takes back all that was written after `position`.
-    #[inline]
+    #[inline(always)]
     pub fn rewind(&mut self, position: usize) {
-        self.len = self.len.min(position);
+        self.at = self.place(self.position().min(position));
+    }
+
+    /// Where the byte at `position` stands; the callers know that it is one of the vector's.
+    #[inline(always)]
+    fn place(&mut self, position: usize) -> *mut u8 {
+        self.out.as_mut_ptr().wrapping_add(position)
     }
 
     /// Lets `write` go on behind what has been written: for what few spans have.
@@ -69,12 +72,11 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     #[must_use]
     pub fn elsewhere(mut self, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        // SAFETY: exactly the first `len` bytes have been written.
-        unsafe { self.out.set_len(self.len) };
+        let written = self.position();
+        // SAFETY: exactly so many bytes have been written.
+        unsafe { self.out.set_len(written) };
         write(self.out);
-        self.base = self.out.as_mut_ptr();
-        self.len = self.out.len();
-        self.capacity = self.out.capacity();
+        (self.at, self.limit) = free(self.out);
         self
     }
 
@@ -86,11 +88,11 @@ impl<'a> Writer<'a> {
     pub fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
         let end = at.checked_add(N);
         assert!(
-            end.is_some_and(|end| end <= self.len),
+            end.is_some_and(|end| end <= self.position()),
             "nothing stands there"
         );
         // SAFETY: the bytes lie inside the written part.
-        unsafe { self.base.add(at).cast::<[u8; N]>().write_unaligned(bytes) };
+        unsafe { self.place(at).cast::<[u8; N]>().write_unaligned(bytes) };
     }
 
     /// Appends `piece`; a tuple of pieces is one piece.
@@ -99,8 +101,7 @@ impl<'a> Writer<'a> {
         self.reserve(piece.max_len());
         // SAFETY: room for the longest form of the piece and its slack was made, and what a piece borrows
         // cannot overlap the vector, which is borrowed mutably.
-        let end = unsafe { piece.write(self.base.add(self.len)) };
-        self.len = end.addr() - self.base.addr();
+        self.at = unsafe { piece.write(self.at) };
     }
 
     /// Appends `tag` and leaves room for the length of what comes next, which is expected to be `expected` bytes.
@@ -108,13 +109,15 @@ impl<'a> Writer<'a> {
     pub fn open(&mut self, tag: u8, expected: usize) -> OpenLength {
         let piece = (tag, [0; MAX_VARINT_BYTES]);
         self.reserve(piece.max_len());
-        // SAFETY: room was made.
-        unsafe { piece.write(self.base.add(self.len)) };
         let open = OpenLength {
-            at: self.len + 1,
+            at: self.position() + 1,
             width: varint_len(expected as u64),
         };
-        self.len = open.body();
+        // SAFETY: room was made, and a length is no wider than what is written.
+        unsafe {
+            piece.write(self.at);
+            self.at = self.at.add(1 + open.width);
+        }
         open
     }
 
@@ -124,39 +127,59 @@ impl<'a> Writer<'a> {
     /// When what was opened has been taken back.
     #[inline(always)]
     pub fn close(&mut self, open: OpenLength) {
-        assert!(open.body() <= self.len, "what was opened is gone");
-        let length = self.len - open.body();
+        let position = self.position();
+        assert!(open.body() <= position, "what was opened is gone");
+        let length = position - open.body();
         if open.width == 2 && (128..16_384).contains(&length) {
             #[expect(clippy::cast_possible_truncation, reason = "seven bits each")]
             let bytes = [length as u8 | 0x80, (length >> 7) as u8];
             // SAFETY: `open` left these two bytes free, inside the written part.
-            unsafe { bytes.write(self.base.add(open.at)) };
+            unsafe { bytes.write(self.place(open.at)) };
         } else {
             self.reserve(MAX_VARINT_BYTES);
             // SAFETY: room for a longer length was made, and `length` bytes stand behind the place of the length.
-            unsafe { move_body(self.base.add(open.at), open.width, length) };
-            self.len = open.at + varint_len(length as u64) + length;
+            unsafe { move_body(self.place(open.at), open.width, length) };
+            self.at = self.place(open.at + varint_len(length as u64) + length);
         }
     }
 
     /// Makes sure that `bytes` more fit, with slack.
     #[inline(always)]
     fn reserve(&mut self, bytes: usize) {
-        if self.capacity - self.len < bytes.saturating_add(SLACK) {
+        if self.limit.addr() - self.at.addr() < bytes {
             // Not a method of the writer: its address would leave this function, and its state the registers.
-            (self.base, self.capacity) = grow(self.out, self.len, bytes);
+            (self.at, self.limit) = grow(self.out, self.at, bytes);
         }
     }
 }
 
-/// Makes room for `bytes` more behind the first `len` of `out`. Returns where it begins and how many it holds.
+/// The free part of `out`, without the slack behind it.
+#[inline(always)]
+fn free(out: &mut Vec<u8>) -> (*mut u8, *mut u8) {
+    if out.capacity() - out.len() < SLACK {
+        make_slack(out);
+    }
+    let (len, capacity) = (out.len(), out.capacity());
+    let start = out.as_mut_ptr();
+    // SAFETY: both places lie in the allocation, which has the slack.
+    unsafe { (start.add(len), start.add(capacity - SLACK)) }
+}
+
 #[cold]
 #[inline(never)]
-fn grow(out: &mut Vec<u8>, len: usize, bytes: usize) -> (*mut u8, usize) {
-    // SAFETY: the first `len` bytes have been written, through a writer or before it.
-    unsafe { out.set_len(len) };
+fn make_slack(out: &mut Vec<u8>) {
+    out.reserve(SLACK);
+}
+
+/// Makes room for `bytes` more at `at`, up to which `out` has been written. Returns its free part.
+#[cold]
+#[inline(never)]
+fn grow(out: &mut Vec<u8>, at: *mut u8, bytes: usize) -> (*mut u8, *mut u8) {
+    let written = at.addr() - out.as_ptr().addr();
+    // SAFETY: so many bytes have been written, through a writer or before it.
+    unsafe { out.set_len(written) };
     out.reserve(bytes.saturating_add(SLACK));
-    (out.as_mut_ptr(), out.capacity())
+    free(out)
 }
 
 /// Writes `length` at `at` and moves the body behind it, which stands `width` bytes after `at`, if need be.
@@ -178,21 +201,23 @@ unsafe fn move_body(at: *mut u8, width: usize, length: usize) {
 
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
-        // SAFETY: exactly the first `len` bytes have been written.
-        unsafe { self.out.set_len(self.len) };
+        let written = self.position();
+        // SAFETY: exactly so many bytes have been written.
+        unsafe { self.out.set_len(written) };
     }
 }
 
 impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Writer({} of {} bytes)", self.len, self.capacity)
+        let (written, capacity) = (self.position(), self.out.capacity());
+        write!(f, "Writer({written} of {capacity} bytes)")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Prefixed;
     use super::super::text::TextBuf;
+    use super::super::{Prefixed, Word};
     use super::*;
 
     fn leb128(mut value: usize) -> Vec<u8> {
@@ -222,6 +247,22 @@ mod tests {
             expected.push(b'|');
             expected.extend_from_slice(&source.as_bytes()[..n]);
             assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn there_is_slack_behind_pieces_of_no_bytes_in_vectors_without_room() {
+        let nothing: Word<SLACK> = Word::new(b"");
+        for len in 0..2 * SLACK {
+            let mut out = vec![7; len];
+            out.shrink_to_fit();
+            let mut writer = Writer::new(&mut out);
+            writer.put(nothing);
+            writer = writer.elsewhere(Vec::shrink_to_fit);
+            writer.put(nothing);
+            drop(writer);
+            assert_eq!(out, vec![7; len]);
+            assert!(out.capacity() >= len + SLACK, "{len}");
         }
     }
 
