@@ -46,8 +46,9 @@ pub(crate) fn times<'w>(
         b",\"duration\":",
         Decimal(duration_micros(span.duration_nanos())),
     );
-    if recent.covers(start) {
-        let start = (recent.first_digits, LastEightDigits(start));
+    let since = recent.since(start);
+    if since < HUNDRED_SECONDS {
+        let start = (recent.first_digits, LastEightDigits(since));
         writer.put((b"\",\"timestamp\":", start, duration));
     } else if start == 0 {
         writer.put((b'"', duration));
@@ -59,28 +60,39 @@ pub(crate) fn times<'w>(
 }
 
 /// The first eight of the sixteen digits of a time in microseconds: for 100 seconds they are the same.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RecentTime {
-    hundred_seconds: u64,
+    /// When the hundred seconds begin, in microseconds.
+    from: u64,
     first_digits: [u8; 8],
 }
 
+impl Default for RecentTime {
+    /// Covers no time that there is.
+    fn default() -> Self {
+        Self {
+            from: 1 << 63,
+            first_digits: [b'0'; 8],
+        }
+    }
+}
+
 impl RecentTime {
+    /// How far `micros` is from the beginning, in microseconds: less than a hundred seconds where the digits are its own.
     #[inline(always)]
-    fn covers(&self, micros: u64) -> bool {
-        // Zero stands for none.
-        micros / HUNDRED_SECONDS == self.hundred_seconds && self.hundred_seconds != 0
+    fn since(&self, micros: u64) -> u64 {
+        micros.wrapping_sub(self.from)
     }
 
     #[cold]
     #[inline(never)]
     fn turn_to(&mut self, micros: u64) {
         let mut digits = itoa::Buffer::new();
-        let first = micros / HUNDRED_SECONDS;
+        let hundreds = micros / HUNDRED_SECONDS;
         *self = Self::default();
-        if let Ok(first_digits) = digits.format(first).as_bytes().try_into() {
+        if let Ok(first_digits) = digits.format(hundreds).as_bytes().try_into() {
             *self = Self {
-                hundred_seconds: first,
+                from: hundreds * HUNDRED_SECONDS,
                 first_digits,
             };
         }
