@@ -67,6 +67,56 @@ def test_thousands_of_spans_are_one_payload(spans: InMemoryExporter) -> None:
     assert sorted(int(span["tags"].get("number", -1)) for span in found) == list(range(-1, 5_000))
 
 
+@pytest.mark.parametrize("name", ["otlp-proto", "otlp-json", "zipkin-json", "zipkin-proto", "chrome", "perfetto"])
+def test_what_was_encoded_before_leaves_no_trace(spans: InMemoryExporter, order: tuple[str, str], name: str) -> None:
+    first = spans.encoded(name)
+    again = spans.encoded(name)
+    # Each of Perfetto's payloads has a random number of its own.
+    assert again == first or name == "perfetto"
+    with hiq.trace("another", number=8):
+        pass
+    both = spans.encoded(name)
+    assert len(first) < len(both) < 2 * len(first) + 20
+    assert both.count(b"another") == both.count(b"order") == 1
+    spans.clear()
+    assert spans.encoded(name) == b""
+
+
+def test_a_payload_that_somebody_holds_stays_what_it_is(spans: InMemoryExporter) -> None:
+    def encoded(number: int) -> bytes:
+        spans.clear()
+        hiq.record("root", number=number)
+        return spans.encoded("zipkin-json")
+
+    def number_in(payload: bytes | memoryview) -> int:
+        (span,) = json.loads(bytes(payload))
+        return int(span["tags"]["number"])
+
+    held = [encoded(number) for number in range(3)]
+    views = [memoryview(encoded(number)) for number in range(3)]
+    assert [number_in(payload) for payload in held] == [number_in(view) for view in views] == [0, 1, 2]
+    for number in range(100, 200):
+        # Of one length, and let go of at once: its hash must be its own all the same.
+        payload = encoded(number)
+        assert {bytes(bytearray(payload)): number}[payload] == number_in(payload) == number
+        del payload
+    assert [number_in(payload) for payload in held] == [0, 1, 2]
+
+
+def test_threads_encode_at_the_same_time(spans: InMemoryExporter) -> None:
+    with hiq.trace("root"):
+        for number in range(1_000):
+            hiq.record("leaf", number=number)
+    expected = spans.encoded("otlp-proto")
+    found: list[bytes] = []
+    threads = [threading.Thread(target=lambda: found.append(spans.encoded("otlp-proto"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 8
+
+
 def test_no_spans_are_no_bytes(spans: InMemoryExporter) -> None:
     assert spans.encoded("otlp-proto") == b""
 

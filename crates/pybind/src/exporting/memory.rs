@@ -16,14 +16,23 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 mod encoded;
 
+use encoded::Desk;
 pub(super) use encoded::memory_bytes;
 
-type Held = Mutex<Vec<Arc<SpanTree>>>;
+type Held = Mutex<Memory>;
+
+/// What the exporter was given, and what is at hand for writing it.
+#[derive(Debug, Default)]
+struct Memory {
+    trees: Vec<Arc<SpanTree>>,
+    /// Those that nobody writes at.
+    desks: Vec<Desk>,
+}
 
 /// Replaced in a forked child: the parent's worker may have been holding the lock, and what is held is the parent's.
 static HELD: AtomicPtr<Held> = AtomicPtr::new(ptr::null_mut());
 
-fn held() -> MutexGuard<'static, Vec<Arc<SpanTree>>> {
+fn held() -> MutexGuard<'static, Memory> {
     let mut held = HELD.load(Ordering::Acquire);
     if held.is_null() {
         let made = Box::into_raw(Box::<Held>::default());
@@ -55,7 +64,7 @@ impl Exporter<TreeBatch> for MemoryExporter {
         _deadline: &Deadline,
     ) -> Progress {
         let trees = batch.trees().iter().map(Arc::clone);
-        held().extend(trees);
+        held().trees.extend(trees);
         custody.delivered();
         Progress::Done
     }
@@ -78,9 +87,9 @@ pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, Py
 fn trees(clear: bool) -> Vec<Arc<SpanTree>> {
     let mut held = held();
     if clear {
-        std::mem::take(&mut *held)
+        std::mem::take(&mut held.trees)
     } else {
-        held.clone()
+        held.trees.clone()
     }
 }
 
