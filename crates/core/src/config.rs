@@ -62,7 +62,7 @@ pub struct Settings {
     pub exporters: Option<Vec<String>>,
     /// `OTEL_PROPAGATORS`; empty for `none`.
     pub propagators: Vec<Propagator>,
-    /// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+    /// `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`.
     pub resource: ResourceSettings,
     /// `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`: the span that started this process.
     pub parent: Option<Context>,

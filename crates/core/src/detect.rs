@@ -10,7 +10,8 @@
 //! | `container.id` | the process's control group or mounts, see [`container_id`] |
 //! | `telemetry.sdk.name`, `.language`, `.version` | `hiq`, `rust` and this crate's version |
 //!
-//! What a language knows of itself (`process.runtime.*`, `telemetry.sdk.language`) is given by the caller.
+//! What a language knows of itself (`process.runtime.*`, `telemetry.sdk.language`) is given by the caller. Attributes of
+//! process, host, operating system and container are left out where [`Detectors`] do not include theirs.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -23,8 +24,10 @@ use crate::time::Clock;
 use crate::value::Value;
 
 mod container;
+mod detectors;
 
 pub use container::container_id;
+pub use detectors::{Detector, Detectors};
 
 /// The resource of this process: what is detected, then `settings` from the environment, then `own` from code; of
 /// equal keys the later one counts.
@@ -53,7 +56,7 @@ pub fn resource_on(
     own: impl IntoIterator<Item = (String, Value)>,
 ) -> Resource {
     let mut attributes = vec![(SERVICE_NAME.to_owned(), fallback_name(machine))];
-    attributes.extend(detected(machine));
+    attributes.extend(detected(machine, settings.detectors));
     let from_env = settings.attributes.iter();
     attributes.extend(from_env.map(|(key, value)| (key.clone(), Value::from(value.as_str()))));
     let service_name = settings.service_name.as_deref().map(Value::from);
@@ -131,36 +134,62 @@ fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
-fn detected(machine: &Machine) -> Vec<(String, Value)> {
-    let executable = machine.executable();
-    let path = executable
-        .as_ref()
-        .map(|path| path.to_string_lossy().into_owned());
-    let text = |value: Option<String>| value.map(Value::from);
-    let found = [
-        ("service.instance.id", Some(instance_id().into())),
-        ("process.pid", Some(std::process::id().into())),
-        (
-            "process.executable.name",
-            text(executable.as_deref().and_then(file_name)),
-        ),
-        ("process.executable.path", text(path)),
-        ("process.command", text(machine.command())),
-        ("host.name", text(machine.host_name())),
-        ("host.arch", Some(host_arch(std::env::consts::ARCH).into())),
-        ("os.type", Some(os_type(std::env::consts::OS).into())),
-        ("container.id", text(container_id_of(machine))),
+fn detected(machine: &Machine, detectors: Detectors) -> Vec<(String, Value)> {
+    let mut found = vec![("service.instance.id", Some(instance_id().into()))];
+    for detector in Detector::ALL {
+        if detectors.include(detector) {
+            found.extend(detected_by(detector, machine));
+        }
+    }
+    found.extend([
         ("telemetry.sdk.name", Some("hiq".into())),
         ("telemetry.sdk.language", Some("rust".into())),
         (
             "telemetry.sdk.version",
             Some(env!("CARGO_PKG_VERSION").into()),
         ),
-    ];
+    ]);
     let known = found
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)));
     known.collect()
+}
+
+fn detected_by(detector: Detector, machine: &Machine) -> Vec<Found> {
+    match detector {
+        Detector::Process => process(machine),
+        Detector::Host => host(machine),
+        Detector::Os => vec![("os.type", Some(os_type(std::env::consts::OS).into()))],
+        Detector::Container => vec![("container.id", text(container_id_of(machine)))],
+    }
+}
+
+/// An attribute; `None` where it could not be found out.
+type Found = (&'static str, Option<Value>);
+
+fn text(value: Option<String>) -> Option<Value> {
+    value.map(Value::from)
+}
+
+fn process(machine: &Machine) -> Vec<Found> {
+    let executable = machine.executable();
+    let name = executable.as_deref().and_then(file_name);
+    let path = executable
+        .as_ref()
+        .map(|path| path.to_string_lossy().into_owned());
+    vec![
+        ("process.pid", Some(std::process::id().into())),
+        ("process.executable.name", text(name)),
+        ("process.executable.path", text(path)),
+        ("process.command", text(machine.command())),
+    ]
+}
+
+fn host(machine: &Machine) -> Vec<Found> {
+    vec![
+        ("host.name", text(machine.host_name())),
+        ("host.arch", Some(host_arch(std::env::consts::ARCH).into())),
+    ]
 }
 
 fn container_id_of(machine: &Machine) -> Option<String> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use hiq_core::config::{Env, LogLevel, PipelineSettings, Settings};
+use hiq_core::config::{Env, LogLevel, PipelineSettings, Settings, Warning};
 use hiq_core::context::Propagator;
+use hiq_core::detect::{Detector, Detectors};
 use hiq_core::sample::{RootSampler, Sampler};
 use hiq_core::tree::SpanLimits;
 
@@ -365,6 +366,31 @@ fn one_broken_resource_attribute_voids_all() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn detectors_that_nobody_here_has_are_named_and_the_others_count() {
+    let settings = read(&[("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "gcp, os,azure_vm")]);
+    let detectors = settings.resource.detectors;
+    let included = Detector::ALL.map(|detector| detectors.include(detector));
+    assert_eq!(
+        included,
+        Detector::ALL.map(|detector| detector == Detector::Os)
+    );
+    let warnings: Vec<String> = settings.warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(warnings.len(), 1, "one line: {warnings:?}");
+    for word in [
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+        "`gcp`, `azure_vm`",
+        "process, host, os, container",
+    ] {
+        assert!(warnings[0].contains(word), "{word} in {}", warnings[0]);
+    }
+    let all = read(&[("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "")]).resource;
+    assert_eq!(all.detectors, Detectors::default());
+    let none = read(&[("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "otel")]);
+    assert_eq!(none.resource.detectors, Detectors::NONE);
+    assert!(none.warnings.is_empty());
 }
 
 #[test]

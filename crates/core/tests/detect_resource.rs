@@ -80,6 +80,49 @@ fn the_process_is_this_one() {
     );
 }
 
+/// The keys of this process's resource when these detectors are asked.
+fn keys(detectors: &str) -> Vec<String> {
+    let pairs = [("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", detectors)];
+    let here = resource(&settings(&pairs), own(&[("mine", "1")]));
+    let keys = here.attributes().map(|(key, _)| key.as_str().to_owned());
+    keys.collect()
+}
+
+#[test]
+fn only_what_the_chosen_detectors_find_out_is_told_beside_the_service() {
+    const ALWAYS: [&str; 6] = [
+        "service.name",
+        "service.instance.id",
+        "telemetry.sdk.name",
+        "telemetry.sdk.language",
+        "telemetry.sdk.version",
+        "mine",
+    ];
+    const OF_PROCESS: [&str; 4] = [
+        "process.pid",
+        "process.executable.name",
+        "process.executable.path",
+        "process.command",
+    ];
+    let expected: [(&str, &[&str]); 6] = [
+        ("otel", &[]),
+        ("service_instance,somebody_elses", &[]),
+        ("process", &OF_PROCESS),
+        ("os", &["os.type"]),
+        (" Host , otel", &["host.name", "host.arch"]),
+        ("os,host", &["host.name", "host.arch", "os.type"]),
+    ];
+    for (names, more) in expected {
+        let found = keys(names);
+        let (first, last) = (&ALWAYS[..2], &ALWAYS[2..]);
+        assert_eq!(found, [first, more, last].concat(), "{names}");
+    }
+    let all = keys("");
+    assert_eq!(keys("host,*"), all, "a star is the same as saying nothing");
+    let of = |kind: &str| all.iter().filter(|key| key.starts_with(kind)).count();
+    assert_eq!((of("process."), of("host."), of("os.")), (4, 2, 1));
+}
+
 #[test]
 fn code_beats_the_service_variable_beats_the_attributes_beats_detection() {
     let name = |pairs: &[(&str, &str)], code: &[(&str, &str)]| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hiq_core::config::{ConfigError, Env, LogLevel, Settings, Warning};
 use hiq_core::context::Context;
+use hiq_core::detect::{Detector, Detectors};
 use hiq_core::pipeline::{ExporterId, Pipeline};
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::sample::{KeepRules, Sampler};
@@ -54,9 +55,11 @@ struct Process {
     next_handle: u64,
 }
 
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 22] = [
     "service_name",
     "resource",
+    "resource_detectors",
+    "runtime",
     "exporters",
     "metrics",
     "metric_interval_s",
@@ -160,6 +163,9 @@ fn apply(arguments: &Arguments<'_, '_>, settings: &mut Settings) -> PyResult<()>
     if let Some(names) = arguments.get("propagators")? {
         settings.propagators = headers::propagators(&names)?;
     }
+    if let Some(names) = arguments.get("resource_detectors")? {
+        settings.resource.detectors = detectors(&names)?;
+    }
     let queue = &mut settings.pipeline;
     if let Some(delay) = arguments.seconds("schedule_delay_s")? {
         queue.schedule_delay = delay;
@@ -235,21 +241,53 @@ fn keep_rules(arguments: &Arguments<'_, '_>) -> PyResult<KeepRules> {
 }
 
 fn resource(arguments: &Arguments<'_, '_>, settings: &Settings) -> PyResult<Arc<ResourceSource>> {
+    let settings = settings.resource.clone();
     let mut own: Vec<(String, Value)> =
         vec![("telemetry.sdk.language".to_owned(), "python".into())];
-    if let Some(given) = arguments.get("resource")? {
-        let given = given
-            .cast::<PyDict>()
-            .map_err(|_| wrong_type("resource", &given, "a dict"))?;
-        for (key, value) in given {
-            own.push((key.extract()?, attributes::to_value(&value)));
-        }
+    if settings.detectors.include(Detector::Process) {
+        own.extend(attributes_in(arguments, "runtime")?);
     }
+    own.extend(attributes_in(arguments, "resource")?);
     if let Some(name) = arguments.text("service_name")? {
         own.push(("service.name".to_owned(), name.into()));
     }
-    let settings = settings.resource.clone();
     Ok(Arc::new(ResourceSource { settings, own }))
+}
+
+/// The attributes that the dict `key` holds; none where it is missing.
+fn attributes_in(arguments: &Arguments<'_, '_>, key: &str) -> PyResult<Vec<(String, Value)>> {
+    let Some(given) = arguments.get(key)? else {
+        return Ok(Vec::new());
+    };
+    let given = given
+        .cast::<PyDict>()
+        .map_err(|_| wrong_type(key, &given, "a dict"))?;
+    let attributes = given.iter();
+    attributes
+        .map(|(key, value)| Ok((key.extract()?, attributes::to_value(&value))))
+        .collect()
+}
+
+/// Names as a list, or as one text with commas.
+fn detectors(given: &Bound<'_, PyAny>) -> PyResult<Detectors> {
+    let names: Vec<String> = match given.extract::<String>() {
+        Ok(list) => list.split(',').map(str::to_owned).collect(),
+        Err(_) => given
+            .extract()
+            .map_err(|_| wrong_type("resource_detectors", given, "a list of names"))?,
+    };
+    let names = names.iter().map(|name| name.trim());
+    let (detectors, unknown) = Detectors::named(names.filter(|name| !name.is_empty()));
+    if unknown.is_empty() {
+        return Ok(detectors);
+    }
+    let problem = format!("`{}` is not known", unknown.join("`, `").escape_debug());
+    let fix = format!("known are {}", Detectors::names());
+    Err(errors::config(&ConfigError::new(
+        "resource_detectors",
+        problem,
+        fix,
+    )))
 }
 
 fn pipeline(settings: &Settings, resource: Arc<Resource>) -> hiq_core::pipeline::PipelineBuilder {

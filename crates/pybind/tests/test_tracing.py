@@ -61,6 +61,62 @@ def test_init_takes_resource_and_service_and_tells_the_interpreter() -> None:
     assert span["resource"]["telemetry.sdk.language"] == "python"
 
 
+SAID_ALWAYS = {
+    "service.name",
+    "service.instance.id",
+    "telemetry.sdk.name",
+    "telemetry.sdk.language",
+    "telemetry.sdk.version",
+}
+
+
+def resource_of_a_span(**settings) -> dict[str, object]:
+    exporter = InMemoryExporter()
+    hiq.init("shop", exporters=[exporter], **settings)
+    exporter.clear()
+    with hiq.trace("work"):
+        pass
+    (span,) = exporter.spans()
+    hiq.shutdown()
+    return span["resource"]
+
+
+def test_only_what_the_chosen_detectors_find_out_is_told_beside_the_service() -> None:
+    assert set(resource_of_a_span(resource_detectors=[])) == SAID_ALWAYS
+    assert set(resource_of_a_span(resource_detectors="otel, os")) == SAID_ALWAYS | {"os.type"}
+    of_process = set(resource_of_a_span(resource_detectors=["process"])) - SAID_ALWAYS
+    assert {key.split(".")[0] for key in of_process} == {"process"}
+    assert {"process.pid", "process.command", "process.runtime.name"} <= of_process
+    everything = set(resource_of_a_span())
+    assert everything == set(resource_of_a_span(resource_detectors=["*"]))
+    assert of_process | {"host.name", "os.type"} <= everything
+    own = resource_of_a_span(resource_detectors=[], resource={"process.runtime.name": "mine"})
+    assert own["process.runtime.name"] == "mine", "what the program says itself stays"
+
+
+def test_a_detector_that_nobody_has_is_refused_in_code_and_told_of_in_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(hiq.ConfigError, match=r"resource_detectors: `gcp` is not known; known are process, host, os"):
+        hiq.init(resource_detectors=["gcp"])
+    code = """
+import hiq
+from hiq.testing import InMemoryExporter
+with InMemoryExporter() as spans:
+    pass
+hiq.init("shop", exporters=[spans])
+with hiq.trace("work"):
+    pass
+(span,) = spans
+print(*sorted(key for key in span["resource"] if key.startswith(("process", "host", "os", "container"))))
+"""
+    variable = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+    run = python("-c", code, folder=tmp_path, **{variable: "gcp,os"})
+    assert (run.stdout, run.returncode) == ("os.type\n", 0)
+    (line,) = run.stderr.splitlines()
+    assert f"{variable}: `gcp` is not known here and is left out; known: process, host, os, container" in line
+    run = python("-c", code, folder=tmp_path, **{variable: "otel"})
+    assert (run.stdout, run.stderr) == ("\n", "")
+
+
 def test_init_declares_functions(program) -> None:
     module = program("def job():\n    log.append('job')\n")
     exporter = InMemoryExporter()

@@ -2,8 +2,9 @@
 
 use super::reader::Reader;
 use crate::context::percent_decode;
+use crate::detect::Detectors;
 
-/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`: stronger than what is detected, weaker than code.
+/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`: stronger than what is detected, weaker than code. And what is detected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceSettings {
@@ -11,6 +12,8 @@ pub struct ResourceSettings {
     pub service_name: Option<String>,
     /// Decoded keys and values, in the order written; the last value of a key counts.
     pub attributes: Vec<(String, String)>,
+    /// `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`.
+    pub detectors: Detectors,
 }
 
 impl ResourceSettings {
@@ -32,8 +35,27 @@ impl ResourceSettings {
         Self {
             service_name,
             attributes,
+            detectors: detectors(reader),
         }
     }
+}
+
+/// Names of detectors that others bring along are no mistake: they are told of, and the others count.
+fn detectors(reader: &mut Reader<'_>) -> Detectors {
+    const NAME: &str = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS";
+    let Some(words) = reader.words(NAME) else {
+        return Detectors::default();
+    };
+    let (detectors, unknown) = Detectors::named(words.iter().map(String::as_str));
+    if !unknown.is_empty() {
+        let message = format!(
+            "`{}` is not known here and is left out; known: {}",
+            unknown.join("`, `").escape_debug(),
+            Detectors::names()
+        );
+        reader.warn(NAME, message);
+    }
+    detectors
 }
 
 /// Keys and values, or the first member that breaks the rules, which voids the whole.

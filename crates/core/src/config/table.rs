@@ -70,6 +70,11 @@ pub const VARIABLES: &[Variable] = &[
         "key=value,key=value, percent-encoded",
     ),
     variable(
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+        "*",
+        "what is found out for the resource: process, host, os, container, * for all; otel for none of them",
+    ),
+    variable(
         "OTEL_TRACES_SAMPLER",
         "parentbased_always_on",
         "always_on, always_off, traceidratio, or parentbased_ and one of these",

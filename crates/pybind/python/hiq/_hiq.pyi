@@ -521,7 +521,8 @@ def suppress() -> Suppress:
 
 def init(settings: Mapping[str, Any]) -> list[str]:
     """Builds the pipeline of this process. Returns warnings about environment variables. A second call with equal settings
-    does nothing, with others it raises ConfigError. Keys (all optional): `service_name`, `resource` (dict), `exporters` (list of
+    does nothing, with others it raises ConfigError. Keys (all optional): `service_name`, `resource` (dict), `resource_detectors`
+    (list of names, or one text with commas), `runtime` (dict: what the detector `process` adds of the interpreter), `exporters` (list of
     dicts: {"type": "otlp", "protocol": "http/protobuf"|"http/json", "endpoint", "headers", "timeout_s", "compression", "certificate",
     "client_certificate", "client_key"}, {"type": "file", "path"}, {"type": "chrome", "path", "format": "chrome"|"perfetto"}, {"type": "memory"}, {"type": "console"}), `sampler`, `sampler_arg`, `traceparent`, `propagators`,
     `schedule_delay_s`, `max_queue_spans`, `max_batch_spans`, `keep_errors`, `keep_slower_than_s`, `log_level`. What is missing comes from

@@ -262,7 +262,7 @@ def _attach(exporter: Exporter | None, service_name: str | None, **settings: Any
         return None
     if _own_contexts or not _hiq.is_running():
         if not _own_contexts:
-            own = {"resource": tracing.runtime_attributes(), "exporters": [], **settings}
+            own = {"runtime": tracing.runtime_attributes(), "exporters": [], **settings}
             tracing.start({**_service(service_name), **own})
         _own_contexts += 1
     elif service_name is not None:

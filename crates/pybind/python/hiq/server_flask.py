@@ -74,7 +74,7 @@ class HiQFlaskLatencyOtel(HiQLatency):
         if any(part is not None for part in given):
             self._set_up_opentelemetry(*given)
         elif not _hiq.is_running():
-            tracing.start({"exporters": [ConsoleExporter().settings()], "resource": tracing.runtime_attributes()})
+            tracing.start({"exporters": [ConsoleExporter().settings()], "runtime": tracing.runtime_attributes()})
         super().__init__(*args, **kwargs)
 
     def custom(self) -> None:

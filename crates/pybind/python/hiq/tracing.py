@@ -27,6 +27,7 @@ def init(
     metrics: Iterable[str | Exporter | Mapping[str, Any]] | None = None,
     conf: str | os.PathLike[str] | list[Any] | None = None,
     resource: Mapping[str, Any] | None = None,
+    resource_detectors: Iterable[str] | str | None = None,
     sampler: str | None = None,
     sampler_arg: float | None = None,
     traceparent: str | None = None,
@@ -45,11 +46,13 @@ def init(
     """Starts the pipeline of this process. What is not given comes from OpenTelemetry's environment variables.
 
     `endpoint`, `protocol` and `headers` are short for one `OtlpExporter`. `conf` declares functions as `instrument`
-    does. `sampler` has OpenTelemetry's names (`always_on`, `traceidratio`, ...), `sampler_arg` its ratio. `traceparent`
-    is the span that this process's spans hang under. `propagators` are the forms of headers that `extract` and `inject`
-    read and write: `tracecontext`, `baggage`, `b3`, `b3multi`, `jaeger`. `keep_errors` and `keep_slower_than_s`
-    (seconds) keep what the sampler would leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans`
-    spans; `max_queue_spans` is the memory.
+    does. `resource` says more of the service, `resource_detectors` what is found out besides: `process`, `host`, `os`,
+    `container`, or `*`, the default; `[]` is none of it, for what a command line or a path must not tell. `sampler` has
+    OpenTelemetry's names (`always_on`, `traceidratio`, ...), `sampler_arg` its ratio. `traceparent` is the span that
+    this process's spans hang under. `propagators` are the forms of headers that `extract` and `inject` read and write:
+    `tracecontext`, `baggage`, `b3`, `b3multi`, `jaeger`. `keep_errors` and `keep_slower_than_s` (seconds) keep what the
+    sampler would leave out. Batches leave after `schedule_delay_s` seconds or `max_batch_spans` spans;
+    `max_queue_spans` is the memory.
 
     `metrics` names where metrics go (nowhere unless asked for): those of `hiq.metrics`, and calls, errors and times of
     every function that is traced, counted before sampling. `exporters=[]` beside it sends no spans. They leave every
@@ -62,13 +65,15 @@ def init(
     """
     settings = {
         "service_name": service_name,
-        "resource": {**runtime_attributes(), **(resource or {})},
+        "resource": None if resource is None else dict(resource),
+        "resource_detectors": _names(resource_detectors),
+        "runtime": runtime_attributes(),
         "exporters": _exporters(exporters, endpoint, protocol, headers),
         "metrics": None if metrics is None else _listed(metrics),
         "sampler": sampler,
         "sampler_arg": sampler_arg,
         "traceparent": traceparent,
-        "propagators": propagators if propagators is None or isinstance(propagators, str) else list(propagators),
+        "propagators": _names(propagators),
         "keep_errors": keep_errors,
         "keep_slower_than_s": keep_slower_than_s,
         "schedule_delay_s": schedule_delay_s,
@@ -183,6 +188,10 @@ def _exporters(
             "init: exporters and one of endpoint, protocol, headers were given; give them to hiq.OtlpExporter"
         )
     return _listed(exporters)
+
+
+def _names(given: Iterable[str] | str | None) -> list[str] | str | None:
+    return given if given is None or isinstance(given, str) else list(given)
 
 
 def _listed(exporters: Iterable[str | Exporter | Mapping[str, Any]]) -> list[Any]:

@@ -139,7 +139,7 @@ def _read(conf: str) -> list[Row]:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    settings: dict[str, Any] = {"resource": tracing.runtime_attributes()}
+    settings: dict[str, Any] = {"runtime": tracing.runtime_attributes()}
     if options.service_name is not None:
         settings["service_name"] = options.service_name
     exporters = _exporters(options)
