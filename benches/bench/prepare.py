@@ -18,6 +18,8 @@ from house.step import run_quietly, say
 BENCHES = REPOSITORY / "benches"
 WORKERS = BENCHES / "workers"
 ORACLE_VERSION = "3.11"
+# What resources tell beside the service and the SDK, by the variable that both sides read.
+RESOURCES = {"": "otel", ", whole resource": "process,os,host"}
 
 
 def wheels_in(place: Path) -> dict[Interpreter, Path]:
@@ -79,12 +81,16 @@ def python_programs(
         without_answers = {**ours, "HIQ_BENCH_ENDPOINT": silent_endpoint}
         add(f"hiq {version}, silent server", python, "hiq_calls.py", **without_answers)
         add(f"hiq texts {version}", python, "hiq_texts.py")
-        add(f"hiq encodes {version}", python, "hiq_encodes.py")
+        for resource, detectors in RESOURCES.items():
+            name = f"hiq encodes {version}{resource}"
+            add(name, python, "hiq_encodes.py", OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=detectors)
         silent = {"HIQ_BENCH_SILENT_ENDPOINT": silent_endpoint}
         add(f"hiq memory {version}", python, "hiq_memory.py", **silent)
         otel = environment("bench-otel", interpreter, BENCHES / "requirements-otel.txt")
         add(f"otel {version}", otel, "otel_calls.py")
-        add(f"otel encodes {version}", otel, "otel_encodes.py")
+        for resource, detectors in RESOURCES.items():
+            name = f"otel encodes {version}{resource}"
+            add(name, otel, "otel_encodes.py", OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=detectors)
     return programs
 
 

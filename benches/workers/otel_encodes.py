@@ -11,12 +11,7 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.zipkin.json.v2 import JsonV2Encoder
 from opentelemetry.exporter.zipkin.node_endpoint import NodeEndpoint
-from opentelemetry.sdk.resources import (
-    OsResourceDetector,
-    ProcessResourceDetector,
-    Resource,
-    get_aggregated_resources,
-)
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from py_zipkin import Encoding, Kind
@@ -60,10 +55,7 @@ def main() -> None:
 
 def recorded(rng: random.Random) -> list[ReadableSpan]:
     keep = Keep()
-    # hiq finds out about its process too, and in Zipkin's format each span says so.
-    found = [ProcessResourceDetector(), OsResourceDetector()]
-    resource = get_aggregated_resources(found, Resource.create({"service.name": "bench"}))
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=Resource.create({"service.name": "bench"}))
     provider.add_span_processor(SimpleSpanProcessor(keep))
     tracer = provider.get_tracer("bench")
     for tree in trees(rng):

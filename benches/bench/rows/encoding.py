@@ -153,22 +153,34 @@ def encoding_for_zipkin() -> list[Row]:
 
 
 def encoding_from_python(version: str) -> list[Row]:
-    """Recorded by a Python program, encoded without the GIL; the peers encode with it."""
+    """Recorded by a Python program, encoded without the GIL; the peers encode with it.
 
-    def row(work: str, case: str, at_most: float, peers: dict[str, tuple[str, float]]) -> Row:
+    In Zipkin's format each span says what its resource says: the service and the SDK alone, on both
+    sides, then what is found out of process, system and host as well. py_zipkin knows no resource.
+    """
+
+    def row(
+        work: str,
+        case: str,
+        at_most: float,
+        peers: dict[str, tuple[str, float]],
+        resource: str = "",
+    ) -> Row:
+        ours, theirs = (f"{who} encodes {version}{resource}" for who in ("hiq", "otel"))
         return Row(
             "S19",
             "python encoding",
             work,
             "ns a span",
-            plain(f"hiq encodes {version}", case),
+            plain(ours, case),
             peers={
-                peer: Peer(plain(f"otel encodes {version}", their_case), ratio)
+                peer: Peer(plain(theirs, their_case), ratio)
                 for peer, (their_case, ratio) in peers.items()
             },
             at_most=at_most,
         )
 
+    of_opentelemetry = {"OpenTelemetry's exporter": ("zipkin-json", 95.0)}
     return [
         row(
             "a Python program's spans into OTLP protobuf",
@@ -177,12 +189,16 @@ def encoding_from_python(version: str) -> list[Row]:
             {"OpenTelemetry's exporter": ("otlp-proto", 250)},
         ),
         row(
-            "a Python program's spans into Zipkin JSON",
+            "a Python program's spans into Zipkin JSON, of the resource its service alone",
             "zipkin-json",
             190,
-            {
-                "OpenTelemetry's exporter": ("zipkin-json", 95),
-                "py_zipkin": ("py-zipkin-json", 38),
-            },
+            {**of_opentelemetry, "py_zipkin": ("py-zipkin-json", 38)},
+        ),
+        row(
+            "a Python program's spans into Zipkin JSON, with the whole resource",
+            "zipkin-json",
+            190,
+            of_opentelemetry,
+            ", whole resource",
         ),
     ]
