@@ -22,8 +22,8 @@ mod writer;
 
 pub use json::{JsonStr, JsonText};
 pub use number::{
-    CountedDecimal, Decimal, Fixed32, Fixed64, Hex, LastEightDigits, LongVarint, SignedDecimal,
-    Varint, VarintOrFixed64,
+    Decimal, Fixed32, Fixed64, Hex, LastEightDigits, LongVarint, SignedDecimal, Varint,
+    VarintOrFixed64,
 };
 pub use piece::{Padded, Piece, Prefixed, Word};
 pub use text::{MAX_TEXT_BYTES, Text};

@@ -3,7 +3,7 @@
 use std::hint::select_unpredictable;
 
 use super::digits::{eight_decimals, eight_hex_digits};
-use super::piece::Piece;
+use super::piece::{Piece, Word};
 use super::{MAX_VARINT_BYTES, varint_len};
 
 /// A protobuf varint.
@@ -70,11 +70,6 @@ pub struct LastEightDigits(pub u64);
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct SignedDecimal(pub i64);
-
-/// A number in decimal as text behind its length, one byte: a short protobuf `string`.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
-pub struct CountedDecimal(pub i64);
 
 /// A number as sixteen lower-case hex digits.
 #[derive(Clone, Copy, Debug)]
@@ -210,13 +205,12 @@ unsafe impl Piece for Decimal {
 
     #[inline(always)]
     unsafe fn write(self, to: *mut u8) -> *mut u8 {
-        const BLOCK: u64 = 100_000_000;
-        let (rest, low) = (self.0 / BLOCK, self.0 % BLOCK);
         // SAFETY: at most 24 bytes are touched; the rest by the caller's promise.
         unsafe {
-            if rest == 0 {
-                return write_leading(low, to);
+            if self.0 < BLOCK {
+                return write_leading(self.0, to);
             }
+            let (rest, low) = (self.0 / BLOCK, self.0 % BLOCK);
             let (high, middle) = (rest / BLOCK, rest % BLOCK);
             let to = if high == 0 {
                 write_leading(middle, to)
@@ -228,6 +222,9 @@ unsafe impl Piece for Decimal {
         }
     }
 }
+
+/// The first number of more than eight digits.
+const BLOCK: u64 = 100_000_000;
 
 // SAFETY: eight bytes.
 unsafe impl Piece for LastEightDigits {
@@ -254,29 +251,31 @@ unsafe impl Piece for SignedDecimal {
     unsafe fn write(self, to: *mut u8) -> *mut u8 {
         // SAFETY: by the caller's promise. The sign is written in any case and counted when it is one.
         unsafe {
+            if self.0.cast_unsigned() < BLOCK {
+                return write_leading(self.0.cast_unsigned(), to);
+            }
             *to = b'-';
             Decimal(self.0.unsigned_abs()).write(to.add(usize::from(self.0 < 0)))
         }
     }
 }
 
-// SAFETY: a byte more than the number.
-unsafe impl Piece for CountedDecimal {
+impl Word {
+    /// A number of at most eight digits in decimal, whose length is known before it is written; `None` for any other.
     #[inline(always)]
-    fn max_len(&self) -> usize {
-        22
+    pub fn decimal(number: u64) -> Option<Self> {
+        let (digits, len) = (number < BLOCK).then(|| leading(number))?;
+        Some(Self::first(digits.to_le_bytes(), len))
     }
+}
 
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "at most 20")]
-    unsafe fn write(self, to: *mut u8) -> *mut u8 {
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let end = SignedDecimal(self.0).write(to.add(1));
-            *to = (end.addr() - to.addr() - 1) as u8;
-            end
-        }
-    }
+/// The digits of a number below 10^8 without leading zeros, the first one lowest, and how many there are.
+#[inline(always)]
+fn leading(number: u64) -> (u64, usize) {
+    let digits = u64::from_le_bytes(eight_decimals(number));
+    let nonzero = digits ^ 0x3030_3030_3030_3030;
+    let zeros = (nonzero.trailing_zeros() / 8).min(7);
+    (digits >> (zeros * 8), 8 - zeros as usize)
 }
 
 /// Writes a number below 10^8 without leading zeros.
@@ -285,13 +284,11 @@ unsafe impl Piece for CountedDecimal {
 /// Eight bytes are writable at `to`.
 #[inline(always)]
 unsafe fn write_leading(number: u64, to: *mut u8) -> *mut u8 {
-    let digits = u64::from_le_bytes(eight_decimals(number));
-    let nonzero = digits ^ 0x3030_3030_3030_3030;
-    let zeros = (nonzero.trailing_zeros() / 8).min(7);
+    let (digits, len) = leading(number);
     // SAFETY: by the caller's promise.
     unsafe {
-        (digits >> (zeros * 8)).to_le_bytes().write(to);
-        to.add(8 - zeros as usize)
+        digits.to_le_bytes().write(to);
+        to.add(len)
     }
 }
 
@@ -356,14 +353,14 @@ mod tests {
         for number in numbers() {
             assert_eq!(written(Decimal(number)), number.to_string().as_bytes());
             assert_eq!(written(Hex(number)), format!("{number:016x}").as_bytes());
+            let short = Word::decimal(number).map(written);
+            let is_short = number < 100_000_000;
+            assert_eq!(short, is_short.then(|| number.to_string().into_bytes()));
             let last = format!("{:08}", number % 100_000_000);
             assert_eq!(written(LastEightDigits(number)), last.as_bytes());
             for signed in [number.cast_signed(), number.cast_signed().wrapping_neg()] {
                 let text = signed.to_string();
                 assert_eq!(written(SignedDecimal(signed)), text.as_bytes());
-                let mut counted = vec![u8::try_from(text.len()).unwrap()];
-                counted.extend_from_slice(text.as_bytes());
-                assert_eq!(written(CountedDecimal(signed)), counted);
             }
         }
     }

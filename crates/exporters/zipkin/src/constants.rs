@@ -22,9 +22,11 @@ pub(crate) struct Constants {
     /// Differs from that of any other.
     id: u64,
     /// The local endpoint, as the form has it.
-    pub(crate) local: Padded,
-    /// What begins tags, then tags, each with its separator.
-    pub(crate) tags: Padded,
+    pub(crate) local: Vec<u8>,
+    /// The local endpoint where it leads, what begins tags, then tags, each with its separator.
+    pub(crate) head: Padded,
+    /// Where in the head tags begin, with what begins them.
+    pub(crate) tags_at: usize,
     /// The keys of these tags, and where their values are.
     keys: Vec<(String, Source)>,
 }
@@ -51,16 +53,21 @@ impl Constants {
             resource: Arc::clone(resource),
             scope: Arc::clone(scope),
             id,
-            local: Padded::default(),
-            tags: Padded::default(),
+            local: Vec::new(),
+            head: Padded::default(),
+            tags_at: 0,
             keys: Vec::new(),
         };
         let (local, mut bytes) = (local_endpoint(resource, mapping), Vec::new());
         F::local(&local, scratch, &mut bytes);
-        constants.local = Padded::new(&bytes);
-        F::TAGS.clone_into(&mut bytes);
+        constants.local.clone_from(&bytes);
+        if !F::LOCAL_LEADS {
+            bytes.clear();
+        }
+        constants.tags_at = bytes.len();
+        bytes.extend_from_slice(F::TAGS);
         constants.write_tags::<F>(&mut bytes, &local, mapping, scratch);
-        constants.tags = Padded::new(&bytes);
+        constants.head = Padded::new(&bytes);
         constants
     }
 
@@ -107,7 +114,7 @@ impl Constants {
         }
         let value = value(&self.resource, &self.scope, source).text(&mut scratch.text);
         let value = cut(value, mapping.max_tag_value_length);
-        F::plain(out, self.local.as_bytes(), key, value);
+        F::plain(out, &self.local, key, value);
         self.keys.push((key.to_owned(), source));
     }
 
@@ -266,7 +273,7 @@ impl Sites {
                 || constants.has(key)
                 || endpoint::peer_keys().any(|peer| peer == key);
             let value = cut(value.text(&mut scratch.text), mapping.max_tag_value_length);
-            F::plain(&mut known.tags, constants.local.as_bytes(), key, value);
+            F::plain(&mut known.tags, &constants.local, key, value);
         }
     }
 }

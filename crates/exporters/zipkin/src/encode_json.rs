@@ -62,6 +62,7 @@ struct JsonV2;
 
 impl Form for JsonV2 {
     const LIST: [Word; 3] = [Word::new(b"["), Word::new(b","), Word::new(b"]")];
+    const LOCAL_LEADS: bool = true;
     const TAGS: &'static [u8] = b",\"tags\":{";
     const SEPARATOR: &'static [u8] = b",";
     const TAGS_END: &'static [u8] = b"}";
@@ -72,7 +73,6 @@ impl Form for JsonV2 {
         writer = ids(writer, pen.head, span);
         writer = name_and_kind(writer, span);
         writer = times(writer, pen.recent_time, span);
-        writer.put(&pen.constants.local);
         writer = tags::<Self>(writer, pen, span, &mut found);
         if let Some(remote) = found.remote() {
             writer = writer.elsewhere(|out| remote_endpoint(out, &remote, pen.scratch));

@@ -64,6 +64,7 @@ struct JsonV1;
 
 impl Form for JsonV1 {
     const LIST: [Word; 3] = [Word::new(b"["), Word::new(b","), Word::new(b"]")];
+    const LOCAL_LEADS: bool = false;
     const TAGS: &'static [u8] = b",\"binaryAnnotations\":[";
     const SEPARATOR: &'static [u8] = b",";
     const TAGS_END: &'static [u8] = b"]";
@@ -186,7 +187,7 @@ fn marks(span: Span<'_>) -> &'static [&'static [u8; 2]] {
 fn annotations<'w>(mut writer: Writer<'w>, pen: &mut Pen<'_>, span: Span<'_>) -> Writer<'w> {
     let start = span.start().micros();
     let end = start + duration_micros(span.duration_nanos());
-    let local = pen.constants.local.as_bytes();
+    let local = &pen.constants.local[..];
     let mut separator = b'[';
     let before = writer.position();
     writer.put(b",\"annotations\":");
@@ -234,7 +235,7 @@ fn addresses<'w>(
         writer.put(JsonV1::TAGS);
     }
     if !follows_tags && marks(span).is_empty() {
-        let local = pen.constants.local.as_bytes();
+        let local = &pen.constants.local[..];
         writer.put((
             b"{\"key\":\"lc\",\"value\":\"\",\"endpoint\":",
             local,

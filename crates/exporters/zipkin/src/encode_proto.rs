@@ -8,9 +8,7 @@ use hiq_core::span::{Kind, Number, NumberKind, Span};
 use hiq_core::time::duration_micros;
 use hiq_core::transport::Reply;
 use hiq_core::value::text::not_finite;
-use hiq_core::wire::{
-    CountedDecimal, Fixed64, Piece, Prefixed, Text, Varint, Word, Writer, varint_len,
-};
+use hiq_core::wire::{Fixed64, Piece, Prefixed, Text, Varint, Word, Writer, varint_len};
 
 use crate::endpoint::Endpoint;
 use crate::form::{Form, Pen, State};
@@ -79,6 +77,7 @@ struct Proto;
 
 impl Form for Proto {
     const LIST: [Word; 3] = [Word::new(b""); 3];
+    const LOCAL_LEADS: bool = true;
     const TAGS: &'static [u8] = b"";
     const SEPARATOR: &'static [u8] = b"";
     const TAGS_END: &'static [u8] = b"";
@@ -88,7 +87,6 @@ impl Form for Proto {
         let mut found = Found::default();
         let length = writer.open(0x0a, USUAL_SPAN_BYTES);
         writer = identity(writer, span);
-        writer.put(&pen.constants.local);
         writer = tags::<Self>(writer, pen, span, &mut found);
         if let Some(remote) = found.remote() {
             writer = writer.elsewhere(|out| endpoint(out, REMOTE_ENDPOINT, &remote));
@@ -169,11 +167,7 @@ fn prefixed_len(bytes: &[u8]) -> usize {
 /// Fields 1 to 7.
 #[inline(always)]
 fn identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
-    writer.put(([0x0a, 16], span.trace_id().0));
-    if let Some(parent) = span.parent_id().filter(|parent| parent.is_valid()) {
-        writer.put(([0x12, 8], parent.to_bytes()));
-    }
-    writer.put(([0x1a, 8], span.id().to_bytes()));
+    let parent = span.parent_id().filter(|parent| parent.is_valid());
     let kind = match span.kind() {
         Kind::Client => 1,
         Kind::Server => 2,
@@ -185,6 +179,9 @@ fn identity<'w>(mut writer: Writer<'w>, span: Span<'_>) -> Writer<'w> {
     let start = span.start().micros();
     let duration = duration_micros(span.duration_nanos());
     writer.put((
+        ([0x0a, 16], span.trace_id().0),
+        parent.map(|parent| ([0x12, 8], parent.to_bytes())),
+        ([0x1a, 8], span.id().to_bytes()),
         (kind != 0).then_some([0x20, kind]),
         (!name.is_empty()).then_some((0x2a, Prefixed(name))),
         (start != 0).then_some((0x31, Fixed64(start))),
@@ -214,22 +211,21 @@ fn tag<'w>(
 const TRUE: Word = Word::new(b"\x04true");
 const FALSE: Word = Word::new(b"\x05false");
 
-/// A tag whose value is a number. Its length is known once it is written.
+/// A tag whose value is a number.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the length is below 128")]
-fn int_tag<'w>(mut writer: Writer<'w>, key: Text<'_>, value: i64) -> Writer<'w> {
-    if key.prefixed_len() > MAX_SHORT_KEY {
-        return short_tag(writer, key, itoa::Buffer::new().format(value));
+#[expect(clippy::cast_possible_truncation, reason = "at most eight digits")]
+fn int_tag<'w>(writer: Writer<'w>, key: Text<'_>, value: i64) -> Writer<'w> {
+    match Word::decimal(value.cast_unsigned()) {
+        Some(digits) => tag(writer, key, 1 + digits.len(), (digits.len() as u8, digits)),
+        None => long_int_tag(writer, key, value),
     }
-    let length_at = writer.position() + 1;
-    writer.put(([TAG, 0, KEY], Prefixed(key), VALUE, CountedDecimal(value)));
-    let length = writer.position() - length_at - 1;
-    writer.patch(length_at, [length as u8]);
-    writer
 }
 
-/// With a number behind it, the length of a tag with such a key takes one byte.
-const MAX_SHORT_KEY: usize = 127 - 2 - 21;
+/// A tag whose value is a number of many digits, or below zero.
+#[inline(never)]
+fn long_int_tag<'w>(writer: Writer<'w>, key: Text<'_>, value: i64) -> Writer<'w> {
+    short_tag(writer, key, itoa::Buffer::new().format(value))
+}
 
 /// A tag whose value is a few digits or letters.
 #[inline(always)]

@@ -23,6 +23,8 @@ use crate::value::Scratch;
 pub(crate) trait Form: fmt::Debug + Send + Sized {
     /// Before the first span, between two, behind the last.
     const LIST: [Word; 3];
+    /// The local endpoint stands in each span, right before its tags.
+    const LOCAL_LEADS: bool;
     const TAGS: &'static [u8];
     const SEPARATOR: &'static [u8];
     const TAGS_END: &'static [u8];
@@ -131,9 +133,10 @@ impl<'e, F: Form> List<'_, 'e, F> {
 
 /// A function of its own, so that the writer's state stays in registers.
 #[inline(never)]
-fn write<F: Form>(out: &mut Vec<u8>, before: Word, pen: &mut Pen<'_>, span: Span<'_>) {
+fn write<F: Form>(out: &mut Vec<u8>, is_first: bool, pen: &mut Pen<'_>, span: Span<'_>) {
     let mut writer = Writer::new(out);
-    writer.put(before);
+    let [begin, between, _] = F::LIST;
+    writer.put(Word::choose(is_first, begin, between));
     F::span(writer, pen, span);
 }
 
@@ -146,8 +149,7 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
         }
         let place = self.constants(span);
         self.before = self.out.len();
-        let [begin, between, _] = F::LIST;
-        let before = Word::choose(self.before == self.start, begin, between);
+        let is_first = self.before == self.start;
         let state = &mut *self.state;
         let (constants, plain) = state.recent.get(place);
         let mut pen = Pen {
@@ -159,7 +161,7 @@ impl<'a, F: Form> Page<'a> for List<'a, '_, F> {
             head: &self.head,
             recent_time: &mut state.recent_time,
         };
-        write::<F>(self.out, before, &mut pen, span);
+        write::<F>(self.out, is_first, &mut pen, span);
         true
     }
 

@@ -35,7 +35,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Writes the tags of `span`; nothing where it has none.
+/// Writes the tags of `span`, nothing where it has none, behind the local endpoint where that leads.
 #[inline(always)]
 pub(crate) fn tags<'w, 'a, F: Form>(
     mut writer: Writer<'w>,
@@ -43,8 +43,8 @@ pub(crate) fn tags<'w, 'a, F: Form>(
     span: Span<'a>,
     found: &mut Found<'a>,
 ) -> Writer<'w> {
-    let before = writer.position();
-    writer.put(&pen.constants.tags);
+    let before = writer.position() + pen.constants.tags_at;
+    writer.put(&pen.constants.head);
     let start = before + F::TAGS.len();
     let mut plain = &mut *pen.plain;
     let mut is_odd = false;
@@ -62,7 +62,7 @@ pub(crate) fn tags<'w, 'a, F: Form>(
     let mut rest = Rest {
         plain: plain.of(talks_to_somebody(span)),
         max_bytes: max_chars.unwrap_or(usize::MAX),
-        local: pen.constants.local.as_bytes(),
+        local: &pen.constants.local,
         span,
         found,
         constants: pen.constants,
@@ -100,7 +100,9 @@ pub(crate) fn tags<'w, 'a, F: Form>(
 /// The end of a span's tags, in place of the last separator.
 #[inline(always)]
 pub(crate) fn end_tags<F: Form>(writer: &mut Writer<'_>) {
-    writer.rewind(writer.position() - F::SEPARATOR.len());
+    if !F::SEPARATOR.is_empty() {
+        writer.rewind(writer.position() - F::SEPARATOR.len());
+    }
     writer.put(F::TAGS_END);
 }
 
@@ -201,7 +203,7 @@ impl<'a, F: Form> Visitor<'a> for Tags<'_, 'a, '_, '_, F> {
     #[inline(always)]
     fn text(mut self, key: Text<'a>, value: Text<'a>) -> Self {
         let (rest, symbol) = (&mut *self.rest, self.key);
-        if !rest.plain.has(symbol) | (value.len() > rest.max_bytes) {
+        if !rest.plain.has(symbol) | (value.prefixed_len() > rest.max_bytes) {
             let value = ValueRef::Text(value);
             let look = |out: &mut Vec<u8>| first_look::<F>(out, rest, (symbol, key), value);
             self.writer = self.writer.elsewhere(look);

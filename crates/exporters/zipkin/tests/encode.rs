@@ -24,6 +24,17 @@ fn contains(payload: &[u8], words: &[u8]) -> bool {
     payload.windows(words.len()).any(|window| window == words)
 }
 
+/// In v1 tags of four names would be taken for addresses, and have `tag.` before them.
+fn named_as_given(mut span: ZipkinSpan) -> ZipkinSpan {
+    for (key, _) in &mut span.tags {
+        let given = key.strip_prefix("tag.");
+        if let Some(given) = given.filter(|given| ["sa", "ca", "ma", "lc"].contains(given)) {
+            *key = given.to_owned();
+        }
+    }
+    span
+}
+
 /// The one span of `span`'s payload in v1 JSON.
 fn written_v1(span: SpanIn, mapping: &ZipkinMapping) -> ZipkinSpan {
     let batch = batch_of(vec![span]).build();
@@ -55,7 +66,7 @@ proptest! {
             let (v1, left_out) = payloads(&mut ZipkinJsonV1Encoder::new(), &trees, limits);
             let found = v1.iter().flat_map(|payload| {
                 assert!(!contains(payload, b"Endpoint\"") && !contains(payload, b"\"tags\""));
-                read_v1::spans(payload)
+                read_v1::spans(payload).into_iter().map(named_as_given)
             });
             check(&expected, found.collect(), left_out, limits);
         }
