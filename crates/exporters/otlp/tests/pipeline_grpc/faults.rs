@@ -68,7 +68,7 @@ fn grpc_on_a_port_of_http_is_given_up_with_the_fix() {
     assert_eq!(ledger.dropped[DropReason::Refused], SPANS);
     let line = run.first_line();
     assert!(
-        line.contains("speaks HTTP/1, not gRPC") && line.contains("4318"),
+        line.contains("speaks HTTP/1, not gRPC") && line.contains("4317"),
         "{line}"
     );
 }
