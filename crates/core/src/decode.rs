@@ -11,7 +11,7 @@ pub mod pieces;
 pub mod proto;
 
 pub use fragments::hand_out;
-pub use loose::{LooseAttributes, LooseEvent, LooseLink, LooseSpan};
+pub use loose::{LooseAttributes, LooseEvent, LooseLink, LooseSpan, LooseValue};
 
 /// Reads one format. Serves `convert` and bridges.
 pub trait Decoder: fmt::Debug + Send {

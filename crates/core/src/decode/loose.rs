@@ -4,10 +4,57 @@ use std::borrow::Cow;
 
 use crate::id::{SpanId, TraceId};
 use crate::span::{Dropped, Kind, Status};
-use crate::value::Value;
+use crate::value::{Value, ValueRef};
 
 /// Keys and values as they were read, in their order.
-pub type LooseAttributes<'p> = Vec<(Cow<'p, str>, Value)>;
+pub type LooseAttributes<'p> = Vec<(Cow<'p, str>, LooseValue<'p>)>;
+
+/// A value as it was read.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "what lies in the payload, and what does not"
+)]
+pub enum LooseValue<'p> {
+    /// Text of the payload: it is copied once, into its tree.
+    Text(&'p str),
+    /// Anything else.
+    Owned(Value),
+}
+
+impl LooseValue<'_> {
+    /// The value, to be put into a tree.
+    #[inline]
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Text(text) => ValueRef::Str(text),
+            Self::Owned(value) => value.as_ref(),
+        }
+    }
+
+    /// The value by itself.
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Text(text) => Value::Str(text.to_owned()),
+            Self::Owned(value) => value,
+        }
+    }
+}
+
+impl<'p> From<Cow<'p, str>> for LooseValue<'p> {
+    fn from(text: Cow<'p, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Text(text),
+            Cow::Owned(text) => Self::Owned(Value::Str(text)),
+        }
+    }
+}
+
+impl From<Value> for LooseValue<'_> {
+    fn from(value: Value) -> Self {
+        Self::Owned(value)
+    }
+}
 
 /// A span as a payload `'p` says it.
 #[derive(Clone, Debug)]

@@ -173,7 +173,7 @@ fn link(link: Link) -> LooseLink<'static> {
 fn attributes(pairs: Vec<KeyValue>) -> LooseAttributes<'static> {
     let pairs = pairs.into_iter();
     pairs
-        .map(|pair| (pair.key.to_string().into(), from_sdk(pair.value)))
+        .map(|pair| (pair.key.to_string().into(), from_sdk(pair.value).into()))
         .collect()
 }
 

@@ -146,7 +146,8 @@ impl<T> Known<T> {
 fn read_resource(resource: &Bound<'_, PyAny>) -> PyResult<Resource> {
     let py = resource.py();
     let attributes = pairs(&resource.getattr(intern!(py, "attributes"))?)?;
-    let ours = Resource::new(attributes);
+    let attributes = attributes.into_iter();
+    let ours = Resource::new(attributes.map(|(key, value)| (key, value.into_value())));
     Ok(match schema_url(resource)? {
         Some(url) => ours.with_schema_url(url),
         None => ours,
@@ -163,7 +164,7 @@ fn read_scope(scope: &Bound<'_, PyAny>) -> PyResult<Scope> {
     let attributes = pairs(&scope.getattr(intern!(py, "attributes"))?)?;
     let attributes = attributes.into_iter();
     let ours = Scope::new(&name, &version)
-        .with_attributes(attributes.map(|(key, value)| (key.into_owned(), value)));
+        .with_attributes(attributes.map(|(key, value)| (key.into_owned(), value.into_value())));
     Ok(match schema_url(scope)? {
         Some(url) => ours.with_schema_url(url),
         None => ours,
@@ -283,7 +284,7 @@ fn pairs(attributes: &Bound<'_, PyAny>) -> PyResult<LooseAttributes<'static>> {
     let mut pairs = Vec::new();
     for pair in attributes.cast::<PyMapping>()?.items()?.iter() {
         let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-        pairs.push((Cow::Owned(text(&key)?), to_value(&value)));
+        pairs.push((Cow::Owned(text(&key)?), to_value(&value).into()));
     }
     Ok(pairs)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hiq_core::decode::{self, LooseAttributes, LooseEvent, LooseLink, LooseSpan};
+use hiq_core::decode::{self, LooseAttributes, LooseEvent, LooseLink, LooseSpan, LooseValue};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::tree::SpanTree;
@@ -82,7 +82,7 @@ impl Process<'_> {
         let is_named = !self.name.is_empty() && self.name != NO_SERVICE_NAME;
         let name = is_named.then(|| ("service.name".to_owned(), Value::from(&*self.name)));
         let tags = self.tags.into_iter();
-        let tags = tags.map(|(key, value)| (key.into_owned(), value));
+        let tags = tags.map(|(key, value)| (key.into_owned(), value.into_value()));
         Resource::new(name.into_iter().chain(tags)).with_dropped_attributes(dropped.unwrap_or(0))
     }
 }
@@ -139,7 +139,7 @@ fn event(mut log: Log<'_>) -> LooseEvent<'_> {
 
 fn link<'p>(reference: Reference) -> LooseLink<'p> {
     let kind = (!reference.follows_from).then_some("child_of");
-    let attribute = kind.map(|kind| ("opentracing.ref_type".into(), kind.into()));
+    let attribute = kind.map(|kind| ("opentracing.ref_type".into(), LooseValue::Text(kind)));
     LooseLink {
         trace_id: reference.trace_id,
         span_id: reference.span_id,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hiq_core::decode::{DecodeError, LooseAttributes};
+use hiq_core::decode::{DecodeError, LooseAttributes, LooseValue};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::value::Value;
 use serde::Deserialize;
@@ -193,7 +193,7 @@ impl JsonSpan {
         let logs = self.logs.unwrap_or_default().into_iter();
         let mut tags = read_tags(self.tags)?;
         for warning in self.warnings.unwrap_or_default() {
-            tags.push(("jaeger.warning".into(), warning.into()));
+            tags.push(("jaeger.warning".into(), Value::Str(warning).into()));
         }
         Ok(Span {
             trace_id: trace_id(&self.trace_id)?,
@@ -240,7 +240,7 @@ fn read_tags(tags: Option<Vec<Tag>>) -> Result<LooseAttributes<'static>, String>
 
 impl Tag {
     /// Numbers come as texts too, where JavaScript could not hold them.
-    fn read(self) -> Result<(Cow<'static, str>, Value), String> {
+    fn read(self) -> Result<(Cow<'static, str>, LooseValue<'static>), String> {
         let kind = self.kind.as_deref().unwrap_or("string");
         let text = self.value.as_str();
         let value = match kind.to_ascii_lowercase().as_str() {
@@ -273,7 +273,7 @@ impl Tag {
             let shown: String = self.value.to_string().chars().take(64).collect();
             format!("tag `{key}` is no {kind}: {shown}")
         })?;
-        Ok((key.into(), value))
+        Ok((key.into(), value.into()))
     }
 }
 

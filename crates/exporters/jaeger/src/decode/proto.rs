@@ -152,11 +152,11 @@ fn read_tag<'p>(tags: &mut LooseAttributes<'p>, field: Field<'p>) -> Read<()> {
         }
     }
     let value = match kind {
-        0 => Value::Str(string.into_owned()),
-        1 => Value::Bool(bool),
-        2 => Value::Int(int),
-        3 => Value::F64(double),
-        4 => Value::Bytes(bytes.to_vec()),
+        0 => string.into(),
+        1 => Value::Bool(bool).into(),
+        2 => Value::Int(int).into(),
+        3 => Value::F64(double).into(),
+        4 => Value::Bytes(bytes.to_vec()).into(),
         _ => return Err(field.error("a tag has a type that Jaeger does not know")),
     };
     tags.push((key, value));

@@ -2,33 +2,37 @@
 
 use hiq_core::decode::{LooseAttributes, LooseSpan};
 use hiq_core::span::{Dropped, Kind, Status};
-use hiq_core::value::Value;
+use hiq_core::value::ValueRef;
 
 /// Takes out the first tag of `key` that `read` understands.
 pub(super) fn take<T>(
     tags: &mut LooseAttributes<'_>,
     key: &str,
-    read: impl Fn(&Value) -> Option<T>,
+    read: impl Fn(ValueRef<'_>) -> Option<T>,
 ) -> Option<T> {
     let mut found = None;
     let place = tags.iter().position(|(known, value)| {
-        found = if known == key { read(value) } else { None };
+        found = if known == key {
+            read(value.as_ref())
+        } else {
+            None
+        };
         found.is_some()
     });
     tags.remove(place?);
     found
 }
 
-pub(super) fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: ValueRef<'_>) -> Option<String> {
     match value {
-        Value::Str(text) => Some(text.clone()),
+        ValueRef::Str(text) => Some(text.to_owned()),
         _ => None,
     }
 }
 
-pub(super) fn count(value: &Value) -> Option<u32> {
+pub(super) fn count(value: ValueRef<'_>) -> Option<u32> {
     match value {
-        Value::Int(count) => u32::try_from(*count).ok(),
+        ValueRef::Int(count) => u32::try_from(count).ok(),
         _ => None,
     }
 }
@@ -55,7 +59,7 @@ fn describe_status(span: &mut LooseSpan<'_>, tags: &mut LooseAttributes<'_>) {
     if let Some(status) = take(tags, "otel.status_code", status) {
         span.status = status;
     }
-    let is_true = |value: &Value| (*value == Value::Bool(true)).then_some(());
+    let is_true = |value: ValueRef<'_>| (value == ValueRef::Bool(true)).then_some(());
     if take(tags, "error", is_true).is_some() {
         span.status = Status::Error;
     }
@@ -66,7 +70,7 @@ fn describe_status(span: &mut LooseSpan<'_>, tags: &mut LooseAttributes<'_>) {
     }
 }
 
-fn kind(value: &Value) -> Option<Kind> {
+fn kind(value: ValueRef<'_>) -> Option<Kind> {
     let names = [
         ("internal", Kind::Internal),
         ("server", Kind::Server),
@@ -74,12 +78,12 @@ fn kind(value: &Value) -> Option<Kind> {
         ("producer", Kind::Producer),
         ("consumer", Kind::Consumer),
     ];
-    let named = |(name, _): &&(&str, Kind)| *value == Value::from(*name);
+    let named = |(name, _): &&(&str, Kind)| value == ValueRef::Str(name);
     names.iter().find(named).map(|(_, kind)| *kind)
 }
 
-fn status(value: &Value) -> Option<Status> {
+fn status(value: ValueRef<'_>) -> Option<Status> {
     let names = [("OK", Status::Ok), ("ERROR", Status::Error)];
-    let named = |(name, _): &&(&str, Status)| *value == Value::from(*name);
+    let named = |(name, _): &&(&str, Status)| value == ValueRef::Str(name);
     names.iter().find(named).map(|(_, status)| *status)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hiq_core::decode::{DecodeError, LooseAttributes};
+use hiq_core::decode::{DecodeError, LooseAttributes, LooseValue};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::value::Value;
 
@@ -163,16 +163,16 @@ fn read_tags<'p>(reader: &mut Reader<'p>, tags: &mut LooseAttributes<'p>) -> Rea
 }
 
 /// The value is the one that is there, whatever type is named.
-fn read_tag<'p>(reader: &mut Reader<'p>) -> Read<(Cow<'p, str>, Value)> {
-    let (mut key, mut value) = (Cow::default(), Value::from(""));
+fn read_tag<'p>(reader: &mut Reader<'p>) -> Read<(Cow<'p, str>, LooseValue<'p>)> {
+    let (mut key, mut value) = (Cow::default(), LooseValue::Text(""));
     each_field(reader, |reader, field| {
         match (field.number, field.kind) {
             (1, Kind::Bytes) => key = reader.text()?,
-            (3, Kind::Bytes) => value = Value::Str(reader.text()?.into_owned()),
-            (4, Kind::Double) => value = Value::F64(reader.double()?),
-            (5, Kind::Bool(_)) => value = Value::Bool(reader.bool(field.kind)?),
-            (6, Kind::I64) => value = Value::Int(reader.i64()?),
-            (7, Kind::Bytes) => value = Value::Bytes(reader.bytes()?.to_vec()),
+            (3, Kind::Bytes) => value = reader.text()?.into(),
+            (4, Kind::Double) => value = Value::F64(reader.double()?).into(),
+            (5, Kind::Bool(_)) => value = Value::Bool(reader.bool(field.kind)?).into(),
+            (6, Kind::I64) => value = Value::Int(reader.i64()?).into(),
+            (7, Kind::Bytes) => value = Value::Bytes(reader.bytes()?.to_vec()).into(),
             _ => reader.skip(field.kind, 0)?,
         }
         Ok(())

@@ -324,7 +324,10 @@ impl AnyValue {
 
 fn attributes(attributes: Option<Vec<KeyValue>>) -> Made<LooseAttributes<'static>> {
     let pairs = attributes.unwrap_or_default().into_iter();
-    let make = |pair: KeyValue| pair.make().map(|(key, value)| (Cow::Owned(key), value));
+    let make = |pair: KeyValue| {
+        let (key, value) = pair.make()?;
+        Ok((Cow::Owned(key), value.into()))
+    };
     pairs.map(make).collect()
 }
 

@@ -31,8 +31,9 @@ pub(super) struct Origin<'p> {
 impl Origin<'_> {
     pub(super) fn into_resource(self, schema_url: &str) -> Resource {
         let attributes = self.attributes.into_iter();
-        let resource = Resource::new(attributes.map(|(key, value)| (key.into_owned(), value)))
-            .with_dropped_attributes(self.dropped);
+        let resource =
+            Resource::new(attributes.map(|(key, value)| (key.into_owned(), value.into_value())))
+                .with_dropped_attributes(self.dropped);
         if schema_url.is_empty() {
             return resource;
         }
@@ -42,7 +43,7 @@ impl Origin<'_> {
     pub(super) fn into_scope(self, schema_url: &str) -> Scope {
         let attributes = self.attributes.into_iter();
         let scope = Scope::new(&self.name, &self.version)
-            .with_attributes(attributes.map(|(key, value)| (key.into_owned(), value)))
+            .with_attributes(attributes.map(|(key, value)| (key.into_owned(), value.into_value())))
             .with_dropped_attributes(self.dropped);
         if schema_url.is_empty() {
             return scope;

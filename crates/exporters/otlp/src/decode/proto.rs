@@ -1,8 +1,8 @@
 //! Requests in protobuf.
 
-use std::borrow::Cow;
-
-use hiq_core::decode::{DecodeError, LooseAttributes, LooseEvent, LooseLink, LooseSpan};
+use hiq_core::decode::{
+    DecodeError, LooseAttributes, LooseEvent, LooseLink, LooseSpan, LooseValue,
+};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::span::{Kind, Status};
 use hiq_core::value::Value;
@@ -171,30 +171,42 @@ fn read_key_value<'p>(attributes: &mut LooseAttributes<'p>, field: Field<'p>) ->
         // As many as most spans have.
         attributes.reserve(8);
     }
-    attributes.push(key_value(field, 0)?);
+    let (key, value) = key_value(field, 0)?;
+    attributes.push((key.into(), value));
     Ok(())
 }
 
-fn key_value(field: Field<'_>, depth: usize) -> Read<(Cow<'_, str>, Value)> {
-    if let Some((key, value)) = usual_key_value(field.bytes()?) {
-        return Ok((key.into(), value));
+fn key_value(field: Field<'_>, depth: usize) -> Read<(&str, LooseValue<'_>)> {
+    if let Some(pair) = usual_key_value(field.bytes()?) {
+        return Ok(pair);
     }
-    let (mut key, mut value) = ("", Value::Empty);
+    let (mut key, mut value) = ("", Value::Empty.into());
     for field in field.message()? {
         let field = field?;
         match field.number {
             1 => key = field.text()?,
-            2 => value = any_value(field, depth)?,
+            2 => value = loose_value(field, depth)?,
             _ => {}
         }
     }
-    Ok((key.into(), value))
+    Ok((key, value))
+}
+
+/// Reads an `AnyValue`: one that is text and nothing else stays where it is.
+fn loose_value(field: Field<'_>, depth: usize) -> Read<LooseValue<'_>> {
+    let mut fields = field.message()?;
+    if let (Some(only), None) = (fields.next().transpose()?, fields.next())
+        && only.number == 1
+    {
+        return Ok(LooseValue::Text(only.text()?));
+    }
+    any_value(field, depth).map(LooseValue::Owned)
 }
 
 /// A key and a simple value in the form that all encoders give them: each once, in the order of their numbers, shorter than 128
 /// bytes. `None` for everything else, wrong bytes as well.
 #[inline]
-fn usual_key_value(bytes: &[u8]) -> Option<(&str, Value)> {
+fn usual_key_value(bytes: &[u8]) -> Option<(&str, LooseValue<'_>)> {
     let (key, bytes) = short_field(0x0a, bytes)?;
     let (value, rest) = short_field(0x12, bytes)?;
     if !rest.is_empty() {
@@ -206,11 +218,11 @@ fn usual_key_value(bytes: &[u8]) -> Option<(&str, Value)> {
             if !rest.is_empty() {
                 return None;
             }
-            Value::Str(std::str::from_utf8(text).ok()?.to_owned())
+            LooseValue::Text(std::str::from_utf8(text).ok()?)
         }
-        &[0x10, flag @ (0 | 1)] => Value::Bool(flag == 1),
-        &[0x18, number] if number < 0x80 => Value::Int(i64::from(number)),
-        [0x21, bits @ ..] => Value::F64(f64::from_le_bytes(bits.try_into().ok()?)),
+        &[0x10, flag @ (0 | 1)] => Value::Bool(flag == 1).into(),
+        &[0x18, number] if number < 0x80 => Value::Int(i64::from(number)).into(),
+        [0x21, bits @ ..] => Value::F64(f64::from_le_bytes(bits.try_into().ok()?)).into(),
         _ => return None,
     };
     Some((std::str::from_utf8(key).ok()?, value))
@@ -243,7 +255,7 @@ fn any_value(field: Field<'_>, depth: usize) -> Read<Value> {
             5 => Value::Array(items(field, |item| any_value(item, depth + 1))?),
             6 => Value::Map(items(field, |item| {
                 let (key, value) = key_value(item, depth + 1)?;
-                Ok((key.into_owned(), value))
+                Ok((key.to_owned(), value.into_value()))
             })?),
             7 => Value::Bytes(field.bytes()?.to_vec()),
             _ => continue,

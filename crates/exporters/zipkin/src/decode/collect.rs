@@ -147,7 +147,7 @@ fn loose(mut span: SpanIn<'_>) -> LooseSpan<'_> {
     let far_side = far_side(&span);
     let tags = span.tags.into_iter();
     loose.attributes = tags
-        .map(|(key, value)| (key, Value::Str(value.into_owned())))
+        .map(|(key, value)| (key, value.into()))
         .chain(far_side)
         .collect();
     for (key, is_set) in [
@@ -155,7 +155,9 @@ fn loose(mut span: SpanIn<'_>) -> LooseSpan<'_> {
         (attribute::DEBUG, span.debug),
     ] {
         if is_set {
-            loose.attributes.push((key.into(), Value::Bool(true)));
+            loose
+                .attributes
+                .push((key.into(), Value::Bool(true).into()));
         }
     }
     loose
@@ -255,6 +257,6 @@ fn far_side(span: &SpanIn<'_>) -> LooseAttributes<'static> {
         .port
         .map(|port| ("network.peer.port", Value::Int(port.into())));
     let all = [name, ip, port].into_iter().flatten();
-    all.map(|(key, value)| (Cow::Borrowed(key), value))
+    all.map(|(key, value)| (Cow::Borrowed(key), value.into()))
         .collect()
 }

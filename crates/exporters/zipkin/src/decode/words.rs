@@ -90,7 +90,7 @@ fn object(text: &str) -> Option<LooseAttributes<'static>> {
     let pairs = pairs.into_iter();
     Some(
         pairs
-            .map(|(key, value)| (key.into(), value_of(value)))
+            .map(|(key, value)| (key.into(), value_of(value).into()))
             .collect(),
     )
 }
