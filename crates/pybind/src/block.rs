@@ -8,8 +8,9 @@
 )]
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use hiq_core::context::Context;
 use hiq_core::fork;
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::record::OpenTree;
@@ -19,15 +20,20 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::context;
-use crate::exception;
+use crate::exception::{self, OpenSpan};
 use crate::gil::GilCell;
+use crate::open::{self, Handle};
 use crate::otel;
-use crate::state::{Begun, Parent, Root, ThreadState, context_of, deliver};
+use crate::state::{Opened, Parent, Root, ThreadState, context_of, deliver};
+use crate::tasks;
 
 /// An entry into a block that has not been left.
 #[derive(Debug)]
 pub(crate) struct Block {
-    thread: usize,
+    /// The number of the thread that entered.
+    thread: u64,
+    /// None when it is not recorded.
+    handle: Option<Handle>,
     root: SpanId,
     attached: usize,
     token: usize,
@@ -41,11 +47,13 @@ pub(crate) struct Fragment {
     /// Null: it stands for no block, or for one that was left or sampled out.
     tree: AtomicPtr<OpenTree>,
     /// The thread that entered: another one, which may inherit the context, does not record in the tree.
-    thread: AtomicPtr<ThreadState>,
+    thread: AtomicU64,
     /// Calls that are recording in the tree.
     turns: AtomicU32,
     /// The block was left during such a call: the last of them lets the fragment go.
     is_left: AtomicBool,
+    /// It stands for a task's `suppress()`.
+    is_silence: AtomicBool,
 }
 
 /// Context objects of open blocks, with the ids of the blocks' spans.
@@ -58,29 +66,28 @@ impl Block {
         role: Role,
         describe: impl FnOnce(&mut TreeBuilder, u32),
     ) -> Self {
-        let thread = ptr::from_ref(state).cast_mut();
+        let thread = state.number();
         let parent = state.capture();
-        let outer = (state.tree.replace(ptr::null_mut()), state.scope.get());
-        let begun = state.begin_root(&Root {
+        let opened = state.open_root(&Root {
             role,
             tick: Clock::ticks(),
             parent: Parent::Given(parent.as_ref()),
         });
-        let tree = state.tree.replace(outer.0);
-        state.scope.set(outer.1);
-        let (root, place) = match begun {
-            Begun::Recording(root) => {
-                // SAFETY: `begin_root` has just made the tree, and it is ours now.
+        let (tree, root, place) = match opened {
+            Opened::Tree(tree, root) => {
+                // SAFETY: `open_root` has just made the tree, and it is ours now.
                 let open = unsafe { &mut *tree };
                 let index = open.current();
                 describe(open.builder(), index);
-                (root, context_of(open))
+                (tree, root, context_of(open))
             }
-            Begun::SampledOut(context) => {
+            Opened::SampledOut(context) => {
                 crate::state::pass_on(&context);
-                (SpanId::INVALID, *context)
+                (ptr::null_mut(), SpanId::INVALID, *context)
             }
         };
+        // SAFETY: not null, it is the tree that the context object keeps from here on.
+        let handle = (!tree.is_null()).then(|| unsafe { Handle::on(tree) });
         let passed_on = place.span_id;
         let attached = context::new_object(place);
         if let Some(fragment) = context::fragment(attached) {
@@ -92,7 +99,8 @@ impl Block {
         state.task_blocks.update(|open| open + 1);
         OPEN.lock().push((root, attached as usize));
         Self {
-            thread: thread as usize,
+            thread,
+            handle,
             root,
             attached: attached as usize,
             token: token as usize,
@@ -102,13 +110,12 @@ impl Block {
 
     /// Trace and id of its span; invalid when it is not recorded.
     pub(crate) fn span(&self) -> (TraceId, SpanId) {
-        // SAFETY: the tree lives until the block is left.
-        let tree = unsafe {
-            self.fragment()
-                .and_then(|fragment| fragment.tree().as_ref())
-        };
-        tree.map_or((TraceId::INVALID, SpanId::INVALID), |tree| {
-            (tree.peek().trace_id(), self.root)
+        let trace_id = self.handle.as_ref().and_then(|handle| {
+            let trace_id = |tree: &mut OpenTree| tree.peek().trace_id();
+            handle.with_tree(trace_id)
+        });
+        trace_id.map_or((TraceId::INVALID, SpanId::INVALID), |trace_id| {
+            (trace_id, self.root)
         })
     }
 
@@ -119,14 +126,14 @@ impl Block {
 
     /// Ends its span, with `error` unless that is None, and lets the fragment go.
     pub(crate) fn leave(&self, py: Python<'_>, state: &ThreadState, error: &Bound<'_, PyAny>) {
-        // SAFETY: the state of the thread that entered outlives its open blocks; usually it is ours.
-        let entered_in = unsafe { &*(self.thread as *const ThreadState) };
-        entered_in.task_blocks.update(|open| open - 1);
+        if let Some(entered_in) = crate::state::thread(self.thread) {
+            entered_in.task_blocks.update(|open| open.saturating_sub(1));
+        }
         OPEN.lock()
             .retain(|(_, attached)| *attached != self.attached);
         if let Some(fragment) = self.fragment() {
             let has_turns = fragment.turns.load(Relaxed) != 0;
-            self.end_span(py, state, fragment.tree(), has_turns, error);
+            self.end_span(py, state, has_turns, error);
             if has_turns {
                 fragment.is_left.store(true, Relaxed);
             } else {
@@ -147,29 +154,23 @@ impl Block {
         &self,
         py: Python<'_>,
         state: &ThreadState,
-        tree: *mut OpenTree,
         has_turns: bool,
         error: &Bound<'_, PyAny>,
     ) {
-        if tree.is_null() {
-            return;
-        }
         let tick = Clock::ticks();
-        let outer = (state.tree.replace(tree), state.scope.get());
         if !error.is_none() {
-            exception::record(py, state, self.root, tick, error);
+            exception::record(py, state, self, tick, error);
         }
-        // SAFETY: the fragment has not been let go.
-        let tree = unsafe { &mut *tree };
-        if has_turns {
-            // What goes on inside stays open until it ends itself.
-            let root = tree.root();
-            tree.builder().end(root, tick);
-        } else {
-            let _ = tree.end(self.root, tick);
-        }
-        state.tree.set(outer.0);
-        state.scope.set(outer.1);
+        let Some(handle) = &self.handle else { return };
+        handle.with_tree(|tree| {
+            if has_turns {
+                // What goes on inside stays open until it ends itself.
+                let root = tree.root();
+                tree.builder().end(root, tick);
+            } else {
+                let _ = tree.end(self.root, tick);
+            }
+        });
     }
 
     fn fragment(&self) -> Option<&Fragment> {
@@ -177,16 +178,69 @@ impl Block {
     }
 }
 
+impl OpenSpan for Block {
+    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
+        self.handle.as_ref()?.with_tree(|tree| {
+            let index = tree.index_of_open(self.root)?;
+            Some(then(tree.builder(), index))
+        })?
+    }
+}
+
+/// True where a block of the running task is not left before another task runs: not in a call or step of ours within the task.
+pub(crate) fn is_beside_others(state: &ThreadState) -> bool {
+    let task = tasks::running();
+    if task.is_null() {
+        return false;
+    }
+    let is_inside = state.in_step.get() || !state.tree.get().is_null();
+    !is_inside || state.task.get() != task
+}
+
+/// The context object of a task's `suppress()`: its place is the one around it.
+pub(crate) fn new_silence(state: &ThreadState) -> *mut ffi::PyObject {
+    let nowhere = || Context::local(TraceId::INVALID, SpanId::INVALID, 0);
+    let silence = context::new_object(state.capture().unwrap_or_else(nowhere));
+    if let Some(fragment) = context::fragment(silence) {
+        fragment.is_silence.store(true, Relaxed);
+    }
+    silence
+}
+
+/// The block of a silence was left: tasks that were started in it and go on are recorded again.
+pub(crate) fn end_silence(silence: *mut ffi::PyObject, token: *mut ffi::PyObject) {
+    if let Some(fragment) = context::fragment(silence) {
+        fragment.is_silence.store(false, Relaxed);
+    }
+    // SAFETY: references that the entry got.
+    unsafe {
+        if !token.is_null() {
+            context::reset(token);
+        }
+        ffi::Py_XDECREF(silence);
+    }
+}
+
+/// True in a task that is inside its `suppress()`.
+pub(crate) fn is_silenced() -> bool {
+    let fragment = context::fragment(context::attached_object());
+    fragment.is_some_and(|fragment| fragment.is_silence.load(Relaxed))
+}
+
 impl Fragment {
     fn tree(&self) -> *mut OpenTree {
         self.tree.load(Relaxed)
     }
 
+    unsafe fn take(&self) -> Option<OpenTree> {
+        // SAFETY: as the caller says.
+        unsafe { open::take(self.tree.swap(ptr::null_mut(), Relaxed)) }
+    }
+
     fn let_go(&self) {
-        let tree = self.tree.swap(ptr::null_mut(), Relaxed);
-        if !tree.is_null() {
-            // SAFETY: the tree was made by `Box::into_raw`; nobody records in it and nobody else finds it any more.
-            deliver(unsafe { Box::from_raw(tree) }.finish());
+        // SAFETY: the fragment's own tree, which it has just given up; nobody records in it any more.
+        if let Some(tree) = unsafe { self.take() } {
+            deliver(tree.finish());
         }
     }
 }
@@ -195,7 +249,8 @@ impl Fragment {
 /// else none, and the next call is a root.
 pub(crate) struct Turn<'a> {
     state: &'a ThreadState,
-    outer: (*mut OpenTree, *mut ffi::PyObject),
+    /// Its tree, and the scope and task of that.
+    outer: (*mut OpenTree, *mut ffi::PyObject, *mut ffi::PyObject),
     /// Kept alive: it owns the tree. Null without a block.
     attached: *mut ffi::PyObject,
     process: u32,
@@ -206,13 +261,13 @@ impl<'a> Turn<'a> {
     pub(crate) fn take(state: &'a ThreadState) -> Self {
         let attached = context::attached_object();
         let fragment = context::fragment(attached).filter(|fragment| {
-            ptr::eq(fragment.thread.load(Relaxed), state) && !fragment.tree().is_null()
+            fragment.thread.load(Relaxed) == state.number.get() && !fragment.tree().is_null()
         });
         // SAFETY: the calling thread's state, with the GIL held; the attached object is alive while it is attached.
         unsafe {
             let mut turn = Self {
                 state,
-                outer: (state.tree.get(), state.scope.get()),
+                outer: (state.tree.get(), state.scope.get(), state.task.get()),
                 attached: ptr::null_mut(),
                 process: fork::generation(),
             };
@@ -222,6 +277,7 @@ impl<'a> Turn<'a> {
                 turn.attached = attached;
                 state.tree.set(fragment.tree());
                 state.scope.set(attached);
+                state.task.set(tasks::running());
             } else {
                 state.tree.set(ptr::null_mut());
             }
@@ -240,8 +296,9 @@ impl Drop for Turn<'_> {
                 self.state.scope.set(ptr::null_mut());
                 return;
             }
-            self.state.tree.set(self.outer.0);
+            self.state.put_back(self.outer.0);
             self.state.scope.set(self.outer.1);
+            self.state.task.set(self.outer.2);
             if let Some(fragment) = context::fragment(self.attached) {
                 let was_last = fragment.turns.fetch_sub(1, Relaxed) == 1;
                 if was_last && fragment.is_left.load(Relaxed) {
@@ -283,10 +340,9 @@ pub(crate) fn finish_all() {
             continue;
         };
         if fragment.turns.load(Relaxed) == 0 {
-            let tree = fragment.tree.swap(ptr::null_mut(), Relaxed);
-            if !tree.is_null() {
-                // SAFETY: as in `let_go`.
-                deliver(unsafe { Box::from_raw(tree) }.finish_unfinished());
+            // SAFETY: as in `let_go`.
+            if let Some(tree) = unsafe { fragment.take() } {
+                deliver(tree.finish_unfinished());
             }
         } else {
             // SAFETY: in use, so it has not been let go; the GIL keeps its user from going on.

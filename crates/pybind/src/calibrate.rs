@@ -98,7 +98,7 @@ fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> 
     // What it held is put back below, whatever `measure` answers.
     let state = state();
     let outer = (
-        state.tree.replace(Box::into_raw(Box::new(tree))),
+        state.tree.replace(crate::open::keep(tree)),
         state.quiet.replace(0),
         state.task_blocks.replace(0),
     );
@@ -108,7 +108,7 @@ fn in_tree_of_our_own(measure: impl FnOnce() -> PyResult<u64>) -> PyResult<u64> 
         hiq_core::pool::recycle([tree.finish()]);
     }
     let finishing = Clock::ticks() - finishing;
-    state.tree.set(outer.0);
+    state.put_back(outer.0);
     state.quiet.set(outer.1);
     state.task_blocks.set(outer.2);
     Ok(measured? + finishing)

@@ -84,7 +84,13 @@ impl PyContext {
         // SAFETY: a live object, with the GIL held; the token is given up below.
         let token = unsafe { set(this.as_ptr()) };
         let passed_on = pass_on(&this.get().0);
+        let state = state();
+        let was_outside = state.tree.get().is_null();
         let result = func.call(args, kwargs);
+        if was_outside && !state.in_step.get() {
+            // A block that was not left in there does not go on around what the thread does next.
+            state.abandon_tree();
+        }
         if let Some(passed_on) = passed_on {
             otel::detach(passed_on);
         }
@@ -119,7 +125,7 @@ pub(crate) fn make_variable() {
 
 /// The context that is attached in this thread or task.
 pub(crate) fn attached() -> Option<Context> {
-    with_attached(PyContext::here)
+    with_attached(PyContext::here).filter(Context::is_valid)
 }
 
 /// The object that the variable holds, borrowed, for comparing; null when it holds none.

@@ -168,6 +168,18 @@ impl LastException {
     };
 }
 
+/// An open span, wherever its tree is.
+pub(crate) trait OpenSpan {
+    /// Calls `then` with the span while it is open. It must not come to Python.
+    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R>;
+}
+
+impl OpenSpan for (&ThreadState, SpanId) {
+    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
+        self.0.with_open_span(self.1, then)
+    }
+}
+
 /// Records the pending exception on the innermost span, which is `id`, and leaves it pending.
 #[cold]
 #[inline(never)]
@@ -176,16 +188,16 @@ pub(crate) fn record_pending(state: &ThreadState, id: SpanId, tick: u64) {
     let py = unsafe { Python::assume_attached() };
     let pending = Pending::take();
     if let Some(value) = pending.value(py) {
-        record(py, state, id, tick, &value);
+        record(py, state, &(state, id), tick, &value);
     }
     pending.restore();
 }
 
-/// Records `value` on the open span `id`. Exceptions that mean "done" or "closed" are not errors.
+/// Records `value` on an open span. Exceptions that mean "done" or "closed" are not errors.
 pub(crate) fn record(
     py: Python<'_>,
     state: &ThreadState,
-    id: SpanId,
+    span: &impl OpenSpan,
     tick: u64,
     value: &Bound<'_, PyAny>,
 ) {
@@ -193,7 +205,7 @@ pub(crate) fn record(
         return;
     }
     let has_drivers = |builder: &mut TreeBuilder, index: u32| builder.drivers(index) != 0;
-    let Some(wants_repr) = state.with_open_span(id, has_drivers) else {
+    let Some(wants_repr) = span.write(has_drivers) else {
         return;
     };
     let origin = Origin::of(value);
@@ -204,7 +216,7 @@ pub(crate) fn record(
         None => read(py, value, wants_repr),
     };
     // Callbacks above may have run anything: the span may have ended, and its tree with it.
-    state.with_open_span(id, |builder, index| {
+    span.write(|builder, index| {
         write(builder, index, tick, &text, wants_repr);
     });
     state.exception.set(LastException {

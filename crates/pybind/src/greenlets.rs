@@ -17,14 +17,17 @@ use crate::block;
 use crate::exception::undisturbed;
 use crate::gil::GilCell;
 use crate::loaded;
-use crate::state::{ThreadState, deliver, state};
+use crate::open;
+use crate::state::{ThreadState, state};
 
 /// What a greenlet was doing when it was switched away from.
 struct Stack {
     tree: *mut OpenTree,
     scope: *mut ffi::PyObject,
+    task: *mut ffi::PyObject,
     quiet: u32,
     task_blocks: u32,
+    silences: u32,
     in_step: bool,
     unsampled: *const Context,
 }
@@ -36,8 +39,10 @@ impl Stack {
     const EMPTY: Self = Self {
         tree: ptr::null_mut(),
         scope: ptr::null_mut(),
+        task: ptr::null_mut(),
         quiet: 0,
         task_blocks: 0,
+        silences: 0,
         in_step: false,
         unsampled: ptr::null(),
     };
@@ -49,10 +54,14 @@ impl Stack {
     }
 
     fn swap(&mut self, state: &ThreadState) {
-        self.tree = state.tree.replace(self.tree);
+        let tree = state.tree.get();
+        state.put_back(self.tree);
+        self.tree = tree;
         self.scope = state.scope.replace(self.scope);
+        self.task = state.task.replace(self.task);
         self.quiet = state.quiet.replace(self.quiet);
         self.task_blocks = state.task_blocks.replace(self.task_blocks);
+        self.silences = state.silences.replace(self.silences);
         self.in_step = state.in_step.replace(self.in_step);
         self.unsampled = state.unsampled.replace(self.unsampled);
     }
@@ -100,9 +109,9 @@ fn take(target: &Bound<'_, PyAny>) -> Option<Stack> {
 
 fn finish(stack: Stack) {
     // The tree of a task's block leaves with the block.
-    if !stack.tree.is_null() && !block::owns(stack.tree) {
-        // SAFETY: the tree was the thread's, and nobody will come back to it.
-        deliver(unsafe { Box::from_raw(stack.tree) }.finish_unfinished());
+    if !block::owns(stack.tree) {
+        // SAFETY: the tree was the thread's, whose slot it will not come back to.
+        unsafe { open::abandon(stack.tree) };
     }
 }
 

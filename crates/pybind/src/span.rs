@@ -6,7 +6,7 @@ use hiq_core::time::Clock;
 use hiq_core::tree::TreeBuilder;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 
 use crate::attributes::{self, Text};
 use crate::context::{self, PyContext};
@@ -200,34 +200,7 @@ fn current_span() -> Span {
     }
 }
 
-/// Records nothing inside its block.
-#[pyclass(frozen, module = "hiq._hiq")]
-#[derive(Debug)]
-pub(crate) struct Suppress;
-
-#[pymethods]
-impl Suppress {
-    #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
-    fn __enter__(&self) {
-        state().quiet.update(|quiet| quiet + 1);
-    }
-
-    #[pyo3(signature = (*_args))]
-    #[expect(clippy::unused_self, reason = "a method by Python's protocol")]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> bool {
-        state().quiet.update(|quiet| quiet.saturating_sub(1));
-        false
-    }
-}
-
-#[pyfunction]
-fn suppress() -> Suppress {
-    Suppress
-}
-
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Span>()?;
-    module.add_class::<Suppress>()?;
-    module.add_function(wrap_pyfunction!(current_span, module)?)?;
-    module.add_function(wrap_pyfunction!(suppress, module)?)
+    module.add_function(wrap_pyfunction!(current_span, module)?)
 }

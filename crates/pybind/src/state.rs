@@ -15,7 +15,6 @@ use hiq_core::context::Context;
 use hiq_core::fork;
 use hiq_core::id::{SpanId, TraceId, reseed_thread};
 use hiq_core::record::OpenTree;
-use hiq_core::thread::Thread;
 use hiq_core::tree::{Origin, Role, SpanTree, TreeBuilder};
 use pyo3::ffi;
 
@@ -24,9 +23,15 @@ use crate::driver;
 use crate::exception::LastException;
 use crate::greenlets;
 use crate::loaded;
+use crate::open;
 use crate::otel;
 use crate::runtime::{self, Runtime};
 use crate::step;
+use crate::tasks;
+
+mod threads;
+
+pub(crate) use threads::{finish_all_threads, forget_tree, thread};
 
 /// The recorder's view of one thread. Cells, since a call into Python may come back here: nothing of it is ever borrowed
 /// meanwhile.
@@ -35,17 +40,23 @@ pub(crate) struct ThreadState {
     pub(crate) tree: Cell<*mut OpenTree>,
     /// What the ContextVar held when that tree was opened: where it holds something else, another task is running.
     pub(crate) scope: Cell<*mut ffi::PyObject>,
+    /// The task in which that tree was put in its place by a call or step: a block that is entered in the same one is left
+    /// before that ends. Null outside of tasks.
+    pub(crate) task: Cell<*mut ffi::PyObject>,
     /// Above zero, nothing is recorded: inside `suppress()`, our own callbacks, and sampled-out roots.
     pub(crate) quiet: Cell<u32>,
     /// Open `with` blocks of tasks, between whose steps others may run: while there are any, each call looks at the ContextVar.
     pub(crate) task_blocks: Cell<u32>,
+    /// How many of these record nothing at all: `suppress()` of tasks.
+    pub(crate) silences: Cell<u32>,
     /// True while a coroutine or generator of ours makes a step: the tree is its own.
     pub(crate) in_step: Cell<bool>,
     /// What is propagated while a sampled-out root runs; null otherwise.
     pub(crate) unsampled: Cell<*const Context>,
     /// The exception that passed a span last, so that its text is made once.
     pub(crate) exception: Cell<LastException>,
-    registered: Cell<bool>,
+    /// Tells threads apart for as long as the process lives; zero until the first root.
+    pub(crate) number: Cell<u64>,
     /// The thread's greenlets are followed.
     pub(crate) watches_greenlets: Cell<bool>,
     /// The process that this state was last used in.
@@ -58,17 +69,18 @@ thread_local! {
         ManuallyDrop::new(ThreadState {
             tree: Cell::new(ptr::null_mut()),
             scope: Cell::new(ptr::null_mut()),
+            task: Cell::new(ptr::null_mut()),
             quiet: Cell::new(0),
             task_blocks: Cell::new(0),
+            silences: Cell::new(0),
             in_step: Cell::new(false),
             unsampled: Cell::new(ptr::null()),
             exception: Cell::new(LastException::NONE),
-            registered: Cell::new(false),
+            number: Cell::new(0),
             watches_greenlets: Cell::new(false),
             generation: Cell::new(0),
         })
     };
-    static AT_THREAD_EXIT: Unregister = const { Unregister };
 }
 
 /// The calling thread's state. Valid until the thread ends; use it with the GIL held.
@@ -78,31 +90,20 @@ pub(crate) fn state<'a>() -> &'a ThreadState {
     STATE.with(|state| unsafe { &*ptr::from_ref(state) })
 }
 
-/// The states of all threads that have ever opened a root: what is open at exit is found through them.
-static THREADS: crate::gil::GilCell<Vec<usize>> = crate::gil::GilCell::new(Vec::new());
-
-struct Unregister;
-
-impl Drop for Unregister {
-    fn drop(&mut self) {
-        let state = state();
-        let me = ptr::from_ref(state) as usize;
-        drop(state.exception.replace(LastException::NONE));
-        // A native thread may end without the GIL: the list has a lock of its own for that.
-        THREADS.lock().retain(|thread| *thread != me);
-    }
-}
-
 impl ThreadState {
-    /// Makes the thread known to [`finish_all_threads`].
-    #[cold]
-    fn register(&self) {
-        self.registered.set(true);
-        THREADS.lock().push(ptr::from_ref(self) as usize);
-        AT_THREAD_EXIT.with(|_| ());
-        if let Some(name) = context::thread_name() {
-            Thread::name_current(&name);
+    /// The thread's number, which it gets when it is first asked for.
+    pub(crate) fn number(&self) -> u64 {
+        if self.number.get() == 0 {
+            self.register();
         }
+        self.number.get()
+    }
+
+    /// True inside `suppress()`, our own callbacks, and sampled-out roots.
+    #[inline]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.quiet.get() != 0
+            || self.silences.get() != 0 && !self.in_step.get() && crate::block::is_silenced()
     }
 
     /// False when the next call may not simply be recorded in the open tree.
@@ -223,8 +224,15 @@ impl ThreadState {
     /// Takes the open tree away from the thread.
     pub(crate) fn take_tree(&self) -> Option<OpenTree> {
         let tree = self.tree.replace(ptr::null_mut());
-        // SAFETY: the pointer was made by `Box::into_raw` in `open_tree` and nobody else frees it.
-        (!tree.is_null()).then(|| *unsafe { Box::from_raw(tree) })
+        // SAFETY: the slot's own tree, which it has just given up.
+        unsafe { open::take(tree) }
+    }
+
+    /// Puts back what the slot held before; nothing, if that has ended meanwhile.
+    #[inline]
+    pub(crate) fn put_back(&self, tree: *mut OpenTree) {
+        // SAFETY: what a slot held, which was put aside.
+        self.tree.set(unsafe { open::still_open(tree) });
     }
 
     /// Lets finished spans of a long-running root go.
@@ -238,7 +246,25 @@ impl ThreadState {
 
     /// Begins a root: decides on sampling and opens its tree.
     pub(crate) fn begin_root(&self, root: &Root<'_>) -> Begun {
-        if !self.registered.get() {
+        match self.open_root(root) {
+            Opened::Tree(tree, id) => {
+                self.tree.set(tree);
+                self.task.set(tasks::running());
+                let is_alone = self.task_blocks.get() == 0 && !self.in_step.get();
+                self.scope.set(if is_alone {
+                    ptr::null_mut()
+                } else {
+                    context::attached_object()
+                });
+                Begun::Recording(id)
+            }
+            Opened::SampledOut(context) => Begun::SampledOut(context),
+        }
+    }
+
+    /// The same for whoever keeps the tree itself.
+    pub(crate) fn open_root(&self, root: &Root<'_>) -> Opened {
+        if self.number.get() == 0 {
             self.register();
         }
         if !self.watches_greenlets.get() && loaded::greenlet() {
@@ -261,7 +287,7 @@ impl ThreadState {
         let sampled = runtime.sample(parent, trace_id);
         if !sampled && root.role.drivers == 0 && !runtime.records_sampled_out() {
             runtime.count_sampled_out();
-            return Begun::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
+            return Opened::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
         }
         let tree = open_tree(runtime, root, parent, (trace_id, sampled));
         let id = tree.current_id();
@@ -269,14 +295,14 @@ impl ThreadState {
         if runtime.pipeline.is_some() && loaded::opentelemetry() {
             otel::enter(&context_of(&tree));
         }
-        self.tree.set(Box::into_raw(Box::new(tree)));
-        self.scope
-            .set(if self.task_blocks.get() == 0 && !self.in_step.get() {
-                ptr::null_mut()
-            } else {
-                context::attached_object()
-            });
-        Begun::Recording(id)
+        Opened::Tree(open::keep(tree), id)
+    }
+}
+
+fn abandon(tree: *mut OpenTree) {
+    if !tree.is_null() && !crate::block::owns(tree) {
+        // SAFETY: a slot's own tree, which it has just given up.
+        unsafe { open::abandon(tree) };
     }
 }
 
@@ -308,6 +334,12 @@ pub(crate) enum Begun {
     /// Its tree is open; this is its id.
     Recording(SpanId),
     /// Nothing is recorded below it, but the decision travels on.
+    SampledOut(Box<Context>),
+}
+
+/// The same with the tree, which is kept by nobody yet.
+pub(crate) enum Opened {
+    Tree(*mut OpenTree, SpanId),
     SampledOut(Box<Context>),
 }
 
@@ -362,17 +394,6 @@ fn with_baggage(mut context: Context) -> Context {
     context
 }
 
-/// No thread has `tree` open any more: somebody else lets it go.
-pub(crate) fn forget_tree(tree: *mut OpenTree) {
-    for thread in THREADS.lock().iter() {
-        // SAFETY: as in `finish_all_threads`.
-        let state = unsafe { &*(*thread as *const ThreadState) };
-        if state.tree.get() == tree {
-            state.tree.set(ptr::null_mut());
-        }
-    }
-}
-
 /// Hands a finished fragment to the drivers that asked for a span of it and to the pipeline.
 pub(crate) fn deliver(tree: Arc<SpanTree>) {
     driver::offer(&tree);
@@ -396,21 +417,6 @@ impl Drop for Quiet {
     }
 }
 
-/// At interpreter exit: what is open in any thread leaves, marked as unfinished.
-pub(crate) fn finish_all_threads() {
-    greenlets::finish_all();
-    let threads: Vec<usize> = THREADS.lock().clone();
-    for thread in threads {
-        // SAFETY: threads leave the list before their state goes, and the GIL keeps them from running meanwhile.
-        let state = unsafe { &*(thread as *const ThreadState) };
-        if !crate::block::owns(state.tree.get())
-            && let Some(tree) = state.take_tree()
-        {
-            deliver(tree.finish_unfinished());
-        }
-    }
-}
-
 /// In a forked child: new ids, and the spans that the parent has open are remote parents, not ours to export.
 pub(crate) fn after_fork_in_child() {
     reseed_thread();
@@ -422,12 +428,11 @@ pub(crate) fn after_fork_in_child() {
     });
     otel::after_fork_in_child();
     greenlets::after_fork_in_child();
+    open::after_fork_in_child();
     driver::after_fork_in_child();
     state.generation.set(fork::generation());
     // The parent exports these spans; their memory is left alone, since other threads may have been changing it.
     state.tree.set(ptr::null_mut());
-    THREADS
-        .lock()
-        .retain(|thread| *thread == ptr::from_ref(state) as usize);
+    threads::after_fork_in_child(state);
     runtime::after_fork_in_child(inherited);
 }

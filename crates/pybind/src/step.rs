@@ -9,6 +9,8 @@
     reason = "iteration slots and their object layout are C; each block is argued"
 )]
 
+use hiq_core::id::SpanId;
+use hiq_core::record::OpenTree;
 use pyo3::ffi;
 
 use crate::state::ThreadState;
@@ -136,11 +138,12 @@ pub(crate) fn finish_all() {
         unsafe {
             if let Stage::Open { tree, .. } =
                 std::mem::replace(&mut (*object).run.stage, Stage::Ended)
-                && !tree.is_null()
             {
                 // A thread that is in the middle of a step must not let it go a second time.
                 crate::state::forget_tree(tree);
-                crate::state::deliver(Box::from_raw(tree).finish_unfinished());
+                if let Some(tree) = crate::open::take(tree) {
+                    crate::state::deliver(tree.finish_unfinished());
+                }
             }
         }
     }
@@ -161,4 +164,18 @@ pub(crate) fn after_fork_in_child() {
             }
         }
     }
+}
+
+/// Calls `then` with the suspended fragment that has the span `id` open.
+pub(crate) fn with_tree_of<R>(id: SpanId, then: impl FnOnce(&mut OpenTree) -> R) -> Option<R> {
+    let open = OPEN.lock();
+    // SAFETY: as in `finish_all`; `then` does not come to Python, so the fragments stay where they are.
+    let mut trees = open.0.iter().filter_map(|object| unsafe {
+        match &(*(*object as *mut Stepped)).run.stage {
+            Stage::Open { tree, .. } => tree.as_mut(),
+            _ => None,
+        }
+    });
+    let found = trees.find(|tree| tree.index_of_open(id).is_some())?;
+    Some(then(found))
 }

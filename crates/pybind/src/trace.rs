@@ -5,11 +5,11 @@
 )]
 
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
 
 use hiq_core::context::Context;
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::intern::{SiteId, Symbol};
+use hiq_core::record::OpenTree;
 use hiq_core::span::Kind;
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
@@ -17,15 +17,17 @@ use hiq_core::value::Value;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::attributes::{self, Foreign};
-use crate::block::Block;
-use crate::exception;
+use crate::block::{self, Block};
+use crate::entries::Entries;
+use crate::exception::{self, OpenSpan};
+use crate::open::Handle;
 use crate::otel;
 use crate::span::Span;
-use crate::state::{Begun, Parent, Root, ThreadState, state};
+use crate::state::{self, Begun, Parent, Root, ThreadState, state};
+use crate::step;
 
 mod decorate;
 mod record;
@@ -43,57 +45,75 @@ pub(crate) struct Trace {
     /// Keyword names and, in their order, values; null when there are none.
     names: Option<Py<PyTuple>>,
     values: Vec<Py<PyAny>>,
-    entered: Mutex<Entries>,
+    entered: Entries<Entered>,
 }
 
 /// One entry that has not been left.
 #[derive(Debug)]
 enum Entered {
     /// A span in the thread's tree.
-    Inside { thread: usize, id: SpanId },
+    Inside(Inside),
     /// A fragment of its own, for a task that others interleave with.
     Block(Block),
     /// Sampled out; the context is propagated meanwhile.
-    SampledOut {
-        thread: usize,
-        outer: usize,
-        context: Box<Context>,
-    },
+    SampledOut { thread: u64, context: Box<Context> },
     /// Not recorded.
-    Nothing { thread: usize },
+    Nothing { thread: u64 },
 }
 
-/// Entries that have not been left, oldest first. Most often there is one at most, which needs no memory of its own.
-#[derive(Debug, Default)]
-struct Entries {
-    first: Option<Entered>,
-    more: Vec<Entered>,
+/// A span in a tree that others record in as well.
+#[derive(Debug)]
+struct Inside {
+    thread: u64,
+    handle: Handle,
+    id: SpanId,
 }
 
-impl Entries {
-    fn push(&mut self, entered: Entered) {
-        if self.first.is_none() && self.more.is_empty() {
-            self.first = Some(entered);
+impl Inside {
+    fn close(&self, py: Python<'_>, state: &ThreadState, error: &Bound<'_, PyAny>) {
+        let tick = Clock::ticks();
+        if !error.is_none() {
+            exception::record(py, state, self, tick, error);
+        }
+        if self.handle.with_tree(|tree| self.is_open_in(tree)) == Some(true) {
+            self.handle.end(self.id, tick);
+        } else if state.with_tree(|tree| self.is_open_in(tree)) == Some(true) {
+            state.end(self.id, tick);
         } else {
-            self.more.push(entered);
+            // Never a root: those of coroutines and generators are their own.
+            step::with_tree_of(self.id, |tree| tree.end(self.id, tick));
         }
     }
 
-    /// Takes the youngest entry that `is_it` says yes to.
-    fn take_last(&mut self, is_it: impl Fn(&Entered) -> bool) -> Option<Entered> {
-        match self.more.iter().rposition(&is_it) {
-            Some(at) => Some(self.more.remove(at)),
-            None => self.first.take_if(|first| is_it(first)),
+    fn is_open_in(&self, tree: &mut OpenTree) -> bool {
+        tree.index_of_open(self.id).is_some()
+    }
+}
+
+impl OpenSpan for Inside {
+    /// In the tree that it began in. A coroutine or generator that was making its first step has taken it along since, into
+    /// its own: that is the thread's in the middle of a step, and suspended between steps.
+    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
+        let write = |tree: &mut OpenTree| {
+            let index = tree.index_of_open(self.id)?;
+            Some(then(tree.builder(), index))
+        };
+        if self.handle.with_tree(|tree| self.is_open_in(tree)) == Some(true) {
+            self.handle.with_tree(write)?
+        } else if state().with_tree(|tree| self.is_open_in(tree)) == Some(true) {
+            state().with_tree(write)?
+        } else {
+            step::with_tree_of(self.id, write)?
         }
     }
 }
 
 impl Trace {
-    fn enter(&self, py: Python<'_>) -> Span {
+    fn enter(&self) -> Span {
         let state = state();
-        let entered = self.open(py, state);
+        let entered = self.open(state);
         let span = match &entered {
-            Entered::Inside { id, .. } => Span::new(
+            Entered::Inside(Inside { id, .. }) => Span::new(
                 state
                     .with_tree(|tree| tree.peek().trace_id())
                     .unwrap_or(TraceId::INVALID),
@@ -105,16 +125,13 @@ impl Trace {
             }
             Entered::SampledOut { .. } | Entered::Nothing { .. } => Span::none(),
         };
-        self.entered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(entered);
+        self.entered.push(entered);
         span
     }
 
-    fn open(&self, py: Python<'_>, state: &ThreadState) -> Entered {
-        let thread = ptr::from_ref(state) as usize;
-        if state.quiet.get() != 0 || crate::status::is_off() {
+    fn open(&self, state: &ThreadState) -> Entered {
+        let thread = state.number();
+        if state.is_silent() || crate::status::is_off() {
             return Entered::Nothing { thread };
         }
         let role = Role {
@@ -124,7 +141,7 @@ impl Trace {
         let foreign = Foreign::among(self.values.iter().map(Py::as_ptr));
         let describe =
             |builder: &mut TreeBuilder, index: u32| self.describe(builder, index, &foreign);
-        if !state.in_step.get() && in_event_loop(py) {
+        if block::is_beside_others(state) {
             return Entered::Block(Block::enter(state, role, describe));
         }
         let tick = Clock::ticks();
@@ -143,22 +160,23 @@ impl Trace {
             }) {
                 Begun::Recording(id) => id,
                 Begun::SampledOut(context) => {
-                    let outer = state.unsampled.replace(&raw const *context) as usize;
+                    state.unsampled.set(&raw const *context);
                     state.quiet.update(|quiet| quiet + 1);
                     crate::state::pass_on(&context);
-                    return Entered::SampledOut {
-                        thread,
-                        outer,
-                        context,
-                    };
+                    return Entered::SampledOut { thread, context };
                 }
             },
         };
-        state.with_tree(|tree| {
+        let handle = state.with_tree(|tree| {
             let index = tree.current();
             describe(tree.builder(), index);
+            // SAFETY: the tree that the thread's slot keeps.
+            unsafe { Handle::on(tree) }
         });
-        Entered::Inside { thread, id }
+        match handle {
+            Some(handle) => Entered::Inside(Inside { thread, handle, id }),
+            None => Entered::Nothing { thread },
+        }
     }
 
     fn describe(&self, builder: &mut TreeBuilder, index: u32, foreign: &Foreign) {
@@ -173,73 +191,42 @@ impl Trace {
 
     fn exit(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
         let state = state();
-        let Some(entered) = self.last_entered_here(state) else {
+        let Some(entered) = self.entered.take_last(|entered| entered.is_here(state)) else {
             return;
         };
         match entered {
-            Entered::Inside { id, .. } => close(py, state, id, error),
+            Entered::Inside(inside) => inside.close(py, state, error),
             Entered::Block(block) => block.leave(py, state, error),
-            Entered::SampledOut { outer, context, .. } => {
-                state.unsampled.set(outer as *const Context);
-                state.quiet.update(|quiet| quiet - 1);
+            Entered::SampledOut { thread, context } => {
                 otel::leave(context.span_id);
+                if let Some(entered_in) = state::thread(thread) {
+                    entered_in.leave_unsampled(context);
+                }
             }
             Entered::Nothing { .. } => {}
         }
     }
+}
 
-    /// The entry that this exit belongs to: the last one of this thread, of this task where it is a task's block.
-    fn last_entered_here(&self, state: &ThreadState) -> Option<Entered> {
-        let me = ptr::from_ref(state) as usize;
-        let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = entered.take_last(|entry| match entry {
-            Entered::Inside { thread, .. }
-            | Entered::SampledOut { thread, .. }
-            | Entered::Nothing { thread } => *thread == me,
-            Entered::Block(block) => block.is_of_running_task(),
-        });
-        // A block that is left in another task (an async generator closed elsewhere) is the last one there is.
-        here.or_else(|| entered.take_last(|entry| matches!(entry, Entered::Block(_))))
+impl Entered {
+    /// True in the thread that entered, of blocks in the task that is inside.
+    fn is_here(&self, state: &ThreadState) -> bool {
+        match self {
+            Self::Inside(inside) => {
+                inside.handle.is_on(state.tree.get()) || inside.thread == state.number.get()
+            }
+            Self::SampledOut { thread, .. } | Self::Nothing { thread } => {
+                *thread == state.number.get()
+            }
+            Self::Block(block) => block.is_of_running_task(),
+        }
     }
-}
-
-fn close(py: Python<'_>, state: &ThreadState, id: SpanId, error: &Bound<'_, PyAny>) {
-    let tick = Clock::ticks();
-    if !error.is_none() {
-        exception::record(py, state, id, tick, error);
-    }
-    state.end(id, tick);
-}
-
-/// True when an asyncio event loop is running in this thread.
-fn in_event_loop(py: Python<'_>) -> bool {
-    static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let function = RUNNING_LOOP.get(py).or_else(|| {
-        let found = running_loop_function(py)?;
-        Some(RUNNING_LOOP.get_or_init(py, || found))
-    });
-    function.is_some_and(|function| function.call0(py).is_ok_and(|running| !running.is_none(py)))
-}
-
-/// asyncio is not imported for this: a program that has not done so has no loop.
-fn running_loop_function(py: Python<'_>) -> Option<Py<PyAny>> {
-    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    let modules = MODULES.get_or_try_init(py, || {
-        let modules = py.import("sys")?.getattr("modules")?;
-        Ok::<_, PyErr>(modules.cast_into::<PyDict>()?.unbind())
-    });
-    let events = modules
-        .ok()?
-        .bind(py)
-        .get_item(pyo3::intern!(py, "asyncio.events"))
-        .ok()??;
-    events.getattr("_get_running_loop").ok().map(Bound::unbind)
 }
 
 #[pymethods]
 impl Trace {
-    fn __enter__(&self, py: Python<'_>) -> Span {
-        self.enter(py)
+    fn __enter__(&self) -> Span {
+        self.enter()
     }
 
     #[pyo3(signature = (_kind, value, _traceback))]
@@ -255,7 +242,7 @@ impl Trace {
     }
 
     fn __aenter__(&self, py: Python<'_>) -> Ready {
-        Ready::new(Py::new(py, self.enter(py)).map_or_else(|_| py.None(), Py::into_any))
+        Ready::new(Py::new(py, self.enter()).map_or_else(|_| py.None(), Py::into_any))
     }
 
     #[pyo3(signature = (_kind, value, _traceback))]
@@ -427,7 +414,7 @@ unsafe fn make_trace(
             kind,
             names: kept,
             values,
-            entered: Mutex::default(),
+            entered: Entries::default(),
         };
         Ok(Py::new(py, trace)?.into_any())
     }

@@ -184,7 +184,7 @@ unsafe fn call_carefully(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_recorded`.
     unsafe {
-        if state.quiet.get() != 0 || status::is_off() {
+        if state.is_silent() || status::is_off() {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         }
         let _turn = state.needs_a_turn().then(|| Turn::take(state));
@@ -248,7 +248,7 @@ unsafe extern "C" fn call_with_extras(
     unsafe {
         let me = callable.cast::<TracedObject>();
         let state = state();
-        if state.quiet.get() != 0 || status::is_off() {
+        if state.is_silent() || status::is_off() {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         }
         crate::extras::call(me, state, args, count, names)
@@ -267,7 +267,7 @@ unsafe extern "C" fn call_stepped(
         let me = callable.cast::<TracedObject>();
         let state = state();
         let result = ffi::PyObject_Vectorcall((*me).func, args, count, names);
-        let silent = state.quiet.get() != 0 && state.unsampled.get().is_null();
+        let silent = state.is_silent() && state.unsampled.get().is_null();
         if result.is_null() || silent || status::is_off() {
             return result;
         }

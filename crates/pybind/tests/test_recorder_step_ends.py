@@ -175,8 +175,8 @@ def test_an_outer_block_that_is_left_in_a_first_step_takes_what_is_recorded_insi
 
     traced(caller)()
     spans_around = {("caller", None): 1, ("block", "caller"): 1, ("job", "block"): 1}
-    # A step with a fragment of its own cannot leave what is not in it; the caller's end does.
-    inside = {("leaf", "caller"): 3} if company == "alone" else {("leaf", "job"): 2, ("leaf", "block"): 1}
+    # A step in a fragment of its own goes on there.
+    inside = {("leaf", "caller"): 3} if company == "alone" else {("leaf", "job"): 2, ("leaf", "caller"): 1}
     assert edges(spans()) == {**spans_around, **inside}
 
 

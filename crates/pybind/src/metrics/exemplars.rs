@@ -88,7 +88,7 @@ impl Place {
 /// The span that the thread or task is in.
 fn place() -> Option<Place> {
     let state = state();
-    if state.quiet.get() != 0 {
+    if state.is_silent() {
         return None;
     }
     if state.task_blocks.get() != 0 {

@@ -22,9 +22,11 @@ use super::{OPEN, Stepped, forget};
 use crate::context;
 use crate::exception::{Pending, record_pending};
 use crate::loaded;
+use crate::open;
 use crate::otel;
 use crate::runtime;
-use crate::state::{Begun, Parent, Root, ThreadState, context_of, state};
+use crate::state::{Opened, Parent, Root, ThreadState, context_of, state};
+use crate::tasks;
 use crate::wrap::Returns;
 
 /// The recording of one coroutine or generator.
@@ -35,6 +37,8 @@ pub(super) struct Run {
     pub(super) parent: Option<Context>,
     pub(super) stage: Stage,
     active_ticks: u64,
+    /// What `suppress()` is open in it: that of its own steps.
+    quiet: u32,
     /// It is in the middle of a step.
     is_running: bool,
 }
@@ -60,6 +64,7 @@ impl Run {
             parent,
             stage: Stage::Fresh,
             active_ticks: 0,
+            quiet: 0,
             is_running: false,
         }
     }
@@ -105,6 +110,7 @@ impl Run {
 pub(super) struct Outer {
     tree: *mut OpenTree,
     scope: *mut ffi::PyObject,
+    task: *mut ffi::PyObject,
     in_step: bool,
     unsampled: *const Context,
     quiet: u32,
@@ -121,7 +127,7 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         let state = state();
         let run = &mut (*object).run;
         let started = Clock::ticks();
-        let silent = state.quiet.get() != 0 && state.unsampled.get().is_null();
+        let silent = state.is_silent() && state.unsampled.get().is_null();
         // A step inside a step fails.
         if run.is_running
             || matches!(run.stage, Stage::Ended)
@@ -132,6 +138,7 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         let mut outer = Outer {
             tree: state.tree.get(),
             scope: state.scope.get(),
+            task: state.task.get(),
             in_step: state.in_step.get(),
             unsampled: state.unsampled.get(),
             quiet: state.quiet.get(),
@@ -150,16 +157,17 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
             Stage::Open { tree, .. } => {
                 state.tree.set(*tree);
                 state.unsampled.set(ptr::null());
-                state.quiet.set(0);
+                state.quiet.set(run.quiet);
             }
             Stage::SampledOut(context) => {
                 state.tree.set(ptr::null_mut());
                 state.unsampled.set(&raw const **context);
-                state.quiet.set(1);
+                state.quiet.set(1 + run.quiet);
             }
             Stage::Fresh | Stage::Inside { .. } | Stage::Ended => {}
         }
         state.in_step.set(true);
+        state.task.set(tasks::running());
         run.is_running = true;
         if run.returns != Returns::Generator {
             outer.token = set_context(object, state);
@@ -174,26 +182,22 @@ unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) {
     unsafe {
         let run = &mut (*object).run;
         let parent = run.parent.take().or_else(|| state.capture());
-        state.tree.set(ptr::null_mut());
-        state.in_step.set(true);
         let root = Root {
             role: run.role,
             tick,
             parent: Parent::Given(parent.as_ref()),
         };
-        run.stage = match state.begin_root(&root) {
-            Begun::Recording(root) => {
+        run.stage = match state.open_root(&root) {
+            Opened::Tree(tree, root) => {
                 OPEN.lock().add(object);
-                Stage::Open {
-                    tree: state.tree.get(),
-                    root,
-                }
+                Stage::Open { tree, root }
             }
-            Begun::SampledOut(context) => {
+            Opened::SampledOut(context) => {
                 crate::state::pass_on(&context);
                 Stage::SampledOut(context)
             }
         };
+        state.scope.set(context::attached_object());
     }
 }
 
@@ -248,7 +252,12 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
             }
             outer.take_tree_back(state);
         }
+        run.quiet = match run.stage {
+            Stage::SampledOut(_) => state.quiet.get().saturating_sub(1),
+            _ => state.quiet.get(),
+        };
         state.unsampled.set(outer.unsampled);
+        state.task.set(outer.task);
         state.quiet.set(outer.quiet);
         state.in_step.set(outer.in_step);
         run.is_running = false;
@@ -266,9 +275,7 @@ impl Outer {
     fn take_tree_back(&self, state: &ThreadState) {
         // In a forked child the tree is the parent process's.
         let is_ours = self.process == fork::generation();
-        state
-            .tree
-            .set(if is_ours { self.tree } else { ptr::null_mut() });
+        state.put_back(if is_ours { self.tree } else { ptr::null_mut() });
         state.scope.set(self.scope);
     }
 }
@@ -294,7 +301,7 @@ unsafe fn wait(
         // Not there: something outside it was ended during the step, and the span with it.
         let own = state.with_tree(|tree| tree.detach(id, began)).flatten();
         run.stage = own.map_or(Stage::Ended, |own| Stage::Open {
-            tree: Box::into_raw(Box::new(own)),
+            tree: open::keep(own),
             root: id,
         });
         if let Stage::Open { .. } = run.stage {

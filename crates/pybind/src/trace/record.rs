@@ -32,7 +32,7 @@ pub(super) unsafe extern "C" fn record(
             return ptr::null_mut();
         }
         let state = state();
-        if state.quiet.get() == 0 && !crate::status::is_off() {
+        if !state.is_silent() && !crate::status::is_off() {
             record_now(state, *args, args.add(1), names);
         }
         ffi::Py_INCREF(ffi::Py_None());
