@@ -11,6 +11,8 @@ use hiq_core::encode::{Encoder, Limits};
 use hiq_core::tree::SpanTree;
 use hiq_otlp::{OtlpDecoder, OtlpJsonEncoder, OtlpProtoEncoder};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value::IntValue;
 use proptest::prelude::*;
 use prost::Message as _;
 use support::{Origin, Plain, SpanOut, arbitrary, read_trees, sorted, write_proto};
@@ -221,6 +223,32 @@ fn what_is_wrong_is_said_with_its_place() {
         error,
         "OTLP JSON, byte 0: a trace id must be 32 hex digits, not `xyz`"
     );
+}
+
+/// Protobuf's rule, by which whoever concatenates two messages merges them.
+#[test]
+fn of_a_value_that_is_said_twice_the_last_word_counts() {
+    let int = [0x18, 5];
+    let texts = [&[0x0a, 1, b'a'][..], &[0x0a, 1, b'b']];
+    let cases = [
+        ([texts[0], &int].concat(), Plain::Int(5)),
+        ([&int, texts[0]].concat(), Plain::Str("a".to_owned())),
+        (texts.concat(), Plain::Str("b".to_owned())),
+    ];
+    for (value, expected) in cases {
+        let read = AnyValue::decode(&value[..]).unwrap();
+        assert_eq!(
+            format!("{expected:?}").contains('5'),
+            read.value == Some(IntValue(5))
+        );
+        let mut payload = value;
+        // An attribute without a key, its span, scope spans, resource spans.
+        for tag in [0x12, 0x4a, 0x12, 0x12, 0x0a] {
+            payload = [&[tag, u8::try_from(payload.len()).unwrap()], &payload[..]].concat();
+        }
+        let spans = decode_spans(OtlpDecoder::proto(), &payload);
+        assert_eq!(spans[0].attributes, [(String::new(), expected)]);
+    }
 }
 
 #[test]

@@ -77,8 +77,13 @@ impl Place {
 
     /// Sets aside what the counter of `bucket` says.
     pub(super) fn relieve(&self, bucket: i32) {
-        if let Some(chunk) = self.chunk() {
-            let count = chunk.counts[at(bucket)].swap(0, Ordering::Relaxed);
+        let Some(chunk) = self.chunk() else {
+            return;
+        };
+        let count = &chunk.counts[at(bucket)];
+        // Most are zero, and a look costs less than a swap.
+        if count.load(Ordering::Relaxed) > 0 {
+            let count = count.swap(0, Ordering::Relaxed);
             self.change_aside(bucket, i64::from(count));
         }
     }
