@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use hiq_core::metric::record::{CollectOptions, Registry, Spec, Summary};
+use hiq_core::id::{SpanId, TraceId};
+use hiq_core::metric::record::{CollectOptions, DEFAULT_BOUNDS, Registry, Spec, Summary};
 use hiq_core::metric::{
-    self, ExponentialHistogram, Kind, LabelSet, MetricBatch, Number, Point, PointValue,
-    QuantileValue,
+    self, Exemplar, ExponentialHistogram, Family, Kind, LabelSet, MetricBatch, Number, Point,
+    PointValue, QuantileValue,
 };
+use hiq_core::time::UnixNanos;
 use proptest::prelude::*;
 
 /// Half the width of a bucket at scale 6, relative to its middle.
@@ -128,6 +130,65 @@ proptest! {
 }
 
 /// What was counted on a finer scale before counts for the width of the range as well.
+#[test]
+fn what_is_shown_as_an_example_is_counted_from_then_on() {
+    let registry = Registry::new();
+    let (early, earlier) = (UnixNanos(1_000_000_000), UnixNanos(500_000_000));
+    let counter = registry.counter("c").unwrap().plain();
+    let histogram = registry.histogram("h").unwrap().plain();
+    let wide = registry.exponential_histogram("e").unwrap().plain();
+    let summary = registry.summary("s").unwrap().plain();
+    let example = |time| Exemplar::new(time, Number::F64(1.0), TraceId([1; 16]), SpanId(1));
+    let starts = || -> Vec<u64> {
+        let batch = registry.collect(&CollectOptions::default());
+        let points = batch.families().iter().flat_map(Family::points);
+        points.map(|point| point.start().0).collect()
+    };
+    assert!(starts().iter().all(|start| *start > early.0));
+    for (time, start) in [(early, early), (earlier, earlier), (early, earlier)] {
+        counter.set_example(example(time));
+        histogram.set_example(example(time));
+        wide.set_example(example(time));
+        summary.set_example(example(time));
+        assert_eq!(starts(), [start.0; 4], "it never moves on again");
+    }
+}
+
+#[test]
+fn other_bounds_or_quantiles_of_a_known_name_are_refused_and_none_are_those_it_has() {
+    let registry = Registry::new();
+    let first = registry.histogram(Spec::new("h").with_bounds([1.0, 2.0]));
+    first.unwrap().plain().observe(1.5);
+    registry.histogram("h").unwrap().plain().observe(1.5);
+    let same = registry.histogram(Spec::new("h").with_bounds([1.0, 2.0]));
+    same.unwrap().plain().observe(1.5);
+    let other = registry.histogram(Spec::new("h").with_bounds([1.0, 3.0]));
+    assert_eq!(
+        other.unwrap_err().to_string(),
+        "metric `h`: its bounds are [1.0, 2.0] already, and cannot be [1.0, 3.0]; give the same ones, or none, or another name"
+    );
+    registry.histogram("plain").unwrap();
+    let named = registry.histogram(Spec::new("plain").with_bounds(DEFAULT_BOUNDS));
+    assert!(named.is_ok(), "the default, in words");
+    registry.summary("s").unwrap();
+    let other = registry.summary(Spec::new("s").with_quantiles([0.75]));
+    assert_eq!(
+        other.unwrap_err().to_string(),
+        "metric `s`: its quantiles are [0.5, 0.9, 0.99] already, and cannot be [0.75]; give the same ones, or none, or \
+         another name"
+    );
+    let batch = registry.collect(&CollectOptions::default());
+    let PointValue::Histogram(histogram) = batch.families()[0].points()[0].value() else {
+        panic!("no histogram");
+    };
+    assert_eq!(histogram.counts, [0, 3, 0]);
+    let none = registry.counter(Spec::new("c").with_max_series(0));
+    assert_eq!(
+        none.unwrap_err().to_string(),
+        "metric `c`: its max_series is 0; use a whole number from 1 on"
+    );
+}
+
 #[test]
 fn a_range_that_grows_in_steps_has_no_more_buckets_than_one_that_came_at_once() {
     let registry = Registry::new();

@@ -40,7 +40,7 @@ fn metric(
     bounds: Option<Vec<f64>>,
     quantiles: Option<Vec<f64>>,
     max_age_s: Option<f64>,
-    max_series: Option<usize>,
+    max_series: Option<i64>,
 ) -> PyResult<Py<PyAny>> {
     let settings = settings();
     exemplars::follow(settings.exemplars);
@@ -59,7 +59,7 @@ fn metric(
         spec = spec.with_max_age(age(name, seconds)?);
     }
     if let Some(most) = max_series {
-        spec = spec.with_max_series(most);
+        spec = spec.with_max_series(series(name, most)?);
     }
     let registry = registry();
     let failed = |error: ConfigError| errors::config(&error);
@@ -83,6 +83,17 @@ fn metric(
 /// What the environment says, whose oddities `init` tells of.
 pub(crate) fn settings() -> MetricSettings {
     MetricSettings::from_env(&Env::process()).0
+}
+
+fn series(name: &str, most: i64) -> PyResult<usize> {
+    let most = usize::try_from(most).map_err(|_| {
+        ConfigError::new(
+            format!("metric `{name}`"),
+            format!("its max_series is {most}"),
+            "use a whole number from 1 on",
+        )
+    });
+    most.map_err(|error| errors::config(&error))
 }
 
 fn age(name: &str, seconds: f64) -> PyResult<Duration> {

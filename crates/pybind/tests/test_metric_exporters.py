@@ -207,6 +207,8 @@ def test_the_environment_may_name_what_is_not_there(monkeypatch: pytest.MonkeyPa
         ({"metrics": [{"endpoint": "http://localhost"}]}, "type"),
         ({"metrics": [hiq.OtlpMetricExporter(summaries="both")]}, "summaries"),
         ({"metrics": [hiq.RemoteWriteExporter(version=3)]}, "version"),
+        ({"metrics": [hiq.PrometheusExporter(port=65536)]}, "65536 is no port; use 0 to 65535"),
+        ({"metrics": [hiq.PrometheusExporter(utf8_names="yes")]}, "utf8_names"),
         ({"metrics": [hiq.RemoteWriteExporter(client_key="key.pem")]}, "client_certificate"),
         ({"metrics": ["otlp"], "metric_interval_s": 0}, "metric_interval_s"),
         ({"metrics": ["otlp"], "metric_interval_s": -1}, "metric_interval_s"),

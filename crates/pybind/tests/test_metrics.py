@@ -250,6 +250,9 @@ def test_infinite_and_missing_measurements_are_left_out() -> None:
         (lambda name: hiq.metrics.summary(name, max_age_s=-1), "max_age_s"),
         (lambda name: hiq.metrics.histogram(name, buckets=[2, 1]), "bounds"),
         (lambda name: hiq.metrics.counter(""), "name"),
+        (lambda name: hiq.metrics.counter(name, max_series=0), "its max_series is 0; use a whole number from 1 on"),
+        (lambda name: hiq.metrics.counter(name, max_series=-1), "its max_series is -1; use a whole number from 1 on"),
+        (lambda name: hiq.metrics.gauge(name, callback=int, max_series=-1), "its max_series is -1"),
     ],
 )
 def test_a_wrong_description_is_refused_with_the_place(make, said: str) -> None:
@@ -264,6 +267,20 @@ def test_a_name_is_one_instrument_of_one_kind() -> None:
     assert value(name) == 2
     with pytest.raises(hiq.ConfigError, match=name):
         hiq.metrics.gauge(name)
+
+
+def test_a_known_histogram_has_its_buckets_and_a_known_summary_its_quantiles() -> None:
+    name = fresh()
+    hiq.metrics.histogram(name, buckets=[1, 2]).observe(1.5)
+    hiq.metrics.histogram(name).observe(1.5)
+    hiq.metrics.histogram(name, buckets=[1, 2, float("inf")]).observe(1.5)
+    assert points(name)[()]["counts"] == [0, 3, 0]
+    with pytest.raises(hiq.ConfigError, match=f"`{name}`: its bounds are .1.0, 2.0. already"):
+        hiq.metrics.histogram(name, buckets=[1, 3])
+    hiq.metrics.summary(f"{name}.s", quantiles=[0.5])
+    hiq.metrics.summary(f"{name}.s")
+    with pytest.raises(hiq.ConfigError, match=r"its quantiles are \[0.5\] already, and cannot be \[0.9\]"):
+        hiq.metrics.summary(f"{name}.s", quantiles=[0.9])
 
 
 # --- time -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +127,96 @@ def test_each_metric_that_is_left_out_is_told_of_once_with_its_rival(done: Any) 
         assert len(rivals) == 2, (lost, lines)
         assert all(f"`{kept}`" in line for line in rivals if kept), rivals
     assert len(lines) == 14, lines
+
+
+# --- UTF-8 ----------------------------------------------------------------------------------------
+
+UTF8_PROGRAM = """
+import json, urllib.request
+import hiq
+
+hiq.init("shop", exporters=[], metrics=[hiq.PrometheusExporter("127.0.0.1", 0, utf8_names=True)])
+hiq.metrics.counter("日本").labels({"城市": "京都", "http.route": "/"}).inc(1)
+hiq.metrics.counter("中国").inc(2)
+host, port = hiq.prometheus.address()
+# What Prometheus 3 sends, and what 2 does.
+accepts = [
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4",
+    "text/plain;version=1.0.0;escaping=allow-utf-8",
+    "application/openmetrics-text;version=1.0.0",
+    "text/plain;version=0.0.4",
+]
+pages = []
+for accept in accepts:
+    request = urllib.request.Request(f"http://{host}:{port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        pages.append((answer.headers["Content-Type"], answer.read().decode()))
+for keeps in (True, False):
+    kind = []
+    app = hiq.prometheus.wsgi_app(utf8_names=keeps)
+    page = b"".join(app({"HTTP_ACCEPT": accepts[0]}, lambda status, headers: kind.append(dict(headers)["Content-Type"])))
+    pages.append((kind[0], page.decode()))
+print(json.dumps(pages))
+"""
+
+
+def test_utf8_names_are_for_scrapers_that_read_them_and_told_apart_for_the_others(tmp_path: Path) -> None:
+    script = tmp_path / "shop.py"
+    script.write_text(UTF8_PROGRAM, encoding="utf-8")
+    done = python(script, folder=tmp_path, HIQ_METRIC_DIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = json.loads(done.stdout)
+    kept = {("日本_total", (("http.route", "/"), ("城市", "京都"))): 1, ("中国_total", ()): 2}
+    labels = (("U___57ce__5e02_", "京都"), ("http_route", "/"))
+    told_apart = {("U___65e5__672c__total", labels): 1, ("U___4e2d__56fd__total", ()): 2}
+    for (kind, page), keeps in zip(pages, (True, True, False, False, True, False), strict=True):
+        assert ("escaping=allow-utf-8" in kind) == keeps, kind
+        parse: Any = openmetrics.text_string_to_metric_families
+        if "openmetrics" not in kind:
+            parse = text_string_to_metric_families
+        found = {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in parse(page)
+            for sample in family.samples
+            if sample.name in ("日本_total", "中国_total")
+            or (sample.name.startswith("U__") and "_total" in sample.name)
+        }
+        assert found == (kept if keeps else told_apart), page
+
+
+# --- examples -------------------------------------------------------------------------------------
+
+EXAMPLES = """
+import hiq
+
+hiq.init("shop", exporters=[], metrics=["prometheus"])
+
+@hiq.trace
+def work():
+    hiq.metrics.counter("own").inc()
+
+work()
+hiq.flush(30)
+print(b"".join(hiq.prometheus.wsgi_app()({"HTTP_ACCEPT": "application/openmetrics-text"}, lambda *_: None)).decode())
+"""
+
+
+def test_nothing_is_created_after_its_example(tmp_path: Path) -> None:
+    done = python("-c", EXAMPLES, folder=tmp_path, HIQ_METRIC_DIR=str(tmp_path), OTEL_EXPORTER_PROMETHEUS_PORT="0")
+    assert done.returncode == 0, done.stderr
+    families = list(openmetrics.text_string_to_metric_families(done.stdout.rstrip() + "\n"))
+    created = {
+        (family.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == f"{family.name}_created"
+    }
+    shown = {
+        (family.name, tuple(sorted(sample.labels.items()))): sample.exemplar.timestamp
+        for family in families
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert {name for name, _ in shown} >= {"hiq_function_calls", "own"}
+    for series, timestamp in shown.items():
+        assert created[series] <= float(timestamp), series

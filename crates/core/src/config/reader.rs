@@ -107,6 +107,19 @@ impl<'e> Reader<'e> {
         })
     }
 
+    /// A whole number between `min` and `max`.
+    pub fn number_up_to<T>(&mut self, names: &[&str], min: T, max: T) -> Option<T>
+    where
+        T: std::str::FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        let wanted = format!("a whole number from {min} to {max}");
+        self.parsed(names, &wanted, |text| {
+            text.parse()
+                .ok()
+                .filter(|number| (min..=max).contains(number))
+        })
+    }
+
     /// A number between `min` and `max`.
     pub fn decimal(&mut self, names: &[&str], min: f64, max: f64) -> Option<f64> {
         let wanted = format!("a number from {min} to {max}");

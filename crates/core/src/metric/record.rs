@@ -75,8 +75,9 @@ pub struct Spec {
     name: String,
     description: String,
     unit: String,
-    bounds: Arc<[f64]>,
-    quantiles: Arc<[f64]>,
+    /// Nothing where nobody has said.
+    bounds: Option<Arc<[f64]>>,
+    quantiles: Option<Arc<[f64]>>,
     max_age: Duration,
     max_series: usize,
 }
@@ -88,8 +89,8 @@ impl Spec {
             name: name.into(),
             description: String::new(),
             unit: String::new(),
-            bounds: DEFAULT_BOUNDS.into(),
-            quantiles: DEFAULT_QUANTILES.into(),
+            bounds: None,
+            quantiles: None,
             max_age: DEFAULT_MAX_AGE,
             max_series: DEFAULT_MAX_SERIES,
         }
@@ -109,13 +110,13 @@ impl Spec {
 
     /// Sets the upper bounds of a histogram's buckets, inclusive and rising. Default: [`DEFAULT_BOUNDS`].
     pub fn with_bounds(mut self, bounds: impl Into<Arc<[f64]>>) -> Self {
-        self.bounds = bounds.into();
+        self.bounds = Some(bounds.into());
         self
     }
 
     /// Sets the shares whose quantiles a summary shows, rising. Default: [`DEFAULT_QUANTILES`].
     pub fn with_quantiles(mut self, quantiles: impl Into<Arc<[f64]>>) -> Self {
-        self.quantiles = quantiles.into();
+        self.quantiles = Some(quantiles.into());
         self
     }
 
@@ -126,10 +127,20 @@ impl Spec {
         self
     }
 
-    /// Sets how many sets of labels are told apart; further ones share a series. Default: [`DEFAULT_MAX_SERIES`].
+    /// Sets how many sets of labels are told apart, 1 at least; further ones share a series. Default: [`DEFAULT_MAX_SERIES`].
     pub fn with_max_series(mut self, max_series: usize) -> Self {
         self.max_series = max_series;
         self
+    }
+
+    fn bounds(&self) -> Arc<[f64]> {
+        let given = self.bounds.as_ref();
+        given.map_or_else(|| DEFAULT_BOUNDS.into(), Arc::clone)
+    }
+
+    fn quantiles(&self) -> Arc<[f64]> {
+        let given = self.quantiles.as_ref();
+        given.map_or_else(|| DEFAULT_QUANTILES.into(), Arc::clone)
     }
 
     fn place(&self) -> String {
@@ -148,21 +159,44 @@ impl Spec {
             return Err(ConfigError::new("metric", "it has no name", "name it"));
         }
         let rises = |numbers: &[f64]| numbers.is_sorted_by(|a, b| a < b);
-        if !rises(&self.bounds) || !self.bounds.iter().all(|bound| bound.is_finite()) {
-            let problem = format!("its bounds {:?} do not rise", self.bounds);
+        let (bounds, quantiles) = (self.bounds(), self.quantiles());
+        if !rises(&bounds) || !bounds.iter().all(|bound| bound.is_finite()) {
+            let problem = format!("its bounds {bounds:?} do not rise");
             let fix = "give finite numbers, each above the one before";
             return Err(ConfigError::new(place(), problem, fix));
         }
         let is_share = |share: &f64| (0.0..=1.0).contains(share);
-        if !rises(&self.quantiles) || !self.quantiles.iter().all(is_share) {
-            let problem = format!("its quantiles {:?} do not rise from 0 to 1", self.quantiles);
+        if !rises(&quantiles) || !quantiles.iter().all(is_share) {
+            let problem = format!("its quantiles {quantiles:?} do not rise from 0 to 1");
             return Err(ConfigError::new(
                 place(),
                 problem,
                 "give 0.5 for the median",
             ));
         }
+        if self.max_series == 0 {
+            let fix = "use a whole number from 1 on";
+            return Err(ConfigError::new(place(), "its max_series is 0", fix));
+        }
         Ok(())
+    }
+
+    /// Fails where this one says something else of an instrument of `kind` than `known` has. What it does not say, it takes
+    /// as it is.
+    fn agrees_with(&self, known: &Self, kind: Kind) -> Result<(), ConfigError> {
+        let (what, given, has) = match kind {
+            Kind::Histogram => ("bounds", &self.bounds, known.bounds()),
+            Kind::Summary => ("quantiles", &self.quantiles, known.quantiles()),
+            _ => return Ok(()),
+        };
+        match given {
+            Some(given) if *given != has => {
+                let problem = format!("its {what} are {has:?} already, and cannot be {given:?}");
+                let fix = "give the same ones, or none, or another name";
+                Err(ConfigError::new(self.place(), problem, fix))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -225,7 +259,8 @@ impl Registry {
         self.inner.resource.store(resource);
     }
 
-    /// The counter that `spec` describes. The same name means the same counter; of its first description.
+    /// The counter that `spec` describes. The same name means the same counter; of its first description. Fails when there is
+    /// an instrument of that name and another kind, or a histogram or summary with other bounds or quantiles.
     pub fn counter(&self, spec: impl Into<Spec>) -> Result<Instrument<Counter>, ConfigError> {
         self.instrument(spec.into())
     }
@@ -274,7 +309,10 @@ impl Registry {
         };
         let kind = known.descriptor().kind();
         match Arc::clone(known).into_any().downcast::<Series<T>>() {
-            Ok(series) => Ok(Instrument::new(series)),
+            Ok(series) => {
+                spec.agrees_with(series.spec(), T::KIND)?;
+                Ok(Instrument::new(series))
+            }
             Err(_) => Err(ConfigError::new(
                 spec.place(),
                 format!("it is a {kind:?} already, and cannot be a {:?}", T::KIND),

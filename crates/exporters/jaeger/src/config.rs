@@ -297,7 +297,9 @@ fn agent(
         let fix = "give a name or an address, without a scheme, path or port";
         return Err(ConfigError::new(place, problem, fix));
     }
-    let port = options.agent_port.or_else(|| reader.number(&AGENT_PORT, 1));
+    let port = options
+        .agent_port
+        .or_else(|| reader.number_up_to(&AGENT_PORT, 1, u16::MAX));
     if port == Some(0) {
         let problem = "0 is a port that nobody can listen on";
         return Err(ConfigError::new("agent_port", problem, "give 1 to 65535"));

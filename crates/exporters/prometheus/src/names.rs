@@ -3,6 +3,7 @@
 //! Sources: OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`; prometheus/docs, `practices/naming.md`.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use hiq_core::metric::{Descriptor, Kind};
 
@@ -28,6 +29,9 @@ pub enum Alphabet {
 /// assert_eq!(family_name(&duration, Alphabet::Utf8), "http.server.duration_seconds");
 /// let orders = Descriptor::new("orders_total", Kind::COUNTER).with_unit("{order}");
 /// assert_eq!(family_name(&orders, Alphabet::Classic), "orders");
+/// // Nothing but underscores would be left of it.
+/// let far = Descriptor::new("日本", Kind::Gauge);
+/// assert_eq!(family_name(&far, Alphabet::Classic), "U___65e5__672c_");
 /// ```
 pub fn family_name(descriptor: &Descriptor, alphabet: Alphabet) -> String {
     let is_counter = descriptor.kind() == Kind::COUNTER;
@@ -37,7 +41,7 @@ pub fn family_name(descriptor: &Descriptor, alphabet: Alphabet) -> String {
         .filter(|base| is_counter && !base.is_empty())
         .unwrap_or(given);
     let mut name = match alphabet {
-        Alphabet::Classic => classic(given, is_metric_char).into_owned(),
+        Alphabet::Classic => classic_name(given, is_metric_char).into_owned(),
         Alphabet::Utf8 => given.to_owned(),
     };
     if name.is_empty() {
@@ -152,10 +156,11 @@ fn has_word(name: &str, unit: &str) -> bool {
 /// assert_eq!(label_name("http.method", Alphabet::Utf8), "http.method");
 /// assert_eq!(label_name("__name__", Alphabet::Utf8), "key__name__");
 /// assert_eq!(label_name("1st", Alphabet::Classic), "key_1st");
+/// assert_eq!(label_name("城市", Alphabet::Classic), "U___57ce__5e02_");
 /// ```
 pub fn label_name(name: &str, alphabet: Alphabet) -> Cow<'_, str> {
     let clean = match alphabet {
-        Alphabet::Classic => classic(name, |c| c.is_ascii_alphanumeric()),
+        Alphabet::Classic => classic_name(name, |c| c.is_ascii_alphanumeric()),
         Alphabet::Utf8 => Cow::Borrowed(name),
     };
     let is_reserved = clean.is_empty() || clean.starts_with("__");
@@ -189,6 +194,31 @@ fn classic(name: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
         }
     }
     clean.into()
+}
+
+/// The same, or by its characters' values where nothing but underscores would be left.
+fn classic_name(name: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let clean = classic(name, allowed);
+    let says_nothing = !clean.chars().any(|c| c.is_ascii_alphanumeric());
+    if says_nothing && clean != name {
+        return by_value(name).into();
+    }
+    clean
+}
+
+/// What Prometheus' scheme `values` makes of a name: told apart from others where nothing but underscores would be left.
+/// Source: prometheus/docs, `escaping_schemes.md`.
+fn by_value(name: &str) -> String {
+    let mut escaped = "U__".to_owned();
+    for c in name.chars() {
+        if c == '_' {
+            escaped.push_str("__");
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(escaped, "_{:x}_", u32::from(c));
+        }
+    }
+    escaped
 }
 
 /// A number as it stands in the labels `le` and `quantile`: the canonical form of `OpenMetrics`, in which Prometheus 3 stores them.

@@ -74,7 +74,7 @@ impl ScrapeSettings {
     pub fn new(options: &ScrapeOptions, env: &Env, warnings: &mut Vec<Warning>) -> Self {
         let mut reader = Reader::new(env);
         let host = reader.text(HOST).map(str::to_owned);
-        let port = reader.number(&[PORT], 0);
+        let port = reader.number_up_to(&[PORT], 0, u16::MAX);
         let group_dir = options.group_dir.clone();
         let named = (reader.text(GROUP_DIR)).or_else(|| reader.text("XDG_RUNTIME_DIR"));
         let named = named.map(PathBuf::from);

@@ -622,6 +622,11 @@ fn the_environment_names_host_and_port_and_code_beats_it() {
     let settings = ScrapeSettings::new(&ScrapeOptions::default(), &env, &mut warnings);
     assert_eq!((settings.host.as_str(), settings.port), ("10.0.0.1", 9464));
     assert_eq!(warnings[0].place, "OTEL_EXPORTER_PROMETHEUS_PORT");
+    let words = warnings[0].to_string();
+    assert!(
+        words.contains("`70000` is not a whole number from 0 to 65535"),
+        "{words}"
+    );
     let mut options = ScrapeOptions::default();
     options.host = Some("::1".to_owned());
     options.port = Some(1);

@@ -885,9 +885,11 @@ def prometheus_page(
     accept_encoding: str = "",
     more: Sequence[tuple[str, str, bool, Sequence[tuple[Sequence[tuple[str, str]], float]]]] = ...,
     since: float = 0.0,
+    utf8_names: bool = False,
 ) -> tuple[str, str | None, bytes]:
     """What has been measured, and `more` (name, description, whether it never falls, labels with values; counted `since`
-    that many seconds after 1970), as the answer to a scrape: `Content-Type`, `Content-Encoding`, body."""
+    that many seconds after 1970), as the answer to a scrape: `Content-Type`, `Content-Encoding`, body.
+    `utf8_names`: names stay as they are for scrapers that read them."""
 
 def hiq_summaries_page(accept: str = "", accept_encoding: str = "") -> tuple[str, str | None, bytes]:
     """The same of HiQ's summaries alone."""

@@ -432,13 +432,20 @@ class PrometheusExporter(Exporter):
     """Answers scrapes of `/metrics` at `host` (localhost) and `port` (9464; 0: any that is free), from `hiq.init` on.
 
     Whoever reaches the port reads all metrics. `native_summaries` gives scrapers that take protobuf summaries as native
-    histograms in place of their quantiles.
+    histograms in place of their quantiles. `utf8_names` leaves names of metrics and labels as they are for scrapers
+    that read them, as Prometheus 3 does (`escaping=allow-utf-8`); for others, and by default, what is no letter, digit
+    or `_` becomes `_`.
     """
 
     def __init__(
-        self, host: str | None = None, port: int | None = None, *, native_summaries: bool | None = None
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        native_summaries: bool | None = None,
+        utf8_names: bool | None = None,
     ) -> None:
-        super().__init__("prometheus", host=host, port=port, native_summaries=native_summaries)
+        super().__init__("prometheus", host=host, port=port, native_summaries=native_summaries, utf8_names=utf8_names)
 
 
 class PushgatewayExporter(Exporter):
@@ -481,7 +488,8 @@ class RemoteWriteExporter(Exporter):
 
     `url` (default http://localhost:9090) is used as it is, with `/api/v1/write` where it has no path; `version` is `2`,
     `1` or `auto`: 2.0 until the server turns out not to know it; `timeout_s` (30) covers an export with its retries.
-    `summaries="histogram"` sends summaries as native histograms in place of their quantiles.
+    `summaries="histogram"` sends summaries as native histograms in place of their quantiles; `utf8_names` leaves names
+    as they are, for Prometheus 3 and newer.
     """
 
     def __init__(
@@ -495,6 +503,7 @@ class RemoteWriteExporter(Exporter):
         client_certificate: str | None = None,
         client_key: str | None = None,
         summaries: str | None = None,
+        utf8_names: bool | None = None,
     ) -> None:
         super().__init__(
             "remote_write",
@@ -506,4 +515,5 @@ class RemoteWriteExporter(Exporter):
             client_certificate=client_certificate,
             client_key=client_key,
             summaries=summaries,
+            utf8_names=utf8_names,
         )

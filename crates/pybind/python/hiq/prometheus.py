@@ -76,14 +76,18 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 
-def wsgi_app() -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """A WSGI application that answers scrapes with all metrics of this process, its own and Python's."""
+def wsgi_app(*, utf8_names: bool = False) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    """A WSGI application that answers scrapes with all metrics of this process, its own and Python's.
+
+    `utf8_names` leaves names as they are for scrapers that read them.
+    """
 
     def metrics_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, headers, body = _answer(
             environ.get("REQUEST_METHOD", "GET"),
             environ.get("HTTP_ACCEPT", ""),
             environ.get("HTTP_ACCEPT_ENCODING", ""),
+            utf8_names,
         )
         start_response(status, headers)
         return [body]
@@ -91,8 +95,11 @@ def wsgi_app() -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
     return metrics_app
 
 
-def asgi_app() -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
-    """An ASGI application that answers scrapes with all metrics of this process, its own and Python's."""
+def asgi_app(*, utf8_names: bool = False) -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
+    """An ASGI application that answers scrapes with all metrics of this process, its own and Python's.
+
+    `utf8_names` leaves names as they are for scrapers that read them.
+    """
 
     async def metrics_app(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
@@ -100,7 +107,7 @@ def asgi_app() -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitabl
         elif scope["type"] == "http":
             given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             status, headers, body = await _in_thread(
-                scope["method"], given.get("accept", ""), given.get("accept-encoding", "")
+                scope["method"], given.get("accept", ""), given.get("accept-encoding", ""), utf8_names
             )
             raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
             await send({"type": "http.response.start", "status": int(status[:3]), "headers": raw})
@@ -120,21 +127,21 @@ async def _live(receive: _Receive, send: _Send) -> None:
             return
 
 
-async def _in_thread(method: str, accept: str, accept_encoding: str) -> _Answer:
+async def _in_thread(method: str, accept: str, accept_encoding: str, utf8_names: bool) -> _Answer:
     """Counting may take a moment: the loop goes on meanwhile, where it is asyncio's."""
     import asyncio
 
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return _answer(method, accept, accept_encoding)
-    return await loop.run_in_executor(None, _answer, method, accept, accept_encoding)
+        return _answer(method, accept, accept_encoding, utf8_names)
+    return await loop.run_in_executor(None, _answer, method, accept, accept_encoding, utf8_names)
 
 
 _Answer = tuple[str, list[tuple[str, str]], bytes]
 
 
-def _answer(method: str, accept: str, accept_encoding: str) -> _Answer:
+def _answer(method: str, accept: str, accept_encoding: str, utf8_names: bool) -> _Answer:
     """Status, headers and body."""
     if method not in ("GET", "HEAD"):
         return "405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")], b""
@@ -142,7 +149,7 @@ def _answer(method: str, accept: str, accept_encoding: str) -> _Answer:
 
     _hiq.flush_counts()
     content_type, encoding, body = _hiq.prometheus_page(
-        accept, accept_encoding, _process_metrics.families(), _process_metrics.started()
+        accept, accept_encoding, _process_metrics.families(), _process_metrics.started(), utf8_names
     )
     headers = [
         ("Content-Type", content_type),

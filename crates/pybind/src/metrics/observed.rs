@@ -36,7 +36,7 @@ pub(super) fn observe_metric(
     name: &str,
     description: &str,
     unit: &str,
-    max_series: Option<usize>,
+    max_series: Option<i64>,
 ) -> PyResult<()> {
     let kind = match kind {
         "counter" => Kind::COUNTER,
@@ -59,7 +59,7 @@ pub(super) fn observe_metric(
         .with_unit(unit)
         .with_max_series(super::settings().max_series);
     if let Some(most) = max_series {
-        spec = spec.with_max_series(most);
+        spec = spec.with_max_series(super::series(name, most)?);
     }
     let asked = name.to_owned();
     let ask = move |reading: &Reading| ask(&asked, reading);

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_core::metric::{Descriptor, Family, Kind, LabelSet, Number, Point};
 use hiq_core::time::{Clock, UnixNanos};
+use hiq_prometheus::names::Alphabet;
 use hiq_prometheus::{ClashReport, Page, Scrape};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -19,14 +20,16 @@ type Answer<'py> = (&'static str, Option<&'static str>, Bound<'py, PyBytes>);
 type Counted = (String, String, bool, Vec<(Vec<(String, String)>, f64)>);
 
 /// What has been measured up to now, and `more`, for a request with these headers. `since`: when this process began.
+/// `utf8_names`: names stay as they are for scrapers that read them.
 #[pyfunction]
-#[pyo3(signature = (accept="", accept_encoding="", more=Vec::new(), since=0.0))]
+#[pyo3(signature = (accept="", accept_encoding="", more=Vec::new(), since=0.0, utf8_names=false))]
 pub(super) fn prometheus_page<'py>(
     py: Python<'py>,
     accept: &str,
     accept_encoding: &str,
     more: Vec<Counted>,
     since: f64,
+    utf8_names: bool,
 ) -> Answer<'py> {
     exporting::show_ledgers_on_pages();
     let page = py.detach(|| {
@@ -35,7 +38,13 @@ pub(super) fn prometheus_page<'py>(
         families.extend(more.into_iter().map(|family| counted(family, since)));
         let all = Registry::of(Arc::clone(measured.resource()));
         all.add_source(move |_| families.clone());
+        let alphabet = if utf8_names {
+            Alphabet::Utf8
+        } else {
+            Alphabet::Classic
+        };
         Scrape::new(all)
+            .with_alphabet(alphabet)
             .with_clash_report(clash_report())
             .answer(accept, accept_encoding)
     });

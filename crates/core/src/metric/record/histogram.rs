@@ -38,6 +38,7 @@ impl Histogram {
     /// Shows a measurement as an example, in the place of the last one of its bucket.
     pub fn set_example(&self, example: Exemplar) {
         self.ensure();
+        self.life.include(example.time);
         let bucket = self.bucket(example.value.as_f64());
         let mut examples = self.examples.lock();
         examples.resize(self.counts.len(), None);
@@ -64,7 +65,7 @@ impl Cell for Histogram {
     const KIND: Kind = Kind::Histogram;
 
     fn new(spec: &Spec) -> Self {
-        let bounds = Arc::clone(&spec.bounds);
+        let bounds = spec.bounds();
         Self {
             life: Life::new(),
             counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
@@ -109,6 +110,7 @@ impl ExponentialHistogram {
     /// Shows one measurement as an example, in the place of the last one.
     pub fn set_example(&self, example: Exemplar) {
         self.ensure();
+        self.life.include(example.time);
         *self.example.lock() = Some(example);
     }
 
@@ -170,6 +172,7 @@ impl Summary {
     /// Shows one measurement as an example, in the place of the last one.
     pub fn set_example(&self, example: Exemplar) {
         self.ensure();
+        self.life.include(example.time);
         *self.example.lock() = Some(example);
     }
 
@@ -198,7 +201,7 @@ impl Cell for Summary {
         Self {
             life: Life::new(),
             sketch: Sketch::new(),
-            quantiles: Arc::clone(&spec.quantiles),
+            quantiles: spec.quantiles(),
             max_age: spec.max_age,
             window: Lock::new(Window::new(Instant::now())),
             example: Lock::new(None),

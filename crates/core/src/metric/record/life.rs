@@ -50,6 +50,13 @@ impl Life {
         }
     }
 
+    /// What was measured at `time` is counted here: it began then, if not before.
+    pub(super) fn include(&self, time: UnixNanos) {
+        if time.0 > 0 {
+            self.start_unix_nanos.fetch_min(time.0, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn start(&self) -> UnixNanos {
         UnixNanos(self.start_unix_nanos.load(Ordering::Relaxed))
     }

@@ -75,6 +75,7 @@ impl Counter {
     /// Shows one measurement as an example, in the place of the last one.
     pub fn set_example(&self, example: Exemplar) {
         self.ensure();
+        self.life.include(example.time);
         *self.example.lock() = Some(example);
     }
 

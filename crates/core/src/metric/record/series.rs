@@ -81,6 +81,11 @@ impl<T: Cell> Series<T> {
         }
     }
 
+    /// What it was made by.
+    pub(super) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
     fn get(&self, labels: &Arc<LabelSet>) -> Arc<T> {
         let mut index = self.index.lock();
         let index = index.get_or_insert_with(|| self.indexed());

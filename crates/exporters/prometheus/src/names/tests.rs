@@ -108,3 +108,22 @@ fn numbers_in_labels_are_those_that_prometheus_stores() {
         assert_eq!(label_number(number), expected);
     }
 }
+
+/// The rule of prometheus/docs, `escaping_schemes.md`, "values": each character that is not allowed as its code point.
+#[test]
+fn names_of_which_nothing_would_be_left_are_told_apart_by_their_values() {
+    let name = |name: &str, kind| family_name(&Descriptor::new(name, kind), Alphabet::Classic);
+    assert_eq!(name("日本", Kind::COUNTER), "U___65e5__672c_");
+    assert_eq!(name("中国", Kind::COUNTER), "U___4e2d__56fd_");
+    assert_eq!(name("_€_total", Kind::COUNTER), "U_____20ac_");
+    assert_eq!(name("ünï.cödé", Kind::COUNTER), "_n_c_d_");
+    assert_eq!(name("__", Kind::Gauge), "__");
+    let seconds = Descriptor::new("時間", Kind::Gauge).with_unit("s");
+    assert_eq!(
+        family_name(&seconds, Alphabet::Classic),
+        "U___6642__9593__seconds"
+    );
+    assert_eq!(family_name(&seconds, Alphabet::Utf8), "時間_seconds");
+    assert_eq!(label_name("城市", Alphabet::Classic), "U___57ce__5e02_");
+    assert_eq!(label_name("城市", Alphabet::Utf8), "城市");
+}

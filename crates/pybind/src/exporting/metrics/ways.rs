@@ -9,6 +9,7 @@ use hiq_core::export::Exporter;
 use hiq_core::metric::MetricBatch;
 use hiq_core::metric::record::CollectOptions;
 use hiq_otlp::{FileTransport, OtlpMetricsExporter, OtlpMetricsJsonEncoder};
+use hiq_prometheus::names::Alphabet;
 use hiq_prometheus::{
     PushgatewayExporter, PushgatewayOptions, PushgatewaySettings, RemoteWriteExporter,
     RemoteWriteOptions, RemoteWriteSettings, ScrapeOptions, ScrapeSettings,
@@ -107,13 +108,23 @@ fn prometheus(
     env: &Env,
     warnings: &mut Vec<Warning>,
 ) -> PyResult<Way> {
-    arguments.refuse_unknown(&["host", "port", "native_summaries"])?;
+    arguments.refuse_unknown(&["host", "port", "native_summaries", "utf8_names"])?;
     let mut options = ScrapeOptions::default();
     options.host = arguments.text("host")?;
     options.port = port(arguments)?;
     options.native_summaries = arguments.flag("native_summaries")?.unwrap_or_default();
+    options.alphabet = alphabet(arguments)?;
     let settings = ScrapeSettings::new(&options, env, warnings);
     Ok(Way::Scraped(Box::new(settings)))
+}
+
+fn alphabet(arguments: &Arguments<'_, '_>) -> PyResult<Alphabet> {
+    let keeps = arguments.flag("utf8_names")?.unwrap_or_default();
+    Ok(if keeps {
+        Alphabet::Utf8
+    } else {
+        Alphabet::Classic
+    })
 }
 
 fn port(arguments: &Arguments<'_, '_>) -> PyResult<Option<u16>> {
@@ -154,10 +165,12 @@ fn remote_write(
         "client_certificate",
         "client_key",
         "summaries",
+        "utf8_names",
     ])?;
     let mut options = RemoteWriteOptions::default();
     options.endpoint = arguments.text("url")?;
     options.version = parsed(version(arguments)?)?;
+    options.alphabet = alphabet(arguments)?;
     options.headers = headers(arguments)?;
     options.timeout = arguments.seconds("timeout_s")?;
     options.certificate = arguments.text("certificate")?.map(Into::into);
