@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
+import signal
+import socket
+import stat
 import subprocess
 import sys
 from collections import Counter
@@ -343,25 +348,233 @@ def test_a_backend_gets_what_the_file_holds(traced: tuple[Path, Spans], backend:
     assert found(received) == noted
 
 
-def test_an_interrupt_ends_it(tmp_path: Path) -> None:
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
     event = '{"ph":"X","name":"f","pid":1,"tid":1,"ts":%d,"dur":1},\n'
     file = tmp_path / "large.json"
-    file.write_text("[" + "".join(event % time for time in range(0, 1_200_000, 2)))
+    file.write_text("[" + "".join(event % time for time in range(0, 1_200_000, 2)) + "{}]")
+    return file
 
+
+def test_an_interrupt_ends_it(tmp_path: Path, large: Path) -> None:
     def interrupt(read: int, size: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _hiq.convert([file, file], tmp_path / "out.json", progress=interrupt)
+        _hiq.convert([large, large], tmp_path / "out.json", progress=interrupt)
+    assert list(tmp_path.iterdir()) == [large]
 
 
-def test_a_large_file_tells_how_far_it_is(tmp_path: Path) -> None:
-    event = '{"ph":"X","name":"f","pid":1,"tid":1,"ts":%d,"dur":1},\n'
-    file = tmp_path / "large.json"
-    file.write_text("[" + "".join(event % time for time in range(0, 1_200_000, 2)))
+@pytest.mark.parametrize("when", ["at once", "later", "while nothing comes"])
+def test_ctrl_c_ends_it_at_any_time_and_nothing_is_left_behind(tmp_path: Path, large: Path, when: str) -> None:
+    out, standing = tmp_path / "out.json", tmp_path / "standing.json"
+    standing.write_text("here already")
+    names = [str(large)] * 40 if when != "while nothing comes" else [str(large), "-"]
+    (tmp_path / "tmp").mkdir()
+    for path in [out, standing]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hiq", "convert", *names, str(path)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": PACKAGE_FOLDER, "TMPDIR": str(tmp_path / "tmp")},
+        )
+        with process:
+            # Whether it writes shows in the folder.
+            while when != "at once" and not list(tmp_path.glob(f".{process.pid}-*")):
+                assert process.poll() is None
+            if when == "at once":
+                # Then it reads what it was given.
+                wait_until_open(process.pid, large)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        assert (process.returncode, said) == (130, f"hiq: interrupted; nothing was written to {path}\n")
+    assert sorted(tmp_path.iterdir()) == sorted([large, standing, tmp_path / "tmp"])
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert standing.read_text() == "here already"
+
+
+def wait_until_open(pid: int, path: Path) -> None:
+    def opened() -> Iterator[str]:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield os.readlink(link)
+
+    while str(path) not in opened():
+        assert Path(f"/proc/{pid}").exists()
+
+
+def test_what_is_there_gives_way_only_to_all_that_was_to_be_read(tmp_path: Path, traced: tuple[Path, Spans]) -> None:
+    file, noted = traced
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(file.read_bytes()[:-100])
+    for name in ["standing.jsonl", "standing.json", "standing.pftrace.gz"]:
+        standing = tmp_path / name
+        standing.write_text("here already")
+        standing.chmod(0o640)
+        for bad in [tmp_path / "missing", cut]:
+            done = convert(bad, standing)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert f"{standing} stays as it was, since not all could be read; name another file" in done.stderr
+            assert standing.read_text() == "here already"
+        assert convert(file, standing).returncode == 0
+        assert standing.stat().st_mode & 0o777 == 0o640
+        assert convert(standing, tmp_path / "back.otlp.json").returncode == 0
+        assert found(tmp_path / "back.otlp.json") == noted
+        (tmp_path / "back.otlp.json").unlink()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_behind_a_link_the_file_is_replaced_and_the_link_stays(tmp_path: Path, traced: tuple[Path, Spans]) -> None:
+    file, noted = traced
+    (tmp_path / "elsewhere").mkdir()
+    for name, content in [("there.jsonl", "here already"), ("not there.jsonl", None)]:
+        target, link = tmp_path / "elsewhere" / name, tmp_path / name
+        if content is not None:
+            target.write_text(content)
+        link.symlink_to(Path("elsewhere") / name)
+        assert convert(file, link).returncode == 0
+        assert link.is_symlink()
+        assert found(target) == noted
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["spans.jsonl", "elsewhere", "there.jsonl", "not there.jsonl"]
+    )
+
+
+@pytest.mark.parametrize("out", ["folder", "no folder/out.json", "nameless/.."])
+def test_where_no_file_can_be_is_said_before_anything_is_read(tmp_path: Path, out: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "never written")
+    done = convert(tmp_path / "never written", tmp_path / out)
+    assert done.returncode == 2
+    assert "cannot be written: " in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "never written"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_pipes_and_sockets_are_written_to(tmp_path: Path, traced: tuple[Path, Spans], kind: str) -> None:
+    file, noted = traced
+    out, received = tmp_path / "out.jsonl", tmp_path / "received"
+    if kind == "pipe":
+        os.mkfifo(out)
+        reader = Thread(target=lambda: received.write_bytes(out.read_bytes()))
+    else:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(out))
+        server.listen()
+
+        def serve() -> None:
+            with server, server.accept()[0] as peer, peer.makefile("rb") as stream:
+                received.write_bytes(stream.read())
+
+        reader = Thread(target=serve)
+    reader.start()
+    before = out.lstat()
+    done = convert(file, out, TMPDIR=str(tmp_path))
+    reader.join()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found(received) == noted
+    assert (out.lstat().st_ino, out.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "received", "spans.jsonl"]
+
+
+def test_a_device_that_is_full_is_told_and_stays(tmp_path: Path, traced: tuple[Path, Spans]) -> None:
+    # A link: should the device be replaced after all, it is only this.
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    done = convert(traced[0], full)
+    assert done.returncode == 1
+    assert f"{full} cannot be written: No space left on device" in done.stderr
+    assert stat.S_ISCHR(full.stat().st_mode)
+
+
+def test_a_dash_is_standard_input_and_output(tmp_path: Path, traced: tuple[Path, Spans]) -> None:
+    file, noted = traced
+    command = [sys.executable, "-m", "hiq", "convert"]
+    environment = {"PYTHONPATH": PACKAGE_FOLDER, "TMPDIR": str(tmp_path)}
+
+    def run(*arguments: str, given: bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*command, *arguments], input=given, capture_output=True, env=environment, cwd=tmp_path, check=False
+        )
+
+    there = run("--to-format", "perfetto", "-", "-", given=file.read_bytes())
+    assert (there.returncode, there.stderr) == (0, f"{len(noted)} spans in 50 trees to -\n".encode())
+    back = run("--from", "perfetto", "-", "back.jsonl", given=gzip.compress(there.stdout))
+    assert (back.returncode, back.stderr) == (0, b"")
+    assert found(tmp_path / "back.jsonl") == noted
+    refused = run("-", "-", given=b"")
+    assert refused.returncode == 2
+    assert b"`-` does not say a format; add --to-format with one of chrome, " in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back.jsonl", "spans.jsonl"]
+
+
+def test_a_bad_line_costs_no_other_and_is_told_with_its_number(tmp_path: Path, traced: tuple[Path, Spans]) -> None:
+    file, noted = traced
+    request = json.loads(file.read_text())
+    [scope] = request["resourceSpans"][0]["scopeSpans"]
+    lines = []
+    for number in range(0, len(scope["spans"]), 3):
+        resource = request["resourceSpans"][0]["resource"]
+        some = [{"resource": resource, "scopeSpans": [scope | {"spans": scope["spans"][number : number + 3]}]}]
+        lines.append(json.dumps({"resourceSpans": some}))
+    assert len(lines) == 50
+    whole = file.with_name("whole.jsonl")
+    whole.write_text("\n".join(lines))
+    assert convert(whole, tmp_path / "whole.out.jsonl").returncode == 0
+    assert found(tmp_path / "whole.out.jsonl") == noted
+    for bad in [[1], [3, 7, 50], [2, 4, 6, 8, 10, 12, 14]]:
+        damaged = [line[: len(line) // 2] if number in bad else line for number, line in enumerate(lines, start=1)]
+        whole.write_text("\n".join(damaged) + "\n")
+        out = tmp_path / f"{len(bad)}.jsonl"
+        done = convert(whole, out)
+        assert done.returncode == 1
+        assert done.stdout.startswith(f"{len(noted) - 3 * len(bad)} spans in ")
+        left = [
+            span
+            for number, order in enumerate(zip(*[iter(noted)] * 3, strict=True), 1)
+            for span in order
+            if number not in bad
+        ]
+        assert found(out) == left
+        for number in bad[:5]:
+            assert f"hiq: {whole}: line {number} is left out: OTLP JSON, byte " in done.stderr
+        assert ("2 more lines are left out" in done.stderr) == (len(bad) == 7)
+
+
+def test_text_for_the_eye_is_told_from_the_text_that_can_be_read(tmp_path: Path) -> None:
+    tree = hiq.Tree()
+    tree.start("outer", 1_700_000_000.25)
+    tree.end("outer", 1_700_000_001.0)
+    program = "import hiq; tree = hiq.Tree(); tree.start('a', 1.5); tree.end('a', 2.5); tree.show()"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env={"PYTHONPATH": PACKAGE_FOLDER}, check=True
+    )
+    (tmp_path / "shown.txt").write_bytes(shown.stdout)
+    done = convert(tmp_path / "shown.txt", tmp_path / "a.jsonl")
+    assert done.returncode == 1
+    assert (
+        "this is what `show()` prints, which cannot be read back; keep the text that begins with `t1^`" in done.stderr
+    )
+    bad = f"{tree.repr()}\nt1^nothing\n{tree.repr()}\n"
+    (tmp_path / "lines.txt").write_text(bad)
+    done = convert(tmp_path / "lines.txt", tmp_path / "b.jsonl")
+    assert "lines.txt: line 2 is left out: " in done.stderr
+    assert done.stdout.startswith("2 spans in 2 trees")
+
+
+@pytest.mark.parametrize("time", ["nan", "-5", "1e300", "inf", "soon"])
+def test_a_base_time_that_is_no_time_is_a_matter_of_usage(tmp_path: Path, time: str) -> None:
+    done = convert(f"--base-time={time}", "a.json", "b.json")
+    assert done.returncode == 2
+    assert "argument --base-time: " in done.stderr
+    assert time in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_large_file_tells_how_far_it_is(tmp_path: Path, large: Path) -> None:
     told: list[tuple[int, int]] = []
-    result = _hiq.convert([file], tmp_path / "out.pftrace", progress=lambda read, size: told.append((read, size)))
-    assert result["spans"] == 600_000
-    assert [problem for problem in result["problems"] if "it was cut" in problem] == result["problems"]
+    result = _hiq.convert([large], tmp_path / "out.pftrace", progress=lambda read, size: told.append((read, size)))
+    assert (result["spans"], result["problems"], result["is_written"]) == (600_000, [], True)
     assert told == sorted(told)
-    assert {size for _, size in told} == {file.stat().st_size}
+    assert {size for _, size in told} == {large.stat().st_size}

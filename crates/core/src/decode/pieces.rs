@@ -28,7 +28,10 @@ use super::{DecodeError, Decoder};
 use crate::tree::SpanTree;
 
 mod json;
+mod lines;
 mod list;
+
+pub use lines::each_document_or_line;
 
 use json::{Scan, items_in};
 use list::each_list;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use hiq_core::decode::{DecodeError, Decoder};
@@ -36,6 +37,15 @@ use window::Window;
 pub struct ChromeDecoder {
     base: Option<UnixNanos>,
     fallback: Option<UnixNanos>,
+    stop: Stop,
+}
+
+/// Whether somebody wants reading to end.
+type Stop = Option<Arc<AtomicBool>>;
+
+fn is_stopped(stop: &Stop) -> bool {
+    let stop = stop.as_ref();
+    stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
 }
 
 impl ChromeDecoder {
@@ -56,6 +66,13 @@ impl ChromeDecoder {
     #[must_use]
     pub fn with_fallback_base(mut self, base: UnixNanos) -> Self {
         self.fallback = Some(base);
+        self
+    }
+
+    /// Once `stop` is true, reading ends in an error and hands out nothing more: by default nobody can do that.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
         self
     }
 
@@ -85,7 +102,7 @@ impl ChromeDecoder {
         let result = document.read();
         let end = document.offset();
         let about = rows.about(self.base, self.fallback);
-        rows.hand_out(about, sink)
+        rows.hand_out(about, &self.stop, sink)
             .map_err(|error| failed(end, &error))?;
         result
     }
@@ -96,12 +113,21 @@ impl ChromeDecoder {
 /// What hiq wrote hangs where its ids say, other slices inside those around them. Counters and everything else that a trace may
 /// hold, scheduling for one, is passed over. Memory as for [`ChromeDecoder`].
 #[derive(Clone, Debug, Default)]
-pub struct PerfettoDecoder(());
+pub struct PerfettoDecoder {
+    stop: Stop,
+}
 
 impl PerfettoDecoder {
     /// A decoder.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// As [`ChromeDecoder::with_stop`].
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     /// Reads `source` to its end. What was read before an error is handed out all the same.
@@ -115,7 +141,7 @@ impl PerfettoDecoder {
         let result = packets.read();
         let end = usize::try_from(packets.offset()).unwrap_or(usize::MAX);
         let about = rows.about(None, None);
-        let handed_out = rows.hand_out(about, sink);
+        let handed_out = rows.hand_out(about, &self.stop, sink);
         handed_out.map_err(|error| DecodeError::new(packets::FORMAT, end, error.to_string()))?;
         result
     }

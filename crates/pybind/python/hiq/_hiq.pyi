@@ -570,8 +570,9 @@ def convert(
     progress: Callable[[int, int], object] | None = None,
     base_unix_nanos: int | None = None,
 ) -> dict[str, Any]:
-    """Reads files of spans and writes them to the file `output`, or sends them to the exporter `send`. The result has `spans`,
-    `trees` and `problems`, a line each. `progress` gets the bytes read of a file and its size, ten times a second; else the GIL
+    """Reads files of spans and writes them to the file `output`, or sends them to the exporter `send`; `-` is standard input and
+    output. The result has `spans`, `trees`, `problems`, a line each, and `is_written`: a file that is there already gives way
+    only to all that was to be read. `progress` gets the bytes read of a file and its size, ten times a second; else the GIL
     is released."""
 
 def convert_formats() -> tuple[list[str], list[str]]:

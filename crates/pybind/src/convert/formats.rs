@@ -1,12 +1,14 @@
 //! Every format that `hiq convert` reads: one line in [`READERS`].
 
+use std::cell::RefCell;
 use std::io::BufRead;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use hiq_chrome::{ChromeDecoder, PerfettoDecoder};
 use hiq_core::config::ConfigError;
-use hiq_core::decode::DecodeError;
-use hiq_core::decode::pieces::{Items, each_document, each_message};
+use hiq_core::decode::pieces::{Items, each_document_or_line, each_message};
+use hiq_core::decode::{DecodeError, Decoder};
 use hiq_core::time::{Clock, UnixNanos};
 use hiq_core::tree::SpanTree;
 use hiq_jaeger::JaegerDecoder;
@@ -24,14 +26,45 @@ pub(super) struct Format {
     pub(super) read: ReadFormat,
 }
 
-type ReadFormat = fn(&mut dyn BufRead, &Options, &mut Sink<'_>) -> Result<(), DecodeError>;
+type ReadFormat = fn(&mut dyn BufRead, &Options<'_>, &mut Sink<'_>) -> Result<(), DecodeError>;
 
 pub(super) type Sink<'s> = dyn FnMut(Arc<SpanTree>) + 's;
 
 /// What the user said about a file.
-pub(super) struct Options {
+pub(super) struct Options<'b> {
     /// Time zero of Chrome traces.
     pub(super) base_unix_nanos: Option<u64>,
+    /// Where lines are noted that cannot be read.
+    pub(super) bad_lines: &'b RefCell<BadLines>,
+    /// Set when reading is to end.
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+/// Lines that could not be read, among others that could.
+#[derive(Debug, Default)]
+pub(super) struct BadLines {
+    count: usize,
+    /// The first of them.
+    told: Vec<String>,
+}
+
+/// Lines that are told one by one.
+const MAX_TOLD: usize = 5;
+
+impl BadLines {
+    pub(super) fn note(&mut self, line: usize, error: &DecodeError) {
+        self.count += 1;
+        if self.told.len() < MAX_TOLD {
+            self.told.push(format!("line {line} is left out: {error}"));
+        }
+    }
+
+    /// A line for each, but for the many.
+    pub(super) fn problems(self) -> impl Iterator<Item = String> {
+        let more = self.count - self.told.len();
+        let more = (more > 0).then(|| format!("{more} more lines are left out"));
+        self.told.into_iter().chain(more)
+    }
 }
 
 pub(super) static READERS: [Format; 9] = [
@@ -141,18 +174,31 @@ fn is_otlp_proto(start: &[u8]) -> bool {
     !fields.is_empty() && fields.iter().all(|(number, _)| (1..=3).contains(number))
 }
 
+/// JSON documents, or one a line: then a bad line is noted, and costs no other.
+fn json(
+    source: &mut dyn BufRead,
+    options: &Options<'_>,
+    (format, items): (&'static str, Items),
+    decoder: &mut dyn Decoder,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    let note = &mut |line, error: DecodeError| options.bad_lines.borrow_mut().note(line, &error);
+    each_document_or_line(source, format, items, decoder, sink, note)
+}
+
 fn otlp_json(
     source: &mut dyn BufRead,
-    _: &Options,
+    options: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
     let items = Items::Under(&["resourceSpans", "resource_spans"]);
-    each_document(source, "OTLP JSON", items, &mut OtlpDecoder::json(), sink)
+    let decoder = &mut OtlpDecoder::json();
+    json(source, options, ("OTLP JSON", items), decoder, sink)
 }
 
 fn otlp_proto(
     source: &mut dyn BufRead,
-    _: &Options,
+    _: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
     each_message(source, "OTLP protobuf", &mut OtlpDecoder::proto(), sink)
@@ -160,65 +206,58 @@ fn otlp_proto(
 
 fn jaeger_json(
     source: &mut dyn BufRead,
-    _: &Options,
+    options: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
     let items = Items::Under(&["data"]);
-    each_document(
-        source,
-        "Jaeger JSON",
-        items,
-        &mut JaegerDecoder::json(),
-        sink,
-    )
+    let decoder = &mut JaegerDecoder::json();
+    json(source, options, ("Jaeger JSON", items), decoder, sink)
 }
 
 fn zipkin_json(
     source: &mut dyn BufRead,
-    _: &Options,
+    options: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    each_document(
-        source,
-        "Zipkin JSON",
-        Items::Listed,
-        &mut ZipkinDecoder::json(),
-        sink,
-    )
+    let items = Items::Listed;
+    let decoder = &mut ZipkinDecoder::json();
+    json(source, options, ("Zipkin JSON", items), decoder, sink)
 }
 
 fn zipkin_json_v1(
     source: &mut dyn BufRead,
-    _: &Options,
+    options: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    each_document(
-        source,
-        "Zipkin JSON v1",
-        Items::Listed,
-        &mut ZipkinDecoder::json_v1(),
-        sink,
-    )
+    let items = Items::Listed;
+    let decoder = &mut ZipkinDecoder::json_v1();
+    json(source, options, ("Zipkin JSON v1", items), decoder, sink)
 }
 
 fn zipkin_proto(
     source: &mut dyn BufRead,
-    _: &Options,
+    _: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
     each_message(source, "Zipkin protobuf", &mut ZipkinDecoder::proto(), sink)
 }
 
-fn perfetto(source: &mut dyn BufRead, _: &Options, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
-    PerfettoDecoder::new().read(&mut { source }, sink)
+fn perfetto(
+    source: &mut dyn BufRead,
+    options: &Options<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<(), DecodeError> {
+    let mut decoder = PerfettoDecoder::new().with_stop(Arc::clone(&options.stop));
+    decoder.read(&mut { source }, sink)
 }
 
 fn chrome(
     source: &mut dyn BufRead,
-    options: &Options,
+    options: &Options<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), DecodeError> {
-    let mut decoder = ChromeDecoder::new().with_fallback_base(start_of_host());
+    let decoder = ChromeDecoder::new().with_stop(Arc::clone(&options.stop));
+    let mut decoder = decoder.with_fallback_base(start_of_host());
     if let Some(base) = options.base_unix_nanos {
         decoder = decoder.with_base(UnixNanos(base));
     }

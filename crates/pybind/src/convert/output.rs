@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hiq_chrome::{ChromeExporter, ChromeSettings, TraceFile, TraceFormat};
 use hiq_core::batch::TreeBatch;
@@ -18,6 +18,7 @@ use hiq_otlp::{OtlpFileExporter, OtlpProtoEncoder};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::place::{DASH, Place};
 use crate::exporting::Spec;
 
 /// Formats that can be written, as in `--to-format`.
@@ -28,6 +29,10 @@ const MAX_SPANS: usize = 32_768;
 const MAX_BYTES: usize = 24 << 20;
 /// How long a backend may take for what is under way.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an interrupted conversion takes at most for what is under way.
+const HURRY: Duration = Duration::from_secs(2);
+/// How long it is waited before somebody may interrupt.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// One output.
 pub(super) struct Output {
@@ -41,12 +46,7 @@ pub(super) struct Output {
 }
 
 enum Target {
-    File {
-        path: PathBuf,
-        /// It takes the file's name once it is complete.
-        partial: PathBuf,
-        format: &'static str,
-    },
+    File { place: Place, format: &'static str },
     Backend(Vec<Spec>),
 }
 
@@ -62,16 +62,14 @@ impl Output {
                     let fix = format!("use one of {}", WRITERS.join(", "));
                     ConfigError::new("--to-format", problem, fix)
                 })?,
+            None if path == Path::new(DASH) => {
+                let fix = format!("add --to-format with one of {}", WRITERS.join(", "));
+                return Err(ConfigError::new("OUT", "`-` does not say a format", fix));
+            }
             None => of_name(path),
         };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let partial = path.with_file_name(format!(".{}-{name}", std::process::id()));
-        let target = Target::File {
-            path: path.to_owned(),
-            partial,
-            format,
-        };
-        Ok(Self::to(target))
+        let place = Place::of(path)?;
+        Ok(Self::to(Target::File { place, format }))
     }
 
     /// A backend, configured as for traced programs.
@@ -93,9 +91,9 @@ impl Output {
         }
     }
 
-    /// Takes a tree; waits where the far side is slower than the file.
-    pub(super) fn take(&mut self, tree: Arc<SpanTree>) {
-        if self.problem.is_some() {
+    /// Takes a tree; waits where the far side is slower than the file, as long as `goes_on`.
+    pub(super) fn take(&mut self, tree: Arc<SpanTree>, goes_on: &dyn Fn() -> bool) {
+        if self.problem.is_some() || !goes_on() {
             return;
         }
         let (spans, bytes) = (tree.len(), tree.heap_bytes());
@@ -103,7 +101,7 @@ impl Output {
         self.bytes_under_way += bytes;
         let first = tree.span(0).map(|span| span.start());
         if self.spans_under_way > MAX_SPANS || self.bytes_under_way > MAX_BYTES {
-            self.wait();
+            self.wait(goes_on);
             (self.spans_under_way, self.bytes_under_way) = (spans, bytes);
         }
         match self.running(first) {
@@ -117,8 +115,8 @@ impl Output {
         self.trees += 1;
     }
 
-    /// Lets everything leave.
-    pub(super) fn finish(&mut self) {
+    /// Lets everything leave; `is_whole` when all could be read. True when the target has it.
+    pub(super) fn finish(&mut self, is_whole: bool) -> bool {
         if self.problem.is_none()
             && let Err(error) = self.running(None)
         {
@@ -128,11 +126,18 @@ impl Output {
             pipeline.shutdown(PATIENCE);
             self.problem = self.problem.take().or_else(|| lost(&pipeline));
         }
-        if let Target::File { path, partial, .. } = &self.target
-            && let Err(error) = std::fs::rename(partial, path)
+        if self.problem.is_none()
+            && let Target::File { place, .. } = &self.target
         {
-            let problem = format!("{} cannot be written: {error}", path.display());
-            self.problem.get_or_insert(problem);
+            self.problem = place.fill(is_whole).err();
+        }
+        self.problem.is_none()
+    }
+
+    /// Forgets what has not left.
+    pub(super) fn abandon(&mut self) {
+        if let Some(pipeline) = self.pipeline.take() {
+            pipeline.shutdown(HURRY);
         }
     }
 
@@ -141,13 +146,17 @@ impl Output {
         self.problem.take()
     }
 
-    fn wait(&mut self) {
+    fn wait(&mut self, goes_on: &dyn Fn() -> bool) {
         let Some(pipeline) = &self.pipeline else {
             return;
         };
-        let is_complete = pipeline.flush(PATIENCE).is_complete();
+        let begun = Instant::now();
+        let mut is_complete = false;
+        while !is_complete && begun.elapsed() < PATIENCE && goes_on() {
+            is_complete = pipeline.flush(GLANCE).is_complete();
+        }
         self.problem = lost(pipeline);
-        if !is_complete && self.problem.is_none() {
+        if !is_complete && goes_on() && self.problem.is_none() {
             let seconds = PATIENCE.as_secs();
             self.problem = Some(format!(
                 "nothing more was taken for {seconds} s; is the backend there?"
@@ -177,10 +186,8 @@ impl Output {
                     builder = builder.exporter(spec.name, spec.build);
                 }
             }
-            Target::File {
-                partial, format, ..
-            } => {
-                let build = writer(partial.clone(), format, first)?;
+            Target::File { place, format } => {
+                let build = writer(place.partial().to_owned(), format, first)?;
                 builder = builder.exporter("convert", build);
             }
         }
@@ -195,8 +202,6 @@ fn writer(
     format: &'static str,
     first: Option<UnixNanos>,
 ) -> Result<Box<dyn Fn() -> Built + Send + Sync>, ConfigError> {
-    // What an earlier, interrupted run of the same number left behind.
-    let _ = std::fs::remove_file(&path);
     match format {
         "otlp-json" => {
             let exporter = OtlpFileExporter::new(path)?;

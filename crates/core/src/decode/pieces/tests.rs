@@ -214,3 +214,49 @@ proptest! {
         prop_assert_eq!(found, documents.concat());
     }
 }
+
+/// The pieces of `text` by lines, and the numbers of the bad ones.
+fn read_lines(text: &str, items: Items) -> (Vec<String>, Vec<usize>) {
+    let (mut pieces, mut bad) = (Pieces::default(), Vec::new());
+    let mut source = BufReader::with_capacity(16, text.as_bytes());
+    let note = &mut |line, _| bad.push(line);
+    each_document_or_line(&mut source, "test", items, &mut pieces, &mut |_| {}, note).unwrap();
+    (pieces.0, bad)
+}
+
+#[test]
+fn a_bad_line_costs_no_other() {
+    let good = ["{\"data\":[1]}", "{\"data\":[2]}", "{\"data\":[3]}"];
+    let [one, two, three] = good;
+    for (text, expected) in [
+        (format!("{one}\n{two}\n\n{three}"), vec![]),
+        (
+            format!("{{\"data\":[\"bad\"]}}\n{one}\n{two}\r\n{three}\n"),
+            vec![1],
+        ),
+        (
+            format!("{one}\n{{\"data\":[\"bad\n{two}\n{three}\nbad"),
+            vec![2, 5],
+        ),
+        (format!("{{\"data\":[\"bad\n{one}\n{two}\n{three}"), vec![1]),
+    ] {
+        let (pieces, bad) = read_lines(&text, UNDER);
+        let pieces: Vec<_> = pieces.iter().map(|piece| piece.trim()).collect();
+        let pieces: Vec<_> = pieces
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        assert_eq!((pieces, bad), (good.to_vec(), expected), "{text}");
+    }
+}
+
+#[test]
+fn a_document_of_several_lines_is_one() {
+    for text in [
+        "{\n\"data\":[\n{}\n]\n}",
+        "[{\"a\":1},\n{\"a\":2}]",
+        "{\"data\":[1]}",
+    ] {
+        assert_eq!(read_lines(text, UNDER), (vec![text.to_owned()], vec![]));
+    }
+}

@@ -16,6 +16,7 @@ use super::item::{owned_text, pairs};
 use super::scan::{EventBytes, nanos, unquoted};
 use super::store::{Store, What};
 use super::value::{each_field, uint, value};
+use super::{Stop, is_stopped};
 use crate::encode_json::ARROW;
 
 /// Rows, and spans that are open at once: far beyond any program's.
@@ -329,10 +330,11 @@ impl Rows {
         }
     }
 
-    /// Hands out all trees.
+    /// Hands out all trees, unless somebody stops it.
     pub(super) fn hand_out(
         mut self,
         about: About,
+        stop: &Stop,
         sink: &mut dyn FnMut(Arc<SpanTree>),
     ) -> io::Result<()> {
         for (row, spans) in std::mem::take(&mut self.open) {
@@ -345,7 +347,12 @@ impl Rows {
         }
         let rows = self.finished_rows();
         let mut assembler = Assembler::new(about, rows, sink);
-        std::mem::take(&mut self.store).drain(&mut |event| assembler.take(event))?;
+        std::mem::take(&mut self.store).drain(&mut |event| {
+            if is_stopped(stop) {
+                return Err(io::Error::other("stopped"));
+            }
+            assembler.take(event)
+        })?;
         assembler.finish();
         Ok(())
     }

@@ -1,7 +1,8 @@
 """The command line: `run`, `convert`, `bridge`, `doctor`, `conf check`, `conf suggest`.
 
 Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver and 2
-when one cannot be set up, `convert` has 1 when a file could not be converted whole, `bridge` when spans were lost.
+when one cannot be set up, `convert` has 1 when a file could not be converted whole and 130 when it was interrupted,
+`bridge` has 1 when spans were lost.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ examples:
 _CONVERT_EXAMPLES = """\
 The format of a file shows in its content, gzipped or not; that of OUT in its name: .jsonl OTLP JSON lines, .binpb OTLP
 protobuf, .pftrace Perfetto, everything else Chrome JSON for ui.perfetto.dev, vizviewer and chrome://tracing; .gz
-compresses. What is read before a file's error is kept. VizTracer's reports count from the start of their host unless
-they say more; --base-time tells when that was.
+compresses. `-` is standard input and output; as OUT it needs --to-format. What is read before a file's error is kept,
+and of JSON lines a bad one costs no other; but a file that is there gives way only to all that was to be read.
+VizTracer's reports count from the start of their host unless they say more; --base-time tells when that was.
 
 examples:
   python -m hiq convert result.json trace.otlp.jsonl          a report of VizTracer as OTLP
   python -m hiq convert spans.jsonl more.jsonl trace.pftrace.gz
+  zcat spans.jsonl.gz | python -m hiq convert --to-format perfetto - - > trace.pftrace
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 python -m hiq convert --to otlp result.html
 """
 
@@ -156,8 +159,21 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--to", metavar="EXPORTER", help="send instead: otlp, jaeger, zipkin; set up by the environment"
     )
-    parser.add_argument("--base-time", type=float, metavar="SECONDS", help="Unix time of a Chrome trace's time zero")
+    parser.add_argument(
+        "--base-time", type=_unix_time, metavar="SECONDS", help="Unix time of a Chrome trace's time zero"
+    )
     parser.set_defaults(command=_convert, parser=parser)
+
+
+def _unix_time(seconds: str) -> int:
+    """In nanoseconds."""
+    number = float(seconds)
+    if not 0 <= number * 1e9 < 1 << 64:
+        raise argparse.ArgumentTypeError(f"{seconds} is no Unix time in seconds, from 0 to {(1 << 64) // 10**9}")
+    return round(number * 1e9)
+
+
+_unix_time.__name__ = "number of seconds"  # In argparse's messages.
 
 
 def _add_bridge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -214,18 +230,17 @@ def _convert(options: argparse.Namespace) -> int:
     if options.to is None and len(inputs) < 2:
         options.parser.error("a file to read and one to write are needed, or --to")
     output = inputs.pop() if options.to is None else None
-    if output in inputs:
+    if output in inputs and output != "-":
         options.parser.error(f"{output} cannot be read and written at once")
     from .convert import convert
 
-    base = None if options.base_time is None else round(options.base_time * 1e9)
     return convert(
         inputs,
         output,
         from_format=options.from_format,
         to_format=options.to_format,
         send=options.to,
-        base_unix_nanos=base,
+        base_unix_nanos=options.base_time,
     )
 
 

@@ -12,6 +12,8 @@ __all__ = ["convert"]
 
 _BAR_WIDTH = 30
 _LARGE_BYTES = 8 << 20
+_STANDARD_OUTPUT = ("-", "/dev/stdout")
+_INTERRUPTED = 130
 
 
 def convert(
@@ -23,24 +25,38 @@ def convert(
     send: str | None,
     base_unix_nanos: int | None,
 ) -> int:
-    """Converts, says what became of it, and returns the exit code: 1 when something could not be read or written."""
+    """Converts, says what became of it, and returns the exit code: 1 when something could not be read or written, 130
+    when it was interrupted."""
     progress = _Progress(inputs) if sys.stderr.isatty() else None
-    result = _hiq.convert(
-        list(inputs),
-        output,
-        from_format=from_format,
-        to_format=to_format,
-        send=send,
-        progress=None if progress is None else progress.show,
-        base_unix_nanos=base_unix_nanos,
-    )
+    target = send if output is None else output
+    try:
+        result = _hiq.convert(
+            list(inputs),
+            output,
+            from_format=from_format,
+            to_format=to_format,
+            send=send,
+            progress=None if progress is None else progress.show,
+            base_unix_nanos=base_unix_nanos,
+        )
+    except KeyboardInterrupt:
+        result = None
     if progress is not None:
         progress.clear()
+    if result is None:
+        sys.stderr.write(f"hiq: interrupted; {_left(output, send)}\n")
+        return _INTERRUPTED
     for problem in result["problems"]:
         sys.stderr.write(f"hiq: {problem}\n")
-    target = send if output is None else output
-    sys.stdout.write(f"{result['spans']} spans in {result['trees']} trees to {target}\n")
+    if result["is_written"]:
+        # Standard output may be where the spans are.
+        said = sys.stderr if output in _STANDARD_OUTPUT else sys.stdout
+        said.write(f"{result['spans']} spans in {result['trees']} trees to {target}\n")
     return 1 if result["problems"] else 0
+
+
+def _left(output: str | None, send: str | None) -> str:
+    return f"nothing was written to {output}" if send is None else f"some spans may have reached {send}"
 
 
 class _Progress:
