@@ -21,7 +21,7 @@ from conftest import python
 from hiq import _hiq
 from recorder import check_ledger, edges, spans, traced, waits
 
-pytestmark = pytest.mark.usefixtures("memory")
+pytestmark = pytest.mark.usefixtures("company")
 
 NOT_SAMPLED = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
 

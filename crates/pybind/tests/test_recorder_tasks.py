@@ -220,7 +220,11 @@ def test_tasks_that_are_started_in_a_suppression_are_silent_as_long_as_it_lasts(
             loop.start(child)
             await loop.sleep(2)
 
-    loop.run(parent)
+    async def other() -> None:
+        with hiq.suppress():
+            await loop.sleep(9)
+
+    loop.run(parent, other)
     assert edges(spans()) == {("parent", None): 1, ("heard", "parent"): 1}
 
 
