@@ -220,6 +220,43 @@ def test_a_converted_report_has_the_rows_and_the_nesting_of_the_report(
     assert query(tmp_path / names[-1], "select count(*) as flows from flow") == [{"flows": "0"}]
 
 
+COUNTING = """
+from viztracer import get_tracer
+from viztracer.vizcounter import VizCounter
+
+counter = VizCounter(get_tracer(), "stock")
+
+def sell(n):
+    counter.apples = n
+    counter.pears = n * 1.5
+
+for n in range(100):
+    sell(n)
+"""
+
+COUNTERS = """
+select counter_track.name, count(*) as samples, max(value) as most
+from counter
+join counter_track on counter_track.id = counter.track_id
+group by counter_track.name
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("name", ["converted.json", "converted.pftrace"])
+def test_counters_of_viztracer_are_counters_in_the_viewer(name: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(COUNTING)
+    run(tmp_path, "viztracer", "--quiet", "-o", "report.json", "program.py")
+    run(tmp_path, "hiq", "convert", "report.json", name)
+
+    expected = query(tmp_path / "report.json", COUNTERS)
+    assert {row["name"]: row["most"] for row in expected} == {
+        "stock apples": "99",
+        "stock pears": "148.5",
+    }
+    assert query(tmp_path / name, COUNTERS) == expected
+
+
 def run(folder: Path, *command: str) -> None:
     run_program(
         [sys.executable, "-m", *command], folder=folder, timeout_seconds=LIMIT_SECONDS

@@ -11,6 +11,7 @@ use hiq_core::transport::Reply;
 use hiq_core::tree::SpanTree;
 use hiq_core::wire::Writer;
 
+use crate::counter::is_counter;
 use crate::judge::JUDGE;
 use crate::row::Ties;
 use crate::stage::{Parent, Stage};
@@ -23,7 +24,7 @@ mod track;
 use annotation::Names;
 use packet::{Packets, begin_sequence, flow};
 use span::{begin_span, end_span, write_instants};
-use track::{announce_process, announce_track, write_samples};
+use track::{announce_process, announce_track, write_counters, write_samples};
 
 /// Perfetto's protobuf: packets that may follow those of any other payload, in one file.
 ///
@@ -258,6 +259,10 @@ impl<'a, 'e> Trace<'a, 'e> {
         });
         end_span(&mut writer, names, span, parent.is_some(), open);
         write_instants(&mut writer, packets, names, span, track);
+        // The instants above are what is read back.
+        for event in span.events().filter(|event| is_counter(*event)) {
+            write_counters(&mut writer, packets, &mut encoder.stage, event);
+        }
         if !span.tree().columns().is_empty() {
             write_samples(&mut writer, packets, &mut encoder.stage, span);
         }

@@ -30,6 +30,7 @@
 //! | status, scope, dropped counts | `otel.*` in `args` | annotations | the names of OpenTelemetry for formats that lack the field |
 //! | parent and child apart | flow `s` to `f` of the category `hiq.child` | `flow_ids` of both | both in this process, and the parent written after the child or with it |
 //! | event | `i` with the span's id | instant | outside its span it is drawn at the nearer end, `hiq.time_unix_nanos` says when it was |
+//! | event that was a counter's sample (`hiq.counter`) | `C`, a series for each number | counter tracks, and the instant | |
 //! | extra metrics | `C` at start and end; `hiq.<name>` in `args` | counter track; annotation | |
 //!
 //! Lost: the order of events of one moment, schema URLs, and the dropped counts of resources and scopes. An attribute with one of the names above is left out.
@@ -38,6 +39,7 @@
 
 mod arrows;
 mod config;
+mod counter;
 mod decode;
 mod encode_json;
 mod encode_proto;

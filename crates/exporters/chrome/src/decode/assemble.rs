@@ -20,6 +20,7 @@ use hiq_core::value::Value;
 use super::item::{EventItem, EventSaid, Item, LinkItem, Name, Said};
 use super::store::{Event, UNNUMBERED, What};
 use super::value::text;
+use crate::counter;
 use crate::encode_json::kind_of;
 
 /// Spans that leave together. Only those that are open, one in another, are kept beyond that.
@@ -272,7 +273,11 @@ impl<'s> Assembler<'s> {
     /// An instant, or a sample of a counter: an event of the span around it, or a span without length.
     fn point(&mut self, event: &Event) {
         let time = self.time(event.start);
-        let said = EventSaid::read(&event.args);
+        let mut said = EventSaid::read(&event.args);
+        if event.what == What::Counter {
+            let mark = (counter::MARK.to_owned(), Value::Bool(true));
+            said.attributes.push(mark);
+        }
         self.end_before(time.saturating_sub(1), SpanId::INVALID);
         let name = text(&event.name).into_owned();
         let is_owner = |item: &&mut Box<Item>| {

@@ -9,6 +9,7 @@ use hiq_core::tree::Column;
 use hiq_core::wire::{Decimal, Hex, JsonStr, JsonText, Piece, Writer};
 
 use super::event::{END_EVENT, Place, begin, category};
+use crate::counter::{is_counter, series};
 use crate::json::{micros, number, object, value};
 use crate::keys;
 
@@ -37,7 +38,11 @@ pub(super) fn write_span(writer: &mut Writer<'_>, span: Span<'_>, place: Place, 
 /// Writes what goes with `span` as events of their own.
 pub(super) fn write_parts(writer: &mut Writer<'_>, span: Span<'_>, place: Place) {
     for event in span.events() {
-        instant(writer, span, event, place);
+        if is_counter(event) {
+            sample_of_counter(writer, event, place);
+        } else {
+            instant(writer, span, event, place);
+        }
     }
     for column in span.tree().columns() {
         samples(writer, span, column, place);
@@ -173,6 +178,18 @@ fn instant(writer: &mut Writer<'_>, span: Span<'_>, event: Event<'_>, place: Pla
             keys::DROPPED[0],
             Decimal(event.dropped_attributes().into()),
         );
+    }
+    writer.put((b'}', END_EVENT));
+}
+
+/// A sample as it was read: of another category than those of extra metrics, which are said by their spans.
+fn sample_of_counter(writer: &mut Writer<'_>, event: Event<'_>, place: Place) {
+    begin(writer, b"C", "counter", event.name(), event.time(), place);
+    writer.put(b",\"args\":");
+    for (at, (series, value)) in series(event).enumerate() {
+        writer.put((if at == 0 { b'{' } else { b',' }, b'"', JsonText(series)));
+        writer.put(b"\":");
+        number(writer, value);
     }
     writer.put((b'}', END_EVENT));
 }

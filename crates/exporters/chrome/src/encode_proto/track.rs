@@ -1,9 +1,14 @@
 //! Tracks: processes, threads, further rows, and counters for extra metrics.
 
-use hiq_core::span::Span;
+use std::sync::Arc;
+
+use hiq_core::span::{Event, Span};
+use hiq_core::time::UnixNanos;
+use hiq_core::tree::{ColumnKind, ColumnSpec};
 use hiq_core::wire::{Fixed64, Varint, Writer};
 
 use super::packet::{Packets, Type};
+use crate::counter::series;
 use crate::stage::{Process, Stage, Track};
 
 const TRACK_DESCRIPTOR: [u8; 2] = [0xe2, 0x03];
@@ -66,31 +71,67 @@ pub(super) fn write_samples(
         let Some((start, end)) = column.values.get(span.index() as usize) else {
             continue;
         };
-        let (counter, is_new) = stage.counter(&column.metric);
-        let uuid = packets.uuid(counter);
-        if is_new {
-            let packet = packets.open(writer, 0);
-            writer.put(TRACK_DESCRIPTOR[0]);
-            let descriptor = writer.open(TRACK_DESCRIPTOR[1], 60);
-            writer.put((UUID, Varint(uuid)));
-            let parent = packets.uuid(stage.process().number);
-            writer.put((PARENT_UUID, Varint(parent)));
-            text(writer, NAME, column.metric.name.as_bytes());
-            let body = writer.open(COUNTER, 10);
-            text(writer, 0x32, column.metric.unit.as_bytes());
-            writer.close(body);
-            writer.close(descriptor);
-            writer.close(packet);
-        }
+        let uuid = counter(writer, packets, stage, &column.metric);
         for (time, sample) in [(span.start(), start), (span.end(), end)] {
             if sample.is_finite() {
-                let (packet, event) = packets.open_event(writer, Type::Counter, time, uuid);
-                writer.put((DOUBLE_COUNTER_VALUE, Fixed64(sample.to_bits())));
-                writer.close(event);
-                writer.close(packet);
+                write_sample(writer, packets, (uuid, time), *sample);
             }
         }
     }
+}
+
+/// Writes a sample of counters that was read.
+pub(super) fn write_counters(
+    writer: &mut Writer<'_>,
+    packets: Packets,
+    stage: &mut Stage,
+    event: Event<'_>,
+) {
+    for (series, value) in series(event) {
+        // As the trace processor names those of Chrome JSON.
+        let name = format!("{} {}", event.name().as_str(), series.as_str());
+        let metric = Arc::new(ColumnSpec::new(name, "", ColumnKind::Level));
+        let uuid = counter(writer, packets, stage, &metric);
+        write_sample(writer, packets, (uuid, event.time()), value);
+    }
+}
+
+/// The track of a counter, described where that is to be done.
+fn counter(
+    writer: &mut Writer<'_>,
+    packets: Packets,
+    stage: &mut Stage,
+    metric: &Arc<ColumnSpec>,
+) -> u64 {
+    let (counter, is_new) = stage.counter(metric);
+    let uuid = packets.uuid(counter);
+    if is_new {
+        let packet = packets.open(writer, 0);
+        writer.put(TRACK_DESCRIPTOR[0]);
+        let descriptor = writer.open(TRACK_DESCRIPTOR[1], 60);
+        writer.put((UUID, Varint(uuid)));
+        let parent = packets.uuid(stage.process().number);
+        writer.put((PARENT_UUID, Varint(parent)));
+        text(writer, NAME, metric.name.as_bytes());
+        let body = writer.open(COUNTER, 10);
+        text(writer, 0x32, metric.unit.as_bytes());
+        writer.close(body);
+        writer.close(descriptor);
+        writer.close(packet);
+    }
+    uuid
+}
+
+fn write_sample(
+    writer: &mut Writer<'_>,
+    packets: Packets,
+    (uuid, time): (u64, UnixNanos),
+    sample: f64,
+) {
+    let (packet, event) = packets.open_event(writer, Type::Counter, time, uuid);
+    writer.put((DOUBLE_COUNTER_VALUE, Fixed64(sample.to_bits())));
+    writer.close(event);
+    writer.close(packet);
 }
 
 fn text(writer: &mut Writer<'_>, tag: u8, text: &[u8]) {
