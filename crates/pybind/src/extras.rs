@@ -33,7 +33,8 @@ pub(crate) unsafe fn call(
         let drivers = (*(*me).plan).extras().unwrap_or_default();
         let before = Clock::ticks();
         let name = (*me).role.name.text();
-        let texts = Texts::of(py, name.as_str(), &drivers, args, count, names);
+        let function = Bound::from_borrowed_ptr(py, (*me).func);
+        let texts = Texts::of(&function, name.as_str(), &drivers, args, count, names);
         let mut started = Vec::new();
         for driver in drivers.iter() {
             driver.get().read_metrics(py, &mut started);
@@ -143,13 +144,14 @@ struct Texts {
 
 impl Texts {
     unsafe fn of(
-        py: Python<'_>,
+        function: &Bound<'_, PyAny>,
         name: &str,
         drivers: &[Py<Driver>],
         args: *const *mut ffi::PyObject,
         count: usize,
         names: *mut ffi::PyObject,
     ) -> Self {
+        let py = function.py();
         let mut texts = Self::default();
         for driver in drivers {
             let (wants_args, wants_file, wants_func) = driver.get().wants();
@@ -158,10 +160,10 @@ impl Texts {
                 let (args, kwargs) = unsafe { arguments(py, args, count, names) };
                 let _quiet = Quiet::new();
                 if !args.is_empty() {
-                    texts.args = handled(&handler, args.as_any(), name);
+                    texts.args = handled(&handler, args.as_any(), name, function);
                 }
                 if !kwargs.is_empty() {
-                    texts.kwargs = handled(&handler, kwargs.as_any(), name);
+                    texts.kwargs = handled(&handler, kwargs.as_any(), name, function);
                 }
             }
             if (wants_file || wants_func)
@@ -197,9 +199,15 @@ impl Texts {
 }
 
 /// The handler's text, or nothing when it fails: it reads the program's own objects.
-fn handled(handler: &Py<PyAny>, arguments: &Bound<'_, PyAny>, name: &str) -> Option<String> {
+fn handled(
+    handler: &Py<PyAny>,
+    arguments: &Bound<'_, PyAny>,
+    name: &str,
+    function: &Bound<'_, PyAny>,
+) -> Option<String> {
     let handler = handler.bind(arguments.py());
-    let text = handler.call1((arguments, name)).ok()?.str().ok()?;
+    let text = handler.call1((arguments, name, function)).ok()?;
+    let text = text.str().ok()?;
     Some(crate::attributes::lossless(&text))
 }
 

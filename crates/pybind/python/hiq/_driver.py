@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _hiq, jack, memory
+from . import _hiq, _redact, jack, memory
 from ._extras import COUNTERS
 from .constants import KEY_LATENCY, ExtraMetrics
-from .hiq_utils import get_tau_id
+from .hiq_utils import arguments_text, func_args_handler, get_tau_id
 from .monkeyking import CallLog
 from .tracing import say
 
@@ -42,11 +42,18 @@ def native(driver: HiQBase, *, verbose: bool, fast_fail: bool) -> _hiq.Driver:
         metrics=[_metric(func) for func in driver.metric_funcs],
         # HiQ's default gives None for every call: not asking is the same and costs nothing.
         id_func=None if driver.get_tau_id is get_tau_id else driver.get_tau_id,
-        args_handler=driver.get_func_args,
+        args_handler=_args_handler(driver.get_func_args),
         fast_fail=fast_fail,
         verbose=verbose,
         max_keys=driver.max_hiq_size,
     )
+
+
+def _args_handler(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """What the recorder calls with arguments, the target's name, and the function that knows their names."""
+    if handler is func_args_handler:
+        return arguments_text
+    return lambda arguments, name, _function: handler(arguments, name)
 
 
 def instrumentation(driver: HiQBase) -> Instrumentation:
@@ -76,6 +83,7 @@ def follow(driver: HiQBase, lmk_handler: Any, lmk_logger: Any) -> None:
 
 def read_environment(driver: HiQBase) -> None:
     """Settings that HiQ looks up at each call; here they count from the next enabling on."""
+    _redact.read_environment()
     chosen = driver.extra_metrics
     driver._native.record_args = ExtraMetrics.ARGS in chosen
     driver._native.record_file = ExtraMetrics.FILE in chosen or bool(os.environ.get("LOG_MONKEY_FILE"))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _hiq
+from ._redact import HIDDEN, hidden_positions, is_secret
 from .constants import *  # noqa: F403 (programs find them here)
 from .constants import TRACING_TYPE_HIQ, TRACING_TYPE_OTM
 from .utils import get_env_bool
@@ -138,11 +139,19 @@ class FlaskReqIdGenerator:
 
 
 def func_args_handler(x: Any, func_name: str | None = None) -> str:
-    """Positional arguments (a tuple) or keyword arguments (a dict) as a short text."""
+    """Positional arguments (a tuple) or keyword arguments (a dict) as a short text.
+
+    Values under names like `password` or `token` are not shown, see `HIQ_REDACT_NAMES`."""
+    return arguments_text(x, func_name, None)
+
+
+def arguments_text(x: Any, _func_name: str | None, function: Any) -> str:
+    """The same; positional arguments of `function` have names as well."""
     if isinstance(x, tuple):
-        return ",".join(_value_text(value) for value in x)
+        hidden = () if function is None else hidden_positions(function, len(x))
+        return ",".join(_secret_text(value) if i in hidden else _value_text(value) for i, value in enumerate(x))
     if isinstance(x, dict):
-        return str({key: _value_text(value) for key, value in x.items()})
+        return str({key: _named_text(key, value) for key, value in x.items()})
     raise ValueError(f"input has wrong type: {type(x)}")
 
 
@@ -150,6 +159,16 @@ _TEXT_CHARS = 100
 _LIST_ITEMS = 11
 _DICT_KEYS = 3
 _DEPTH = 3
+
+
+def _named_text(name: Any, value: Any, depth: int = 1) -> str:
+    # Keys of other kinds may not be hashable twice alike: they are no names.
+    is_hidden = isinstance(name, (str, bytes)) and is_secret(name)
+    return _secret_text(value) if is_hidden else _value_text(value, depth)
+
+
+def _secret_text(value: Any) -> str:
+    return "None" if value is None else HIDDEN
 
 
 def _value_text(value: Any, depth: int = 1) -> str:
@@ -172,7 +191,7 @@ def _value_text(value: Any, depth: int = 1) -> str:
 
 def _dict_text(value: dict[Any, Any], depth: int) -> str:
     keys = list(value)[:_DICT_KEYS]
-    values = [_value_text(value[key], depth + 1) for key in keys]
+    values = [_named_text(key, value[key], depth + 1) for key in keys]
     more = "..." if len(value) > _DICT_KEYS else ""
     return f"dict(k:{keys}{more},v:{values}{more})"
 
