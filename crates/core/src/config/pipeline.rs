@@ -145,7 +145,9 @@ impl PipelineSettings {
 fn read_spool(reader: &mut Reader<'_>) -> Option<SpoolSettings> {
     let max_bytes = reader.number(&["HIQ_SPOOL_MAX_BYTES"], 1);
     let max_age = reader.millis(&["HIQ_SPOOL_MAX_AGE"]);
-    let default = SpoolSettings::new(reader.text("HIQ_SPOOL_DIR")?);
+    let dir = reader.text("HIQ_SPOOL_DIR")?;
+    // As it is meant now: the program may go to another folder before there is something to keep.
+    let default = SpoolSettings::new(std::path::absolute(dir).unwrap_or_else(|_| dir.into()));
     Some(SpoolSettings {
         max_bytes: max_bytes.unwrap_or(default.max_bytes),
         max_age: max_age.unwrap_or(default.max_age),

@@ -321,10 +321,12 @@ class OciStreamingExporter(Exporter):
 
 
 class FileExporter(Exporter):
-    """Appends to a file, one OTLP JSON request a line, as the OpenTelemetry Collector does."""
+    """Appends to a file, one OTLP JSON request a line, as the OpenTelemetry Collector does.
+
+    A relative path is one of the folder that the program is in now."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__("file", path=os.fspath(path))
+        super().__init__("file", path=os.path.abspath(path))
 
 
 class ChromeExporter(Exporter):

@@ -20,7 +20,14 @@ pub(super) fn read(
     let path = arguments.text("path")?.map(PathBuf::from);
     let format = parsed(arguments.text("format")?)?;
     let exporter = ChromeSettings::new(path, format, env)
+        .map(in_this_folder)
         .and_then(ChromeExporter::with_settings)
         .map_err(|error| errors::config(&error))?;
     Ok(spec("chrome", exporter.target(), move || exporter.build()))
+}
+
+/// The path as it is meant now: the program may go to another folder before there is something to write.
+fn in_this_folder(mut settings: ChromeSettings) -> ChromeSettings {
+    settings.path = std::path::absolute(&settings.path).unwrap_or(settings.path);
+    settings
 }

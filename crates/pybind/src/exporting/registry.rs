@@ -135,6 +135,8 @@ fn file(arguments: &Arguments<'_, '_>, _env: &Env, _warnings: &mut Vec<Warning>)
             "add \"path\": \"trace.otlp.jsonl\"",
         ))
     })?;
+    // As it is meant now: the program may go to another folder before there is something to write.
+    let path = std::path::absolute(&path).map_or(path, |path| path.to_string_lossy().into_owned());
     written("file", path)
 }
 
