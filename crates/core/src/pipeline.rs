@@ -41,7 +41,7 @@ mod worker;
 
 pub use report::{ExporterReport, ExporterStats, PipelineReport, PipelineStats};
 
-use lane::{Lane, LaneSettings, LaneSpec};
+use lane::{Lane, LaneSettings, LaneSpec, OnStart};
 
 /// Carries finished trees to its exporters. A cheap handle: clones are the same pipeline, which is
 /// [shut down](Pipeline::shutdown) when the last one is dropped.
@@ -224,6 +224,14 @@ impl PipelineBuilder {
     #[must_use]
     pub fn status(mut self, sink: StatusSink) -> Self {
         self.settings.lane.status = sink;
+        self
+    }
+
+    /// Has `hook` called whenever a worker has been started: by the thread that offers the first tree, before its offer
+    /// returns, once for each exporter in each process. Default: nothing.
+    #[must_use]
+    pub fn on_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.settings.lane.on_start = OnStart::new(hook);
         self
     }
 

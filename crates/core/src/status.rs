@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::LogLevel;
+use crate::encode::DropReason;
 use crate::export::Health;
 use crate::ledger::{Ledger, LedgerSnapshot};
 use crate::os;
@@ -79,6 +80,18 @@ pub(crate) struct StatusLine {
     sink: StatusSink,
     said: State,
     said_at: Option<Instant>,
+    /// How it fared when it was looked at last.
+    last: Health,
+    end: End,
+}
+
+/// How far the exporter is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    NotYet,
+    /// Whether what waits is lost will be known, and said, in a moment.
+    Begun,
+    Said,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +110,8 @@ impl StatusLine {
             sink,
             said: State::Fine,
             said_at: None,
+            last: Health::Fine,
+            end: End::NotYet,
         }
     }
 
@@ -109,7 +124,13 @@ impl StatusLine {
     /// Says how the exporter fares, if that is not what was said last and the last line is old enough. What is held
     /// back is said by a later call, if it is still so then.
     pub(crate) fn update(&mut self, health: &Health, ledger: &Ledger, now: Instant) {
+        if self.last != *health {
+            self.last.clone_from(health);
+        }
         let state = State::of(health);
+        if self.end == End::Begun && state == State::Waiting {
+            return;
+        }
         let too_early = self
             .said_at
             .is_some_and(|at| now.duration_since(at) < MIN_GAP);
@@ -120,6 +141,38 @@ impl StatusLine {
         if state.level() <= self.sink.level {
             self.said_at = Some(now);
             (self.sink.say)(&self.line(health, &ledger.snapshot()));
+        }
+    }
+
+    /// From now on it is not said that items wait: the last word will say what became of them.
+    pub(crate) fn expect_last_word(&mut self) {
+        if self.end == End::NotYet {
+            self.end = End::Begun;
+        }
+    }
+
+    /// Says once what the end has cost, however lately a line was said; where nothing was lost, how the exporter fared.
+    pub(crate) fn last_word(&mut self, ledger: &Ledger, now: Instant) {
+        if self.end == End::Said {
+            return;
+        }
+        self.end = End::Said;
+        let snapshot = ledger.snapshot();
+        if snapshot.dropped[DropReason::Shutdown] == 0 {
+            let last = self.last.clone();
+            return self.update(&last, ledger, now);
+        }
+        if State::Losing.level() <= self.sink.level {
+            let lost = self.items(snapshot.rejected + snapshot.dropped.total());
+            let why = match &self.last {
+                Health::Fine => "they were not delivered in time",
+                Health::Warned(why) | Health::Waiting(why) | Health::Losing(why) => why,
+            };
+            let line = format!(
+                "hiq: {} exporter: {lost} lost at shutdown: {why}",
+                self.exporter
+            );
+            (self.sink.say)(&one_line(&line));
         }
     }
 
@@ -176,7 +229,6 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use super::*;
-    use crate::encode::DropReason;
 
     struct Said(Arc<Mutex<Vec<String>>>);
 
@@ -264,6 +316,50 @@ mod tests {
         line.update(&health, &ledger, Instant::now());
         let expected = "hiq: otlp exporter: 3 spans lost: 404 from http://localhost:4318/";
         assert_eq!(said.take(), [expected]);
+    }
+
+    #[test]
+    fn the_last_word_is_what_was_lost_in_all_and_why_however_lately_a_line_was_said() {
+        let (said, mut line) = Said::line();
+        let (ledger, start) = (Ledger::new(), Instant::now());
+        ledger.refuse(2, DropReason::QueueFull);
+        ledger.offer(5);
+        line.update(&waiting("connection refused"), &ledger, start);
+        said.take();
+        ledger.take(5, start).dropped(DropReason::Shutdown);
+        line.expect_last_word();
+        line.update(&waiting("refused by 127.0.0.1"), &ledger, start + MIN_GAP);
+        line.last_word(&ledger, start);
+        line.last_word(&ledger, start);
+        assert_eq!(
+            said.take(),
+            ["hiq: otlp exporter: 7 spans lost at shutdown: refused by 127.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn the_last_word_heeds_the_level() {
+        let (said, mut line) = Said::line();
+        line.sink = line.sink.clone().at_level(LogLevel::None);
+        let ledger = Ledger::new();
+        ledger.refuse(2, DropReason::Shutdown);
+        line.last_word(&ledger, Instant::now());
+        assert_eq!(said.take(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_waits_on_disk_at_the_end_is_not_called_lost() {
+        let (said, mut line) = Said::line();
+        let ledger = Ledger::new();
+        ledger.offer(5);
+        line.expect_last_word();
+        line.update(&waiting("connection refused"), &ledger, Instant::now());
+        assert_eq!(said.take(), [] as [&str; 0]);
+        line.last_word(&ledger, Instant::now());
+        assert_eq!(
+            said.take(),
+            ["hiq: otlp exporter: 5 spans wait: connection refused"]
+        );
     }
 
     #[test]

@@ -483,7 +483,7 @@ fn a_worker_takes_no_signals() {
 }
 
 #[test]
-fn a_change_of_state_is_said_once_and_names_what_waits() {
+fn the_last_word_is_what_was_lost_and_not_that_it_waits() {
     let (sink, lines) = recorded_status();
     let script = Script::refusing_connections();
     let pipeline = Pipeline::builder()
@@ -497,8 +497,29 @@ fn a_change_of_state_is_said_once_and_names_what_waits() {
     let lines = lines.with(|lines| lines.clone());
     assert_eq!(
         lines,
-        ["hiq: lines exporter: 12 spans wait: Connect by script"]
+        ["hiq: lines exporter: 12 spans lost at shutdown: Connect by script"]
     );
+}
+
+#[test]
+fn who_is_told_of_starts_is_told_before_the_first_offer_returns_and_once_for_each_worker() {
+    let script = Script::accepting();
+    let starts = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&starts);
+    let pipeline = silent()
+        .exporter("lines", to(&script, at_once()))
+        .exporter("more", to(&script, at_once()))
+        .on_start(move || {
+            told.fetch_add(1, Ordering::SeqCst);
+        })
+        .build();
+    assert_eq!(starts.load(Ordering::SeqCst), 0);
+    for _ in 0..3 {
+        pipeline.offer(tree_of(1).0);
+        assert_eq!(starts.load(Ordering::SeqCst), 2);
+    }
+    assert!(pipeline.shutdown(PATIENCE).is_complete());
+    assert_balances(pipeline.stats().ledger("lines").unwrap());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hiq_core::config::{ConfigError, Env, LogLevel, Settings, Warning};
 use hiq_core::context::Context;
 use hiq_core::detect::{Detector, Detectors};
+use hiq_core::metric::reader::MetricReader;
 use hiq_core::pipeline::{ExporterId, Pipeline};
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::sample::{KeepRules, Sampler};
@@ -20,7 +21,7 @@ use crate::gil::GilCell;
 use crate::metrics::hiq_summaries::follow_in;
 use crate::module::errors;
 use crate::runtime::{self, ResourceSource, Runtime};
-use crate::{block, headers, state, step};
+use crate::{block, headers, state, step, terminated};
 
 mod arguments;
 mod chrome;
@@ -37,7 +38,7 @@ mod sdk;
 mod zipkin;
 
 use arguments::{Arguments, wrong_type};
-use ledgers::{put_stats, stats_of};
+use ledgers::stats_of;
 pub(crate) use memory::object;
 pub(crate) use metrics::show_on_pages as show_ledgers_on_pages;
 pub(crate) use registry::Spec;
@@ -296,6 +297,7 @@ fn pipeline(settings: &Settings, resource: Arc<Resource>) -> hiq_core::pipeline:
         .sampler(settings.sampler)
         .settings(settings.pipeline.clone())
         .status(status_sink(settings))
+        .on_start(terminated::watch)
 }
 
 fn status_sink(settings: &Settings) -> StatusSink {
@@ -427,6 +429,7 @@ fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
         return true;
     };
     let complete = end(py, pipeline, seconds(timeout_s));
+    ledgers::keep_last(pipeline);
     metrics::forget(py);
     runtime::replace(current.without_pipeline());
     let mut process = PROCESS.lock();
@@ -437,30 +440,24 @@ fn shutdown(py: Python<'_>, timeout_s: f64) -> bool {
 
 fn end(py: Python<'_>, pipeline: &Pipeline, timeout: Duration) -> bool {
     let reader = metrics::reader();
-    py.detach(|| {
-        metrics::within(
-            timeout,
-            pipeline,
-            reader.as_deref(),
-            |left| pipeline.shutdown(left).is_complete(),
-            |reader, left| reader.shutdown(left).is_complete(),
-        )
-    })
+    py.detach(|| end_within(timeout, pipeline, reader.as_deref()))
 }
 
-/// The loss ledger, by exporter.
-#[pyfunction]
-fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    match &runtime::current().pipeline {
-        Some(pipeline) => {
-            let stats = stats_of(py, pipeline)?;
-            if let Some(metrics) = metrics::stats() {
-                put_stats(&stats, &metrics)?;
-            }
-            Ok(stats)
-        }
-        None => Ok(PyDict::new(py)),
+/// Ends what there is, from a thread that Python knows nothing of.
+pub(crate) fn end_without_python(timeout: Duration) {
+    if let Some(pipeline) = &runtime::current().pipeline {
+        end_within(timeout, pipeline, metrics::reader().as_deref());
     }
+}
+
+fn end_within(timeout: Duration, pipeline: &Pipeline, reader: Option<&MetricReader>) -> bool {
+    metrics::within(
+        timeout,
+        pipeline,
+        reader,
+        |left| pipeline.shutdown(left).is_complete(),
+        |reader, left| reader.shutdown(left).is_complete(),
+    )
 }
 
 /// Runs at interpreter exit: nothing that was recorded is left behind without a word.
@@ -496,7 +493,7 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(flush_counts, module)?)?;
     module.add_function(wrap_pyfunction!(scrape_address, module)?)?;
     module.add_function(wrap_pyfunction!(shutdown, module)?)?;
-    module.add_function(wrap_pyfunction!(stats, module)?)?;
+    module.add_function(wrap_pyfunction!(ledgers::stats, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_spans, module)?)?;
     module.add_function(wrap_pyfunction!(memory::memory_bytes, module)?)?;
     module.add_class::<sdk::SdkPipeline>()?;

@@ -38,6 +38,7 @@ mod step;
 mod subscribe;
 mod suppress;
 mod tasks;
+mod terminated;
 mod trace;
 mod tree;
 mod wrap;
@@ -61,6 +62,7 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     status::add_to_module(module)?;
     module::add_to_module(module)?;
     exporting::add_to_module(module)?;
+    terminated::add_to_module(module)?;
     metrics::add_to_module(module)?;
     conf::add_to_module(module)?;
     bridge::add_to_module(module)?;

@@ -59,6 +59,29 @@ impl fmt::Debug for LaneSpec {
 pub(super) struct LaneSettings {
     pub(super) pipeline: PipelineSettings,
     pub(super) status: StatusSink,
+    pub(super) on_start: OnStart,
+}
+
+/// Who is told that a worker has been started.
+#[derive(Clone)]
+pub(super) struct OnStart(Arc<dyn Fn() + Send + Sync>);
+
+impl OnStart {
+    pub(super) fn new(hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+}
+
+impl Default for OnStart {
+    fn default() -> Self {
+        Self::new(|| {})
+    }
+}
+
+impl fmt::Debug for OnStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnStart")
+    }
 }
 
 #[derive(Debug)]
@@ -70,6 +93,7 @@ pub(super) struct Lane {
     /// The worker's life; shutdown pulls it forward.
     pub(super) deadline: Deadline,
     status: Mutex<StatusLine>,
+    on_start: OnStart,
     /// Whether there is no need to look at `thread`.
     started: AtomicBool,
     thread: Mutex<Thread>,
@@ -103,6 +127,7 @@ impl Lane {
             ledger,
             deadline: Deadline::never(),
             status: Mutex::new(status),
+            on_start: settings.on_start.clone(),
             started: AtomicBool::new(false),
             thread: Mutex::default(),
         })
@@ -139,6 +164,8 @@ impl Lane {
             }
         }
         self.started.store(true, Ordering::Relaxed);
+        drop(thread);
+        (self.on_start.0)();
     }
 
     /// Says how the exporter fares, if that has changed.
@@ -148,6 +175,7 @@ impl Lane {
 
     /// Has the worker drain the queue and end by `at`.
     pub(super) fn begin_shutdown(&self, at: Instant) {
+        lock(&self.status).expect_last_word();
         self.deadline.pull_forward(at);
         self.queue.stop();
     }
@@ -167,6 +195,7 @@ impl Lane {
         }
         self.close();
         let lost = self.ledger.snapshot().dropped[DropReason::Shutdown] > 0;
+        lock(&self.status).last_word(&self.ledger, Instant::now());
         self.report(ended && !lost)
     }
 

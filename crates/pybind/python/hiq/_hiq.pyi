@@ -248,7 +248,7 @@ class Driver:
     ) -> Driver:
         """`metrics`: (name, unit, kind, function); the kind `time` needs no function and costs nothing extra. Kinds:
         `level` a gauge, `delta` may shrink, `counter` never shrinks. `id_func` gives the key (k0) of a root call; `None`: key None.
-        `args_handler(args, func_name=None)` makes texts of arguments when `record_args` is on."""
+        `args_handler(args, name, function)` makes texts of arguments when `record_args` is on."""
 
     record_args: bool
     """Adds `args` and `kwargs` to each span (HiQ `ExtraMetrics.ARGS`)."""
@@ -556,7 +556,7 @@ def shutdown(timeout_s: float = 5.0) -> bool:
 
 def stats() -> dict[str, dict[str, Any]]:
     """The loss ledger, by exporter: offered, recovered, exported, sent_unconfirmed, rejected, dropped (dict by reason), queued, in_flight,
-    spooled, possible_repeats, sampled_out."""
+    spooled, possible_repeats, sampled_out. After `shutdown` those of its end."""
 
 # --- convert ------------------------------------------------------------------------------------
 
@@ -621,6 +621,10 @@ def set_zin_threshold(seconds: float) -> None:
 
 def at_exit() -> None:
     """Lets open spans go as unfinished and shuts the pipeline down; registered with `atexit`."""
+
+def send_before_termination() -> None:
+    """Gives this process, a child of `multiprocessing`, up to a second from SIGTERM on to send what was finished; on Linux,
+    and while the program has no handler of its own."""
 
 def overhead_ns() -> float:
     """Calibrated cost of one recorded call, in nanoseconds."""

@@ -1,10 +1,13 @@
 """Child processes made by `multiprocessing`: their spans leave before they end, and spawned ones are traced as well.
 
 A forked child has everything already, but ends without running exit handlers: a finalizer of `multiprocessing`
-flushes. A spawned child begins anew: what `hiq run` needs there travels in the preparation data that the parent sends,
-and takes effect before the child imports the main module. Children that are not made by `multiprocessing`
-(subprocesses) are other programs, and are run under hiq by their own command line. A child that is killed
-(`Pool.terminate`) loses what it has not sent, as any killed process does.
+flushes. A child that is terminated (by `Process.terminate`, or with its pool at the end of `with Pool()`) runs nothing
+of Python any more: it gets up to a second to send what was finished (`_hiq.send_before_termination`). One that is
+killed (SIGKILL) loses what it has not sent, as any killed process does.
+
+A spawned child begins anew: what `hiq run` needs there travels in the preparation data that the parent sends, and takes
+effect before the child imports the main module. Children that are not made by `multiprocessing` (subprocesses) are
+other programs, and are run under hiq by their own command line.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ _OURS = "tracecontext,baggage"
 
 
 def install() -> None:
-    """Makes children flush at their end. A second call changes nothing."""
+    """Makes children flush at their end, however it comes. A second call changes nothing."""
     global _installed
     if _installed:
         return
@@ -86,6 +89,9 @@ def _register_flush() -> None:
     if process is not None and process.parent_process() is not None:
         # Begun inside a child that is already under way.
         _finalize()
+    elif process is not None and getattr(process.current_process(), "_inheriting", False):
+        # Begun inside one that is being spawned: it runs exit handlers, but forgets nothing before.
+        _hiq.send_before_termination()
     # A child throws the finalizers that it finds away, then asks these.
     util.register_after_fork(_anchor, _finalize)
 
@@ -94,6 +100,7 @@ def _finalize(*_anchor: object) -> None:
     from multiprocessing import util
 
     util.Finalize(None, _hiq.shutdown, exitpriority=_LAST)
+    _hiq.send_before_termination()
 
 
 class _Anchor:

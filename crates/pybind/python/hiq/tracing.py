@@ -120,7 +120,8 @@ def shutdown(timeout: float = 5.0) -> bool:
 
 def stats() -> dict[str, dict[str, Any]]:
     """What became of the spans, by exporter; the numbers balance:
-    offered + recovered = exported + sent_unconfirmed + rejected + dropped + queued + in_flight + spooled."""
+    offered + recovered = exported + sent_unconfirmed + rejected + dropped + queued + in_flight + spooled.
+    After `shutdown` they are those of its end."""
     return _hiq.stats()
 
 

@@ -191,7 +191,7 @@ fn add(
 /// The reader of this process, and of those that are forked from it.
 static READER: GilCell<Option<Arc<MetricReader>>> = GilCell::new(None);
 
-/// The reader, if somebody wants metrics. Call with the GIL.
+/// The reader, if somebody wants metrics.
 pub(super) fn reader() -> Option<Arc<MetricReader>> {
     READER.lock().clone()
 }
