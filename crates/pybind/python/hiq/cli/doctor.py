@@ -13,7 +13,8 @@ __all__ = ["doctor"]
 
 _FINE, _CANNOT_DELIVER, _CANNOT_BE_SET_UP = range(3)
 _INDENT = " " * 10
-_COUNTS = {f"{item}{fate}" for item in ("span", "point") for fate in (" waits", "s wait", " lost", "s lost")}
+_FATES = (" waits", "s wait", " lost", "s lost", " lost at shutdown", "s lost at shutdown")
+_COUNTS = {f"{item}{fate}" for item in ("span", "point") for fate in _FATES}
 
 
 def doctor(exporters: Sequence[str], metrics: Sequence[str], timeout_s: float) -> int:
