@@ -148,13 +148,6 @@ fn set_type_attribute(
     name: &str,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    if name.starts_with("__") && name.ends_with("__") {
-        let message = format!(
-            "{}.{name} cannot be traced: the interpreter calls it through a slot, not by its name; trace a method or the caller",
-            type_.name()?
-        );
-        return Err(PyTypeError::new_err(message));
-    }
     // SAFETY: with the GIL held; the dict stays alive while the type does.
     unsafe {
         let kind = type_.as_ptr().cast::<ffi::PyTypeObject>();

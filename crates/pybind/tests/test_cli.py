@@ -132,7 +132,7 @@ def expected(text: str, form: str) -> str:
 
 
 def without_notes(text: str) -> str:
-    return "".join(line for line in text.splitlines(keepends=True) if "program..nobody is not traced" not in line)
+    return "".join(line for line in text.splitlines(keepends=True) if "program.nobody is not traced" not in line)
 
 
 def without_runpy(text: str) -> str:
@@ -191,7 +191,7 @@ def test_functions_are_traced_before_anybody_can_take_them_by_name(tmp_path: Pat
     run = python(*TRACED, "--conf", "conf.csv", "--file", "out.jsonl", "main.py", folder=tmp_path)
     assert (run.returncode, run.stdout) == (0, "4 6\n")
     assert run.stderr.splitlines() == [
-        f"hiq: {tmp_path}/conf.csv:3: shop..price is not traced: module 'shop' has no attribute 'price'"
+        f"hiq: {tmp_path}/conf.csv:3: shop.price is not traced: module 'shop' has no attribute 'price'"
     ]
     spans = {span["spanId"]: span for span in spans_in(tmp_path / "out.jsonl")}
     edges = sorted((span["name"], spans.get(span.get("parentSpanId"), {}).get("name")) for span in spans.values())
@@ -243,7 +243,7 @@ def test_what_the_main_module_defines_is_traced_as_soon_as_it_is_defined(tmp_pat
     run = python(*TRACED, "--conf", "conf.yaml", "--file", "out.jsonl", "script.py", folder=tmp_path)
     assert run.stdout == plain.stdout
     assert run.stderr == (
-        f"hiq: {tmp_path}/conf.yaml:5: __main__..nowhere is not traced: the program does not define nowhere\n"
+        f"hiq: {tmp_path}/conf.yaml:5: __main__.nowhere is not traced: the program does not define nowhere\n"
     )
     assert span_names(tmp_path / "out.jsonl") == sorted(["__thing_run", "__decorated", "__plain"] * 2)
 
@@ -391,10 +391,72 @@ def test_conf_check_finds_what_a_run_would_miss(tmp_path: Path) -> None:
     assert run.stderr.splitlines() == [
         "bad.csv:1:3: shop.Cart.ad is not there: type object 'Cart' has no attribute 'ad'; did you mean add?",
         "bad.csv:2:2: shop.Card.add is not there: module 'shop' has no attribute 'Card'; did you mean Cart?",
-        "bad.csv:3:1: shopp..f is not there: No module named 'shopp'; did you mean shop?",
+        "bad.csv:3:1: shopp.f is not there: No module named 'shopp'; did you mean shop?",
         "bad.csv:5:3: shop.Cart.total cannot be traced: total is a property: its value is computed by a function that could be named instead",
         "bad.csv:7:3: shop.Cart.add is the target of line 6 as well; remove one of the rows",
     ]
+
+
+def test_conf_check_refuses_what_a_run_refuses_with_the_same_words(tmp_path: Path) -> None:
+    rows = {
+        "builtins,list,__len__,l": "list.__len__ cannot be traced: the interpreter calls it through a slot, not by its name; "
+        "trace a method or the caller",
+        "functools,partial,__call__,p": "partial.__call__ cannot be traced: the interpreter calls it through a slot, not by "
+        "its name; trace a method or the caller",
+        "builtins,bool,bit_length,b": "bit_length is inherited from int, name that type in the row",
+        "shop,Cart,total,t": "total is a cached property: its value is computed by a function that could be named instead",
+    }
+    write(
+        tmp_path,
+        bad__DOT__csv="\n".join(rows) + "\n",
+        shop__DOT__py="""
+            import functools
+            class Cart:
+                @functools.cached_property
+                def total(self): return 1
+            """,
+    )
+    check = python("-m", "hiq", "conf", "check", "bad.csv", folder=tmp_path)
+    assert (check.returncode, check.stdout) == (2, "bad.csv: 4 rows, 0 targets, 4 problems\n")
+    run = python(*TRACED, "--conf", "bad.csv", "--file", "out.jsonl", "shop.py", folder=tmp_path)
+    for place, (row, reason) in enumerate(rows.items(), 1):
+        target = ".".join(row.split(",")[:3])
+        assert f"bad.csv:{place}:3: {target} cannot be traced: {reason}" in check.stderr.splitlines()
+        if not target.startswith("shop."):
+            said = f"hiq: {tmp_path}/bad.csv:{place}: {target} is not traced: {reason}"
+            assert said in run.stderr.splitlines(), run.stderr
+
+
+@pytest.mark.parametrize("ends", ["pass", "raise SystemExit(0)", "raise SystemExit(3)", "1 / 0"])
+def test_a_row_whose_module_is_not_there_is_told_of_when_the_program_ends(ends: str, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        conf__DOT__csv="nomod.sub,,f,f\nshop,,base,base\nshop.none,,g,g\njson,,dumps,d\nwave,Wave_read,close,c\npkg.late,,h,h\n",
+        program__DOT__py=f"""
+            import os, sys, shop
+            try:
+                import nomod
+            except ImportError:
+                pass
+            shop.base()
+            if os.fork() == 0:
+                sys.exit()
+            os.wait()
+            {ends}
+            """,
+        shop__DOT__py="def base(): pass\n",
+    )
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").write_text("raise AssertionError('nobody asked for it')\n", encoding="utf-8")
+    (tmp_path / "pkg" / "late.py").write_text("", encoding="utf-8")
+    plain = python("program.py", folder=tmp_path)
+    run = python(*TRACED, "--conf", "conf.csv", "--file", "out.jsonl", "program.py", folder=tmp_path)
+    assert (run.returncode, run.stdout) == (plain.returncode, plain.stdout)
+    assert [line for line in run.stderr.splitlines() if line.startswith("hiq: ")] == [
+        f"hiq: {tmp_path}/conf.csv:1: nomod.sub.f is not traced: No module named 'nomod'",
+        f"hiq: {tmp_path}/conf.csv:3: shop.none.g is not traced: No module named 'shop.none'",
+    ]
+    assert span_names(tmp_path / "out.jsonl") == ["__base"]
 
 
 def test_conf_check_tells_all_errors_of_form(tmp_path: Path) -> None:
@@ -416,6 +478,7 @@ def test_conf_suggest_proposes_what_check_accepts_and_run_traces(form: str, tmp_
     (tmp_path / "shop" / "core.py").write_text(
         textwrap.dedent(
             """
+            import functools
             class Cart:
                 def add(self): pass
                 def _hidden(self): pass
@@ -427,7 +490,11 @@ def test_conf_suggest_proposes_what_check_accepts_and_run_traces(form: str, tmp_
                 def load(cls): pass
                 @property
                 def total(self): return 0
+                @functools.cached_property
+                def sum(self): return 0
+                part = functools.partialmethod(add)
                 async def send(self): pass
+            class Odd(str): pass
             class Bag:
                 def add(self): pass
             def add(): pass
@@ -456,6 +523,19 @@ def test_conf_suggest_proposes_what_check_accepts_and_run_traces(form: str, tmp_
         ]
     check = python("-m", "hiq", "conf", "check", f"conf.{form}", folder=tmp_path)
     assert check.stdout == f"conf.{form}: 9 rows, 9 targets, 0 problems\n"
+
+
+@pytest.mark.parametrize("package", ["functools", "types", "collections"])
+def test_what_is_suggested_of_the_standard_library_is_accepted_and_traced(package: str, tmp_path: Path) -> None:
+    run = python("-m", "hiq", "conf", "suggest", package, "--format", "csv", folder=tmp_path)
+    assert run.returncode == 0
+    write(tmp_path, conf__DOT__csv=run.stdout, program__DOT__py=f"import {package}, importlib\n")
+    rows = len(run.stdout.splitlines())
+    assert rows > 3
+    check = python("-m", "hiq", "conf", "check", "conf.csv", folder=tmp_path)
+    assert check.stdout == f"conf.csv: {rows} rows, {rows} targets, 0 problems\n"
+    run = python(*TRACED, "--conf", "conf.csv", "--file", "out.jsonl", "program.py", folder=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def refresh(traced: Traced) -> None:
 
 def set_type_attribute(type_: type, name: str, value: object) -> None:
     """Puts `value` into the dict of a type, also of one written in C, and invalidates the caches. A value of
-    `_hiq.original(...)` restores. Raises TypeError for slot dunders, which C code does not look up in the dict."""
+    `_hiq.original(...)` restores. C code does not look slot dunders up in the dict: the caller refuses them."""
 
 def delete_type_attribute(type_: type, name: str) -> None:
     """Takes `name` out of the dict of a type: the inherited one is seen again."""

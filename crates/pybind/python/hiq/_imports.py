@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["ModuleWatch"]
+__all__ = ["ModuleWatch", "missing_part"]
 
 # Each module has a loader object of its own.
 _OWN_LOADERS = (
@@ -65,6 +65,36 @@ class ModuleWatch:
     def _tell(self, name: str, module: Any) -> None:
         # A module may have put another object in its place.
         self._loaded(name, sys.modules.get(name, module))
+
+
+def missing_part(name: str) -> str | None:
+    """The part of a module's dotted name that nobody finds; None when it is there. Nothing is imported."""
+    path: Sequence[str] | None = None
+    parts = name.split(".")
+    for part in (".".join(parts[: count + 1]) for count in range(len(parts))):
+        loaded = sys.modules.get(part)
+        if loaded is not None:
+            path = getattr(loaded, "__path__", ())
+            continue
+        spec = _found_by_anybody(part, path)
+        if spec is None:
+            return part
+        path = spec.submodule_search_locations or ()
+    return None
+
+
+def _found_by_anybody(name: str, path: Sequence[str] | None) -> Any:
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        if find_spec is None or isinstance(finder, ModuleWatch):
+            continue
+        try:
+            spec = find_spec(name, path)
+        except Exception:  # A finder of the program's own.
+            continue
+        if spec is not None:
+            return spec
+    return None
 
 
 class _Listener:

@@ -15,7 +15,9 @@ from . import _hiq
 from ._extras import counted
 from ._rows import Row
 
-__all__ = ["MISSING", "Found", "NotTraceable", "find", "is_c_type", "kind_of", "raw_attribute"]
+__all__ = [
+    "MISSING", "Found", "NotTraceable", "find", "is_c_type", "kind_of", "raw_attribute", "refusal", "slot_refusal",
+]  # fmt: skip
 
 Kind = Literal["function", "coroutine", "generator", "awaitable_generator", "async_generator"]
 
@@ -48,9 +50,7 @@ class Found:
         # What the owner's own dict holds (the staticmethod object, not its function); MISSING: it inherits.
         self.raw = raw
         self._holder = holder
-        if isinstance(owner, type):
-            _refuse_descriptor(attribute, holder)
-        function = _callable_in(attribute, holder)
+        function = _function_in(holder)
         counting = counted(row.module, row.class_name, row.function, row.name)
         self.function = counting(function) if counting else function
 
@@ -100,6 +100,34 @@ def find(row: Row) -> Iterator[Found | NotTraceable]:
             yield found
     if count == 0 and row.has_wildcard:
         yield NotTraceable("no function fits the wildcard")
+
+
+def refusal(owner: Any, attribute: str, holder: Any) -> str | None:
+    """Why the attribute of `owner`, found as `holder`, cannot be traced; None when it can. A run, `conf check` and
+    `conf suggest` all ask here (by `find`)."""
+    if isinstance(owner, type):
+        reason = _refused_as_inherited(owner, attribute, holder) or _refused_as_descriptor(attribute, holder)
+        if reason is not None:
+            return reason
+    for kind, hint in _DESCRIPTOR_HINTS.items():
+        if isinstance(holder, kind):
+            return f"{attribute} is {hint}"
+    function = _function_in(holder)
+    if isinstance(function, type):
+        return f"{attribute} is a class, name its __init__ or another method"
+    if not callable(function):
+        return "a callable is needed"
+    return slot_refusal(owner, attribute)
+
+
+def slot_refusal(owner: Any, attribute: str) -> str | None:
+    """Why an attribute of a C type is never looked up by its name; None when it is."""
+    if not (is_c_type(owner) and attribute.startswith("__") and attribute.endswith("__")):
+        return None
+    return (
+        f"{owner.__name__}.{attribute} cannot be traced: the interpreter calls it through a slot, not by its name; "
+        "trace a method or the caller"
+    )
 
 
 def raw_attribute(owner: Any, attribute: str) -> Any:
@@ -189,15 +217,16 @@ def _found(row: Row, owner: Any, attribute: str) -> Found:
         holder = _inherited(owner, attribute)
     else:
         holder = _read(owner, attribute)
+    reason = refusal(owner, attribute, holder)
+    if reason is not None:
+        raise NotTraceable(reason)
     return Found(row, owner, attribute, raw, holder)
 
 
 def _inherited(owner: Any, attribute: str) -> Any:
     for base in getattr(owner, "__mro__", ()):
         if attribute in base.__dict__:
-            holder = base.__dict__[attribute]
-            _refuse_inherited(owner, base, attribute, holder)
-            return holder
+            return base.__dict__[attribute]
     raise NotTraceable(_missing(owner, attribute))
 
 
@@ -207,16 +236,16 @@ def _missing(owner: type, attribute: str) -> str:
     return f"type object {owner.__name__!r} has no attribute {attribute!r}"
 
 
-def _refuse_inherited(owner: type, base: type, attribute: str, holder: Any) -> None:
+def _refused_as_inherited(owner: type, attribute: str, holder: Any) -> str | None:
+    base = next((base for base in owner.__mro__ if attribute in base.__dict__), owner)
     if base is owner:
-        return
+        return None
     if is_c_type(owner):
-        raise NotTraceable(f"{attribute} is inherited from {base.__name__}, name that type in the row")
+        return f"{attribute} is inherited from {base.__name__}, name that type in the row"
     if isinstance(holder, types.WrapperDescriptorType):
         # `object.__init__` counts its arguments when the class has an `__init__` of its own.
-        raise NotTraceable(
-            f"{attribute} is inherited from {base.__name__}, which is written in C, and would act differently"
-        )
+        return f"{attribute} is inherited from {base.__name__}, which is written in C, and would act differently"
+    return None
 
 
 def _read(owner: Any, attribute: str) -> Any:
@@ -229,19 +258,10 @@ def _read(owner: Any, attribute: str) -> Any:
         raise NotTraceable(reason) from error
 
 
-def _callable_in(attribute: str, holder: Any) -> Any:
-    for kind, hint in _DESCRIPTOR_HINTS.items():
-        if isinstance(holder, kind):
-            raise NotTraceable(f"{attribute} is {hint}")
+def _function_in(holder: Any) -> Any:
     function: Any = holder.__func__ if isinstance(holder, (staticmethod, classmethod)) else holder
-    if _hiq.is_traced(function):
-        # Taken by name while it was traced: traced here under this row, once.
-        function = _hiq.original(function)
-    if isinstance(function, type):
-        raise NotTraceable(f"{attribute} is a class, name its __init__ or another method")
-    if not callable(function):
-        raise NotTraceable("a callable is needed")
-    return function
+    # Taken by name while it was traced: traced here under this row, once.
+    return _hiq.original(function) if _hiq.is_traced(function) else function
 
 
 def _is_own_descriptor(holder: Any) -> bool:
@@ -249,18 +269,18 @@ def _is_own_descriptor(holder: Any) -> bool:
     return isinstance(getattr(type(holder), "__get__", None), types.FunctionType)
 
 
-def _refuse_descriptor(attribute: str, holder: Any) -> None:
+def _refused_as_descriptor(attribute: str, holder: Any) -> str | None:
     """What must see the program's assignments, or cannot be stood in for."""
     if not _is_own_descriptor(holder) or isinstance(holder, tuple(_DESCRIPTOR_HINTS)):
-        return
+        return None
     kind = type(holder)
     if hasattr(kind, "__set__") or hasattr(kind, "__delete__"):
         problem = "which decides on assignments too"
     elif not callable(holder):
         problem = "which cannot be called itself"
     else:
-        return
-    raise NotTraceable(f"{attribute} is a descriptor, {kind.__name__}, {problem}: name the function that it gives")
+        return None
+    return f"{attribute} is a descriptor, {kind.__name__}, {problem}: name the function that it gives"
 
 
 def _namespace(owner: Any) -> dict[str, Any]:

@@ -16,7 +16,9 @@ __all__ = ["Row", "read_rows", "rows_of_table"]
 class Row:
     """One conf row: what is traced, and as what."""
 
-    __slots__ = ("attributes", "class_name", "function", "min_duration_ns", "module", "name", "place", "title")
+    __slots__ = (
+        "attributes", "class_name", "dotted", "function", "min_duration_ns", "module", "name", "place", "title",
+    )  # fmt: skip
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self.module: str = row["module"]
@@ -28,6 +30,8 @@ class Row:
         self.place: str = row.get("place") or ""
         # As HiQ's messages write it.
         self.title = f"{self.module}.{self.class_name}.{self.function}"
+        # As Python writes it.
+        self.dotted = ".".join(filter(None, (self.module, self.class_name, self.function)))
 
     @property
     def has_wildcard(self) -> bool:

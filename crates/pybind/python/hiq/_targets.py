@@ -104,7 +104,7 @@ class Instrumentation:
             if known.holds_wrapper:
                 if row.has_wildcard or known_row is row:
                     return None
-                raise NotTraceable(f"🅳 {_dotted(row)} cannot be hiqed twice. Please check your hiq table.")
+                raise NotTraceable(f"🅳 {row.dotted} cannot be hiqed twice. Please check your hiq table.")
             # Something else was put there since: a module was loaded again, a decorator came after us.
             self._release([known])
         target = _target(found)
@@ -179,10 +179,6 @@ def _delete(owner: Any, attribute: str) -> None:
         type.__delattr__(owner, attribute)
     else:
         delattr(owner, attribute)
-
-
-def _dotted(row: Row) -> str:
-    return ".".join(filter(None, (row.module, row.class_name, row.function)))
 
 
 def _has_python_code(name: str, module: Any) -> bool:

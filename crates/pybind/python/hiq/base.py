@@ -181,7 +181,12 @@ class HiQBase(LogMonkeyKing, Jack):
 
     def enable_c(self, module_name: str, class_name: str, func_name: str, new_func: Any) -> Any:
         """Puts `new_func` into the dict of a type, also of one written in C. Returns what was there."""
+        from ._resolve import slot_refusal
+
         type_ = getattr(sys.modules[module_name], class_name)
+        reason = slot_refusal(type_, func_name)
+        if reason is not None:
+            raise TypeError(reason)
         before = type_.__dict__.get(func_name)
         _hiq.set_type_attribute(type_, func_name, new_func)
         return before

@@ -160,7 +160,7 @@ def pipeline_instrumentation() -> Instrumentation:
 def say_untraced(row: Row, reason: str) -> None:
     """One line for a row that cannot be traced."""
     place = f"{row.place}: " if row.place else ""
-    say(f"{place}{row.title} is not traced: {reason}")
+    say(f"{place}{row.dotted} is not traced: {reason}")
 
 
 def say(text: str) -> None:

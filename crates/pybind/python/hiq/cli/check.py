@@ -38,14 +38,14 @@ def _problem(row: Row, found: Found | NotTraceable, targets: dict[tuple[int, str
     if isinstance(found, NotTraceable):
         column, wanted, known = _first_missing(row)
         if column == 0:
-            return f"3: {row.title} cannot be traced: {found}"
+            return f"3: {row.dotted} cannot be traced: {found}"
         close = difflib.get_close_matches(wanted, known, n=1)
-        return f"{column}: {row.title} is not there: {found}" + (f"; did you mean {close[0]}?" if close else "")
+        return f"{column}: {row.dotted} is not there: {found}" + (f"; did you mean {close[0]}?" if close else "")
     earlier = targets.setdefault((id(found.owner), found.attribute), row)
     if earlier is row or earlier.has_wildcard or row.has_wildcard:
         return ""
     line = earlier.place.rpartition(":")[2]
-    return f"3: {row.title} is the target of line {line} as well; remove one of the rows"
+    return f"3: {row.dotted} is the target of line {line} as well; remove one of the rows"
 
 
 def _first_missing(row: Row) -> tuple[int, str, list[str]]:

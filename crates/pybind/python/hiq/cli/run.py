@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import _hiq, _processes, tracing
-from .._imports import ModuleWatch
+from .._imports import ModuleWatch, missing_part
 from .._program import OnName, Program
 from .._rows import Row, read_rows
 from .._targets import Instrumentation
@@ -40,8 +40,14 @@ def run(command: list[str], options: argparse.Namespace) -> int:
         return tracer.on_main_name if tracer.has_main_rows else None
 
     _processes.carry_over(restart_in_child, conf, settings, options.log_ids, [])
-    program.run(begin if may_watch_main else None)
-    tracer.say_what_main_lacks()
+    process = os.getpid()
+    try:
+        program.run(begin if may_watch_main else None)
+        tracer.say_what_main_lacks()
+    finally:
+        # However it ends; children that the program has forked itself come here as well.
+        if os.getpid() == process:
+            tracer.say_which_modules_are_missing()
     return 0
 
 
@@ -103,6 +109,14 @@ class _Tracer:
             if "*" not in name and name not in self._main_names_found:
                 tracing.say_untraced(row, f"the program does not define {name}")
 
+    def say_which_modules_are_missing(self) -> None:
+        for name, rows in self._rows.items():
+            missing = missing_part(name)
+            # What is there and was never imported has nothing to trace.
+            if missing is not None:
+                for row in rows:
+                    tracing.say_untraced(row, f"No module named {missing!r}")
+
     def _on_module(self, name: str, _module: Any) -> None:
         self._add(self._rows[name])
 
@@ -110,7 +124,7 @@ class _Tracer:
         try:
             self._instrumentation.add(rows)
         except Exception as error:  # The program's code must not meet an error of ours.
-            tracing.say(f"{rows[0].place or rows[0].title}: {type(error).__name__}: {error}")
+            tracing.say(f"{rows[0].place or rows[0].dotted}: {type(error).__name__}: {error}")
 
 
 def _could_name(row: Row, name: str) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import _hiq
+from .._resolve import Found, find
+from .._rows import Row
 from .run import put_current_folder_first
 
 __all__ = ["long_functions", "suggest"]
@@ -30,7 +32,7 @@ def suggest(package: str, form: str) -> int:
         root = importlib.import_module(package)
     except ImportError as error:
         raise _hiq.ConfigError(f"{package}: cannot be imported ({error}); run this where it can be") from error
-    rows = named_rows(sorted(set(_places(root))))
+    rows = named_rows([place for place in sorted(set(_places(root))) if _can_be_traced(place)])
     sys.stdout.write(_WRITERS[form](rows))
     return 0
 
@@ -56,7 +58,7 @@ def long_functions(module_name: str, at_least_lines: int, at_most: int) -> list[
         module = importlib.import_module(module_name)
     except ImportError:
         return None
-    places = sorted(set(_places_of_module(module)))
+    places = [place for place in sorted(set(_places_of_module(module))) if _can_be_traced(place)]
     return [[*place, place[2]] for place in places if _source_lines(module, place) >= at_least_lines][:at_most]
 
 
@@ -96,6 +98,11 @@ def _places_of_class(module: str, owner: type) -> Iterator[Place]:
         offered = name == "__call__" or not name.startswith("_")
         if offered and inspect.isroutine(inner):
             yield module, owner.__qualname__, name
+
+
+def _can_be_traced(place: Place) -> bool:
+    row = Row({**dict(zip(_KEYS, place, strict=False)), "name": place[2]})
+    return all(isinstance(found, Found) for found in find(row))
 
 
 def _candidates(place: Place) -> tuple[str, str, str]:
