@@ -101,11 +101,16 @@ impl Settings {
             .iter()
             .cloned()
             .partition(|name| known.contains(&name.as_str()));
+        let instead = if chosen.is_empty() {
+            "the default is used"
+        } else {
+            "it is left out"
+        };
         for name in &unknown {
             self.warnings.push(Warning::new(
                 "OTEL_TRACES_EXPORTER",
                 format!(
-                    "`{name}` is not known here and is left out; known: {}, none",
+                    "`{name}` is not known here, {instead}; known: {}, none",
                     known.join(", ")
                 ),
             ));

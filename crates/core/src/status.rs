@@ -124,7 +124,7 @@ impl StatusLine {
     /// Says how the exporter fares, if that is not what was said last and the last line is old enough. What is held
     /// back is said by a later call, if it is still so then.
     pub(crate) fn update(&mut self, health: &Health, ledger: &Ledger, now: Instant) {
-        if self.last != *health {
+        if self.last != *health && !self.knows_better_than(health) {
             self.last.clone_from(health);
         }
         let state = State::of(health);
@@ -142,6 +142,12 @@ impl StatusLine {
             self.said_at = Some(now);
             (self.sink.say)(&self.line(health, &ledger.snapshot()));
         }
+    }
+
+    /// On the way out attempts are broken off: what was wrong before says more.
+    fn knows_better_than(&self, health: &Health) -> bool {
+        let is_known = matches!(self.last, Health::Waiting(_) | Health::Losing(_));
+        self.end == End::Begun && is_known && matches!(health, Health::Waiting(_))
     }
 
     /// From now on it is not said that items wait: the last word will say what became of them.
@@ -328,12 +334,12 @@ mod tests {
         said.take();
         ledger.take(5, start).dropped(DropReason::Shutdown);
         line.expect_last_word();
-        line.update(&waiting("refused by 127.0.0.1"), &ledger, start + MIN_GAP);
+        line.update(&waiting("told to stop"), &ledger, start + MIN_GAP);
         line.last_word(&ledger, start);
         line.last_word(&ledger, start);
         assert_eq!(
             said.take(),
-            ["hiq: otlp exporter: 7 spans lost at shutdown: refused by 127.0.0.1"]
+            ["hiq: otlp exporter: 7 spans lost at shutdown: connection refused"]
         );
     }
 

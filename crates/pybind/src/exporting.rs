@@ -9,7 +9,7 @@ use hiq_core::detect::{Detector, Detectors};
 use hiq_core::metric::reader::MetricReader;
 use hiq_core::pipeline::{ExporterId, Pipeline};
 use hiq_core::resource::{Resource, Scope};
-use hiq_core::sample::{KeepRules, Sampler};
+use hiq_core::sample::KeepRules;
 use hiq_core::spool::Spool;
 use hiq_core::status::StatusSink;
 use hiq_core::value::Value;
@@ -26,6 +26,7 @@ use crate::{block, headers, state, step, terminated};
 mod arguments;
 mod chrome;
 mod doctor;
+mod exit;
 mod jaeger;
 mod kafka;
 mod ledgers;
@@ -34,6 +35,7 @@ mod metrics;
 mod oci;
 mod registry;
 mod root;
+mod sampling;
 mod sdk;
 mod zipkin;
 
@@ -184,40 +186,13 @@ fn apply(arguments: &Arguments<'_, '_>, settings: &mut Settings) -> PyResult<()>
         queue.max_batch_spans = spans;
     }
     queue.validate().map_err(|error| errors::config(&error))?;
-    if let Some(name) = arguments.text("sampler")? {
-        settings.sampler = sampler(&name, arguments.number("sampler_arg")?)?;
+    if let Some(sampler) = sampling::sampler(arguments)? {
+        settings.sampler = sampler;
     }
     if let Some(level) = arguments.text("log_level")? {
-        settings.log_level = as_in_env("log_level", [("OTEL_LOG_LEVEL", level)])?.log_level;
+        settings.log_level = sampling::log_level(&level)?;
     }
     Ok(())
-}
-
-fn sampler(name: &str, argument: Option<f64>) -> PyResult<Sampler> {
-    let argument = argument.map(|argument| ("OTEL_TRACES_SAMPLER_ARG", argument.to_string()));
-    let pairs = [("OTEL_TRACES_SAMPLER", name.to_owned())]
-        .into_iter()
-        .chain(argument);
-    Ok(as_in_env("sampler", pairs)?.sampler)
-}
-
-/// Reads a value as the variable of the same meaning is read; what is only warned of there is an error in code.
-fn as_in_env(
-    place: &str,
-    pairs: impl IntoIterator<Item = (&'static str, String)>,
-) -> PyResult<Settings> {
-    let read = Settings::from_env(&Env::from_pairs(pairs));
-    match read.warnings.first() {
-        None => Ok(read),
-        Some(warning) => {
-            let error = ConfigError::new(
-                place,
-                warning.message.clone(),
-                "see OpenTelemetry's list of values",
-            );
-            Err(errors::config(&error))
-        }
-    }
 }
 
 fn parent(header: &str) -> PyResult<Context> {
@@ -263,10 +238,13 @@ fn attributes_in(arguments: &Arguments<'_, '_>, key: &str) -> PyResult<Vec<(Stri
     let given = given
         .cast::<PyDict>()
         .map_err(|_| wrong_type(key, &given, "a dict"))?;
-    let attributes = given.iter();
-    attributes
-        .map(|(key, value)| Ok((key.extract()?, attributes::to_value(&value))))
-        .collect()
+    let attributes = given.iter().map(|(name, value)| {
+        let name = name
+            .extract()
+            .map_err(|_| wrong_type(key, &name, "names of attributes as texts"))?;
+        Ok((name, attributes::to_value(&value)))
+    });
+    attributes.collect()
 }
 
 /// Names as a list, or as one text with commas.
@@ -462,15 +440,16 @@ fn end_within(timeout: Duration, pipeline: &Pipeline, reader: Option<&MetricRead
 
 /// Runs at interpreter exit: nothing that was recorded is left behind without a word.
 #[pyfunction]
-fn at_exit(py: Python<'_>) {
+fn at_exit(py: Python<'_>) -> PyResult<()> {
     step::finish_all();
     block::finish_all();
     state::finish_all_threads();
     if let Some(pipeline) = &runtime::current().pipeline {
-        end(py, pipeline, runtime::shutdown_timeout());
+        exit::end(py, pipeline, runtime::shutdown_timeout())?;
         // The last counts are laid down for those that the port is shared with.
         metrics::forget(py);
     }
+    Ok(())
 }
 
 /// Runs in a forked child, for forks that Python makes itself; others are seen by the pipeline and at the next root.

@@ -302,8 +302,7 @@ impl Transport for TraceFile {
     fn submit(&mut self, id: PayloadId, payload: &Payload<'_>, _deadline: &Deadline) {
         let result = self.append(payload.body);
         let result = result.map(|()| Reply::Acknowledged).map_err(|error| {
-            let message = format!("{}; is the disk full?", problem(&self.path, &error));
-            TransportError::new(TransportErrorKind::Io, message)
+            TransportError::new(TransportErrorKind::Io, problem(&self.path, &error))
         });
         self.settled.push(Outcome::new(id, result));
     }

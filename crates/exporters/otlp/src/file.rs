@@ -47,7 +47,7 @@ impl FileTransport {
             .map(|()| Reply::Acknowledged)
             .map_err(|error| {
                 let path = self.path.display();
-                let message = format!("{path} cannot be written: {error}; is the disk full?");
+                let message = format!("{path} cannot be written: {error}");
                 TransportError::new(TransportErrorKind::Io, message)
             })
     }

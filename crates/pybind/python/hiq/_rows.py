@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import _hiq
@@ -62,16 +62,18 @@ def read_rows(conf: str | os.PathLike[str] | list[Any]) -> list[Row]:
 
 def rows_of_table(table: list[Any]) -> list[Row]:
     """The rows of HiQ's list of lists; mappings are taken as well."""
-    rows = _hiq.parse_conf([_cells(row) for row in table])
+    rows = _hiq.parse_conf([_cells(row, index) for index, row in enumerate(table, 1)])
     # Who wrote the list knows where; only places in files are told.
     return [Row({**row, "place": ""}) for row in rows]
 
 
-def _cells(row: Any) -> list[Any]:
+def _cells(row: Any, number: int) -> list[Any]:
     if isinstance(row, Mapping):
         known = ("module", "class", "function", "name", "min_duration", "attributes")
         cells = [row.get(key, "" if key == "class" else None) for key in known]
         while len(cells) > 4 and cells[-1] is None:
             cells.pop()
         return cells
+    if isinstance(row, str) or not isinstance(row, Iterable):
+        raise _hiq.ConfigError(f"row {number}: {row!r} was given; give [module, class, function, name]")
     return list(row)

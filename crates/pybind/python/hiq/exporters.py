@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ._hiq import ConfigError
+
 __all__ = [
     "ChromeExporter",
     "ConsoleExporter",
@@ -49,6 +51,13 @@ class Exporter:
         return f"{type(self).__name__}({', '.join(sorted(self._settings.keys() - {'type'}))})"
 
 
+def _pairs(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    if headers is None or isinstance(headers, Mapping):
+        return None if headers is None else dict(headers)
+    # The text is not shown: it may hold a token.
+    raise ConfigError(f"headers: {type(headers).__name__} was given; give a dict of names and values")
+
+
 class OtlpExporter(Exporter):
     """Sends OTLP over HTTP or gRPC.
 
@@ -75,7 +84,7 @@ class OtlpExporter(Exporter):
             "otlp",
             endpoint=endpoint,
             protocol=protocol,
-            headers=None if headers is None else dict(headers),
+            headers=_pairs(headers),
             timeout_s=timeout_s,
             compression=compression,
             certificate=certificate,
@@ -155,7 +164,7 @@ class ZipkinExporter(Exporter):
             "zipkin",
             endpoint=endpoint,
             format=format,
-            headers=None if headers is None else dict(headers),
+            headers=_pairs(headers),
             timeout_s=timeout_s,
             compression=compression,
             certificate=certificate,
@@ -376,7 +385,7 @@ class OtlpMetricExporter(Exporter):
             "otlp",
             endpoint=endpoint,
             protocol=protocol,
-            headers=None if headers is None else dict(headers),
+            headers=_pairs(headers),
             timeout_s=timeout_s,
             compression=compression,
             certificate=certificate,
@@ -477,7 +486,7 @@ class PushgatewayExporter(Exporter):
             job=job,
             grouping=None if grouping is None else dict(grouping),
             method=method,
-            headers=None if headers is None else dict(headers),
+            headers=_pairs(headers),
             timeout_s=timeout_s,
             certificate=certificate,
             client_certificate=client_certificate,
@@ -511,7 +520,7 @@ class RemoteWriteExporter(Exporter):
             "remote_write",
             url=url,
             version=None if version is None else str(version),
-            headers=None if headers is None else dict(headers),
+            headers=_pairs(headers),
             timeout_s=timeout_s,
             certificate=certificate,
             client_certificate=client_certificate,

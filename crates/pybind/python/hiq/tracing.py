@@ -63,13 +63,16 @@ def init(
 
     The same call again does nothing; with other settings it raises ConfigError until `shutdown`.
     """
+    rows = None if conf is None else _rows(conf)
+    if resource is not None and not isinstance(resource, Mapping):
+        raise _hiq.ConfigError(f"resource: {type(resource).__name__} was given; give a dict of attributes")
     settings = {
         "service_name": service_name,
         "resource": None if resource is None else dict(resource),
         "resource_detectors": _names(resource_detectors),
         "runtime": runtime_attributes(),
         "exporters": _exporters(exporters, endpoint, protocol, headers),
-        "metrics": None if metrics is None else _listed(metrics),
+        "metrics": None if metrics is None else _listed(metrics, "metrics"),
         "sampler": sampler,
         "sampler_arg": sampler_arg,
         "traceparent": traceparent,
@@ -89,8 +92,8 @@ def init(
         from .logs import install_log_ids
 
         install_log_ids()
-    if conf is not None:
-        instrument(conf)
+    if rows is not None:
+        pipeline_instrumentation().add(rows)
 
 
 def instrument(conf: str | os.PathLike[str] | list[Any]) -> None:
@@ -98,9 +101,7 @@ def instrument(conf: str | os.PathLike[str] | list[Any]) -> None:
 
     A row whose target is not there is told of in one line; the others are traced. ConfigError for a conf that is wrong.
     """
-    from ._rows import read_rows
-
-    pipeline_instrumentation().add(read_rows(conf))
+    pipeline_instrumentation().add(_rows(conf))
 
 
 def uninstrument() -> None:
@@ -175,6 +176,19 @@ def say(text: str) -> None:
 _instrumentation: Instrumentation | None = None
 
 
+def _rows(conf: str | os.PathLike[str] | list[Any]) -> list[Row]:
+    from ._rows import read_rows
+
+    if isinstance(conf, (str, os.PathLike)):
+        if not os.path.exists(conf):
+            raise _hiq.ConfigError(
+                f"conf: there is no file {os.fspath(conf)!r}; give the path of one, or a list of rows"
+            )
+    elif not isinstance(conf, list):
+        raise _hiq.ConfigError(f"conf: {type(conf).__name__} was given; give the path of a file, or a list of rows")
+    return read_rows(conf)
+
+
 def _exporters(
     exporters: Iterable[str | Exporter | Mapping[str, Any]] | None,
     endpoint: str | None,
@@ -188,20 +202,30 @@ def _exporters(
         raise _hiq.ConfigError(
             "init: exporters and one of endpoint, protocol, headers were given; give them to hiq.OtlpExporter"
         )
-    return _listed(exporters)
+    return _listed(exporters, "exporters")
 
 
 def _names(given: Iterable[str] | str | None) -> list[str] | str | None:
     return given if given is None or isinstance(given, str) else list(given)
 
 
-def _listed(exporters: Iterable[str | Exporter | Mapping[str, Any]]) -> list[Any]:
+def _listed(exporters: Iterable[str | Exporter | Mapping[str, Any]], place: str) -> list[Any]:
     if isinstance(exporters, str):
-        raise _hiq.ConfigError(f"init: {exporters!r} was given; give a list of exporters, [{exporters!r}]")
-    return [_exporter(exporter) for exporter in exporters]
+        raise _hiq.ConfigError(f"{place}: {exporters!r} was given; give a list of exporters, [{exporters!r}]")
+    if isinstance(exporters, Mapping) or not isinstance(exporters, Iterable):
+        raise _hiq.ConfigError(f"{place}: {_kind(exporters)} was given; give a list of exporters")
+    return [_exporter(exporter, f"{place}[{index}]") for index, exporter in enumerate(exporters)]
 
 
-def _exporter(exporter: str | Exporter | Mapping[str, Any]) -> Any:
+def _exporter(exporter: str | Exporter | Mapping[str, Any], place: str) -> Any:
     if isinstance(exporter, Exporter):
         return exporter.settings()
-    return exporter if isinstance(exporter, str) else dict(exporter)
+    if isinstance(exporter, str):
+        return exporter
+    if isinstance(exporter, Mapping):
+        return dict(exporter)
+    raise _hiq.ConfigError(f"{place}: {_kind(exporter)} was given; give a name, an exporter, or a dict with its type")
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

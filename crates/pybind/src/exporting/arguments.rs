@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hiq_core::config::ConfigError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyInt, PyString};
 
 use crate::module::errors;
 
@@ -20,11 +20,7 @@ impl<'py> Arguments<'_, 'py> {
 
     pub(super) fn text(&self, key: &str) -> PyResult<Option<String>> {
         self.get(key)?
-            .map(|value| {
-                value
-                    .extract()
-                    .map_err(|_| wrong_type(key, &value, "a text"))
-            })
+            .map(|value| value.extract().map_err(|_| no_text(key, &value)))
             .transpose()
     }
 
@@ -40,11 +36,7 @@ impl<'py> Arguments<'_, 'py> {
 
     pub(super) fn count(&self, key: &str) -> PyResult<Option<usize>> {
         self.get(key)?
-            .map(|value| {
-                value
-                    .extract()
-                    .map_err(|_| wrong_type(key, &value, "a whole number"))
-            })
+            .map(|value| value.extract().map_err(|_| no_count(key, &value)))
             .transpose()
     }
 
@@ -66,7 +58,7 @@ impl<'py> Arguments<'_, 'py> {
             errors::config(&ConfigError::new(
                 key,
                 format!("{seconds} is not a number of seconds"),
-                "use 0 or more",
+                "use a finite number, 0 or more",
             ))
         })
     }
@@ -86,6 +78,30 @@ impl<'py> Arguments<'_, 'py> {
         }
         Ok(())
     }
+}
+
+/// Texts leave as UTF-8; the text itself may be a secret.
+fn no_text(key: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    if !value.is_instance_of::<PyString>() {
+        return wrong_type(key, value, "a text");
+    }
+    let problem = "the text holds half of a surrogate pair";
+    errors::config(&ConfigError::new(
+        key,
+        problem,
+        "give a text that can be written as UTF-8",
+    ))
+}
+
+fn no_count(key: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    if !value.is_instance_of::<PyInt>() {
+        return wrong_type(key, value, "a whole number");
+    }
+    errors::config(&ConfigError::new(
+        key,
+        format!("{value} was given"),
+        "give a whole number of 1 or more",
+    ))
 }
 
 pub(super) fn wrong_type(key: &str, value: &Bound<'_, PyAny>, wanted: &str) -> PyErr {

@@ -67,11 +67,36 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     let settings = OtlpSettings::for_traces(&otlp_options(arguments)?, env, warnings)
         .map_err(|error| errors::config(&error))?;
     let proxies = ProxySettings::from_env(env, warnings);
-    let exporter = OtlpExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    let exporter = OtlpExporter::new(settings, proxies)
+        .map_err(|error| errors::config(&of_variable(error, "TRACES", arguments, env)))?;
     let exporter = exporter.with_pipeline_settings(&Settings::from_env(env).pipeline);
     Ok(spec("otlp", exporter.target().to_owned(), move || {
         exporter.build()
     }))
+}
+
+/// The error about a file, under the name of the variable that names it where no argument does.
+pub(super) fn of_variable(
+    mut error: ConfigError,
+    signal: &str,
+    arguments: &Arguments<'_, '_>,
+    env: &Env,
+) -> ConfigError {
+    let is_file = ["certificate", "client_certificate", "client_key"].contains(&&*error.place);
+    let is_argument = arguments
+        .get(&error.place)
+        .is_ok_and(|given| given.is_some());
+    if is_file && !is_argument {
+        let end = error.place.to_uppercase();
+        let names = [
+            format!("OTEL_EXPORTER_OTLP_{signal}_{end}"),
+            format!("OTEL_EXPORTER_OTLP_{end}"),
+        ];
+        if let Some(name) = names.into_iter().find(|name| env.text(name).is_some()) {
+            error.place = name;
+        }
+    }
+    error
 }
 
 pub(super) const OTLP_ARGUMENTS: [&str; 9] = [
@@ -215,7 +240,10 @@ pub(super) fn named<'py>(
             )));
         };
         settings.del_item("type")?;
-        named.push((kind.extract()?, settings));
+        let kind = kind
+            .extract()
+            .map_err(|_| wrong_type(&format!("{place}[type]"), &kind, "a text"))?;
+        named.push((kind, settings));
     }
     Ok(named)
 }

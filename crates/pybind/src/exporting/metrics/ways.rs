@@ -17,7 +17,7 @@ use hiq_prometheus::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::exporting::registry::{OTLP_ARGUMENTS, headers, otlp_options, parsed};
+use crate::exporting::registry::{OTLP_ARGUMENTS, headers, of_variable, otlp_options, parsed};
 use crate::exporting::{Arguments, kafka, oci, wrong_type};
 use crate::module::errors;
 
@@ -143,8 +143,8 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     let settings = OtlpSettings::for_metrics(&otlp_options(arguments)?, env, warnings)
         .map_err(|error| errors::config(&error))?;
     let proxies = ProxySettings::from_env(env, warnings);
-    let exporter =
-        OtlpMetricsExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    let exporter = OtlpMetricsExporter::new(settings, proxies)
+        .map_err(|error| errors::config(&of_variable(error, "METRICS", arguments, env)))?;
     let target = exporter.target().to_owned();
     Ok(Way::pushed(target, summaries(arguments)?, move || {
         exporter.build()
