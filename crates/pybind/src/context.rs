@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 
 use hiq_core::context::Context;
 use hiq_core::fork;
-use pyo3::IntoPyObjectExt as _;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
@@ -15,6 +14,8 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::block::Fragment;
 use crate::otel;
 use crate::state::state;
+
+mod token;
 
 /// A place in a trace: where the next span hangs.
 #[pyclass(frozen, name = "Context", module = "hiq._hiq")]
@@ -211,52 +212,22 @@ pub(crate) unsafe fn reset(token: *mut ffi::PyObject) {
     }
 }
 
-/// The place where the next span would hang.
+/// The place where the next span would hang: what to hand to another thread. None: under nothing.
 #[pyfunction]
 fn capture() -> Option<PyContext> {
     current_context()
 }
 
+/// The place where the next span would hang: under the innermost open span, else under what is attached. None: under nothing.
 #[pyfunction]
 fn current_context() -> Option<PyContext> {
     state().capture().map(PyContext::new)
-}
-
-/// Makes spans without a parent in this thread or task children of `context`; None: of nothing.
-#[pyfunction]
-fn attach(py: Python<'_>, context: Option<Py<PyContext>>) -> Option<Py<PyAny>> {
-    let passed_on = context
-        .as_ref()
-        .and_then(|context| pass_on(&context.get().0));
-    let value = context.map_or_else(|| py.None(), Py::into_any);
-    // SAFETY: a live object; the token is a new reference.
-    let token = unsafe { Bound::from_owned_ptr_or_opt(py, set(value.as_ptr())) };
-    let token = token.map(Bound::unbind)?;
-    match passed_on {
-        Some(passed_on) => Some((token, passed_on).into_py_any(py).ok()?),
-        None => Some(token),
-    }
 }
 
 /// Tells OpenTelemetry of an attached context, where it is there; the answer is for `otel::detach`.
 fn pass_on(context: &Context) -> Option<Py<PyAny>> {
     let is_wanted = crate::runtime::current().pipeline.is_some() && context.is_valid();
     (is_wanted && crate::loaded::opentelemetry()).then(|| otel::attach(context))?
-}
-
-#[pyfunction]
-fn detach(py: Python<'_>, token: Option<Py<PyAny>>) {
-    if let Some(token) = token {
-        let token = match token.extract::<(Py<PyAny>, Py<PyAny>)>(py) {
-            Ok((token, passed_on)) => {
-                otel::detach(passed_on);
-                token
-            }
-            Err(_) => token,
-        };
-        // SAFETY: `attach` gave the token out; anything else is refused by the variable, without effect.
-        unsafe { reset(token.into_ptr()) };
-    }
 }
 
 /// (trace id, span id) of the innermost open span, for log records.
@@ -287,9 +258,10 @@ pub(crate) fn thread_name() -> Option<String> {
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     make_variable();
     module.add_class::<PyContext>()?;
+    module.add_class::<token::Token>()?;
     module.add_function(wrap_pyfunction!(capture, module)?)?;
     module.add_function(wrap_pyfunction!(current_context, module)?)?;
-    module.add_function(wrap_pyfunction!(attach, module)?)?;
-    module.add_function(wrap_pyfunction!(detach, module)?)?;
+    module.add_function(wrap_pyfunction!(token::attach, module)?)?;
+    module.add_function(wrap_pyfunction!(token::detach, module)?)?;
     module.add_function(wrap_pyfunction!(current_trace_ids, module)?)
 }

@@ -13,7 +13,7 @@ use crate::context::{self, PyContext};
 use crate::exception;
 use crate::state::state;
 
-/// An open span, or nothing: every method is harmless then.
+/// A span that is open, or nothing: every method is harmless after its end and outside any span.
 #[pyclass(frozen, module = "hiq._hiq")]
 #[derive(Debug)]
 pub(crate) struct Span {
@@ -48,27 +48,33 @@ impl Span {
 
 #[pymethods]
 impl Span {
+    /// Whether it is open and recorded. A property: it is not called.
     #[getter]
     fn is_recording(&self) -> bool {
         self.write(|_, _| ()).is_some()
     }
 
+    /// Its name; empty once it has ended.
     #[getter]
     fn name(&self) -> String {
         self.write(|builder, index| builder.name(index).to_owned())
             .unwrap_or_default()
     }
 
+    /// 32 hex digits; zeros outside any span.
     #[getter]
     fn trace_id(&self) -> String {
         self.trace_id.to_string()
     }
 
+    /// 16 hex digits; zeros outside any span.
     #[getter]
     fn span_id(&self) -> String {
         self.id.to_string()
     }
 
+    /// Sets an attribute: a text, number, bool, bytes or a sequence of them; of anything else its guarded `repr`.
+    /// Returns the span, as all of these do.
     fn set_attribute<'py>(
         this: Bound<'py, Self>,
         key: &Bound<'py, PyString>,
@@ -83,6 +89,7 @@ impl Span {
         this
     }
 
+    /// Sets several attributes, from a dict.
     fn set_attributes<'py>(
         this: Bound<'py, Self>,
         attributes: &Bound<'py, PyDict>,
@@ -96,6 +103,7 @@ impl Span {
         this
     }
 
+    /// Adds an event of this moment.
     #[pyo3(signature = (name, attributes=None))]
     fn add_event<'py>(
         this: Bound<'py, Self>,
@@ -115,6 +123,7 @@ impl Span {
         this
     }
 
+    /// Adds an event with type, text and stack trace of an exception. One that leaves a block is recorded by itself.
     #[pyo3(signature = (exception, attributes=None))]
     fn record_exception<'py>(
         this: Bound<'py, Self>,
@@ -129,6 +138,7 @@ impl Span {
         this
     }
 
+    /// Sets the status: `unset`, `ok` or `error`, which may have a message.
     #[pyo3(signature = (status, message=Text::default()), text_signature = "($self, status, message='')")]
     fn set_status(this: Bound<'_, Self>, status: Text, message: Text) -> PyResult<Bound<'_, Self>> {
         let status = match status.0.to_ascii_lowercase().as_str() {
@@ -146,6 +156,7 @@ impl Span {
         Ok(this)
     }
 
+    /// Gives it another name.
     fn update_name(this: Bound<'_, Self>, name: Text) -> Bound<'_, Self> {
         this.get().write(|builder, index| {
             let name = builder.symbol(&name.0);
@@ -154,6 +165,7 @@ impl Span {
         this
     }
 
+    /// Adds a link to a place in another trace (`hiq.extract`, `hiq.capture`).
     #[pyo3(signature = (context, attributes=None))]
     fn add_link<'py>(
         this: Bound<'py, Self>,

@@ -4,6 +4,7 @@
     reason = "vectorcall keywords are read where they lie; each block is argued"
 )]
 
+use std::ffi::CStr;
 use std::ptr;
 
 use hiq_core::context::Context;
@@ -355,7 +356,8 @@ unsafe fn make_trace(
             None => None,
             Some(name) => match attributes::text_symbol(name.as_ptr()) {
                 Some(name) => Some(name),
-                None if name.is_callable() => {
+                // A class method cannot be called, but what it holds can.
+                None if name.is_callable() || name.hasattr("__func__")? => {
                     return decorate(py, name, None, Kind::Internal, Vec::new());
                 }
                 None => {
@@ -426,9 +428,34 @@ struct Methods([ffi::PyMethodDef; 2]);
 unsafe impl Sync for Methods {}
 
 static METHODS: Methods = Methods([
-    crate::object::fast_method(c"trace", trace),
-    crate::object::fast_method(c"record", record),
+    ffi::PyMethodDef {
+        ml_doc: TRACE_HELP.as_ptr(),
+        ..crate::object::fast_method(c"trace", trace)
+    },
+    ffi::PyMethodDef {
+        ml_doc: RECORD_HELP.as_ptr(),
+        ..crate::object::fast_method(c"record", record)
+    },
 ]);
+
+const TRACE_HELP: &CStr = c"trace(name=None, /, *, kind='internal', **attributes)
+--
+
+Records a span: of a block, or of each call of a function.
+
+with hiq.trace('charge', amount=3) as span:   (or async with)
+@hiq.trace                                    (named like the function)
+@hiq.trace('checkout', kind='server')
+
+Functions, methods, static and class methods, coroutines, generators and
+async generators are traced. kind: internal, server, client, producer or
+consumer. attributes are set on each span. An exception that leaves the
+block or the call is recorded, and goes on.";
+
+const RECORD_HELP: &CStr = c"record(name, /, **attributes)
+--
+
+Records a span that starts and ends now, with attributes, in one call.";
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Trace>()?;

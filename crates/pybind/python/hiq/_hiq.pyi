@@ -442,7 +442,8 @@ class Span:
     """An open span. All methods are harmless after its end, and outside any span."""
 
     @property
-    def is_recording(self) -> bool: ...
+    def is_recording(self) -> bool:
+        """Whether it is open and recorded. A property: it is not called."""
     @property
     def name(self) -> str: ...
     @property
@@ -503,11 +504,21 @@ def inject(carrier: Any = None, propagators: Iterable[str] | str | None = None) 
 def capture() -> Context | None:
     """The place where the next span would be recorded: what to hand to another thread."""
 
-def current_context() -> Context | None: ...
-def attach(context: Context | None) -> object:
-    """Makes spans that have no parent in this thread or task children of `context`. Returns a token for `detach`."""
+def current_context() -> Context | None:
+    """The place where the next span would be recorded: under the innermost open span, else under what is attached."""
 
-def detach(token: object) -> None: ...
+@final
+class Token:
+    """What `attach` gives: `with attach(context):` detaches at the end of the block, `detach(token)` at once."""
+
+    def __enter__(self) -> Token: ...
+    def __exit__(self, *error: object) -> bool: ...
+
+def attach(context: Context | None) -> Token:
+    """Makes spans that have no parent in this thread or task children of `context`: inside a `with` block, or until `detach`."""
+
+def detach(token: Token | None) -> None:
+    """Takes back what `attach` has attached. A second time, and None, do nothing."""
 
 @final
 class Suppress:
