@@ -49,7 +49,7 @@ class HiQOpenTelemetryContext:
         self._exporter, self._service_name = setting_up(*args, **kwargs)
         self._parent = None if traceparent is None else _context(traceparent)
         self._handle: int | None = None
-        self._token: object = None
+        self._token: _hiq.Token | None = None
         self._trace_type: str | None = None
         self._scope: tuple[str, str] | None = None
 

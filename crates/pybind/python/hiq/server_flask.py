@@ -124,7 +124,7 @@ class _ServerSpan:
     def __init__(self, endpoint: str, headers: Any, attributes: dict[str, Any]) -> None:
         self._span = _hiq.trace(endpoint, kind="server", **attributes)
         self._caller = _hiq.extract(list(headers.items()))
-        self._token: object = None
+        self._token: _hiq.Token | None = None
 
     def __enter__(self) -> None:
         if self._caller is not None:

@@ -101,7 +101,7 @@ class HiQOciApmContext:
         self.binary_annotations = dict(binary_annotations)
         self.sample_rate = sample_rate
         self._span: _hiq.RootSpan | None = None
-        self._token: object = None
+        self._token: _hiq.Token | None = None
         self._shared: SharedExporter | None = None
 
     def start(self) -> HiQOciApmContext:

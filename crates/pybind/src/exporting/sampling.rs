@@ -20,15 +20,18 @@ pub(super) fn sampler(arguments: &Arguments<'_, '_>) -> PyResult<Option<Sampler>
         return refused("sampler_arg", problem, "give a number from 0 to 1");
     }
     let env = Env::process();
-    let Some(name) = name.or_else(|| env.text(NAME).map(str::to_owned)) else {
-        return match ratio {
-            None => Ok(None),
-            Some(ratio) => refused(
-                "sampler_arg",
-                format!("{ratio} was given, but no sampler"),
-                "give sampler=\"parentbased_traceidratio\" as well",
-            ),
-        };
+    let name = match (name, ratio) {
+        (Some(name), _) => name,
+        // What the environment alone says is read, and warned of, with the rest of it.
+        (None, None) => return Ok(None),
+        (None, Some(ratio)) => {
+            let Some(name) = env.text(NAME) else {
+                let problem = format!("{ratio} was given, but no sampler");
+                let fix = "give sampler=\"parentbased_traceidratio\" as well";
+                return refused("sampler_arg", problem, fix);
+            };
+            name.to_owned()
+        }
     };
     let ratio = ratio
         .map(|ratio| ratio.to_string())
