@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
 import secrets
 import sys
@@ -166,8 +165,10 @@ def test_a_callback_that_raises_is_said_once_and_costs_only_its_own_metric(
 
 
 def cancelled() -> float:
-    future: concurrent.futures.Future[float] = concurrent.futures.Future()
+    loop = asyncio.new_event_loop()
+    future: asyncio.Future[float] = loop.create_future()
     future.cancel()
+    loop.close()
     return future.result()
 
 

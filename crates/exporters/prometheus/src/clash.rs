@@ -173,10 +173,8 @@ fn may_have_same_series(families: &[&Family], kind: FamilyKind, naming: Naming<'
         let mut names = point.labels().iter().zip(first.labels().iter());
         let is_same_name = |((one, _), (other, _)): ((&str, _), (&str, _))| one == other;
         let has_empty = point.labels().iter().any(|(_, value)| value.is_empty());
-        all_same = all_same
-            && !has_empty
-            && point.labels().len() == first.labels().len()
-            && names.all(is_same_name);
+        all_same =
+            all_same && point.labels().len() == first.labels().len() && names.all(is_same_name);
         all_stay = all_stay && !has_empty && naming.keeps(point.labels(), kind);
         if !all_stay && !all_same {
             return true;

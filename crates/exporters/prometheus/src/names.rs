@@ -35,13 +35,12 @@ pub enum Alphabet {
 /// ```
 pub fn family_name(descriptor: &Descriptor, alphabet: Alphabet) -> String {
     let is_counter = descriptor.kind() == Kind::COUNTER;
-    let given = descriptor.name();
-    let given = given
-        .strip_suffix("_total")
-        .filter(|base| is_counter && !base.is_empty())
-        .unwrap_or(given);
+    let given = without_total(descriptor.name(), is_counter);
     let mut name = match alphabet {
-        Alphabet::Classic => classic_name(given, is_metric_char).into_owned(),
+        // `orders.total` as well.
+        Alphabet::Classic => {
+            without_total(&classic_name(given, is_metric_char), is_counter).to_owned()
+        }
         Alphabet::Utf8 => given.to_owned(),
     };
     if name.is_empty() {
@@ -56,6 +55,12 @@ pub fn family_name(descriptor: &Descriptor, alphabet: Alphabet) -> String {
         name.insert(0, '_');
     }
     name
+}
+
+fn without_total(name: &str, is_counter: bool) -> &str {
+    let base = name.strip_suffix("_total");
+    base.filter(|base| is_counter && !base.is_empty())
+        .unwrap_or(name)
 }
 
 /// The unit in Prometheus' words: `s` is `seconds`, `By/s` is `bytes_per_second`. Empty where there is none.

@@ -110,9 +110,8 @@ def _call(name: str, callback: Callback) -> None:
     try:
         with _hiq.suppress():
             _hiq.say_observed(name, callback())
-    except (
-        BaseException
-    ) as error:  # Whatever it is, also that of a cancelled future or `sys.exit`, it ends the callback alone.
+    # Whatever it is, that of a cancelled future or of `sys.exit` too, it ends the callback alone.
+    except BaseException as error:
         _say_once(name, f"the callback of the metric {name!r} failed: {_words_of(error)}")
     if time.monotonic() - began > _PATIENCE_SECONDS:
         _say_late(name)

@@ -118,6 +118,8 @@ fn names_of_which_nothing_would_be_left_are_told_apart_by_their_values() {
     assert_eq!(name("_€_total", Kind::COUNTER), "U_____20ac_");
     assert_eq!(name("ünï.cödé", Kind::COUNTER), "_n_c_d_");
     assert_eq!(name("__", Kind::Gauge), "__");
+    assert_eq!(name("orders.total", Kind::COUNTER), "orders");
+    assert_eq!(name("orders.total", Kind::Gauge), "orders_total");
     let seconds = Descriptor::new("時間", Kind::Gauge).with_unit("s");
     assert_eq!(
         family_name(&seconds, Alphabet::Classic),
