@@ -273,9 +273,11 @@ mod tests {
         let third = open(&mut builder, Some(root));
         builder.set_attribute(third, key(4), ValueRef::Int(4));
         let tree = builder.finish();
-        assert_eq!(read(&tree, 0), []);
+        for span in [root, first, second] {
+            assert_eq!(read(&tree, span as usize), []);
+        }
         let pair = (String::from("finish key 4"), Value::Int(4));
-        assert_eq!(read(&tree, 3), [pair]);
+        assert_eq!(read(&tree, third as usize), [pair]);
     }
 
     #[test]

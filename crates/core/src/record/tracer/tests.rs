@@ -193,6 +193,30 @@ fn a_root_that_never_ends_lets_its_finished_spans_go() {
 }
 
 #[test]
+fn after_a_root_inside_of_another_the_outer_one_goes_on() {
+    let (tracer, kept) = tracer(ALWAYS);
+    let remote = Context::local(TraceId::random(), crate::id::SpanId::next(), 1);
+    {
+        let outer = tracer.span("outer");
+        {
+            let _inner = tracer.span_with("inner", &SpanOptions::default().under(Some(&remote)));
+            drop(tracer.span("child of inner"));
+        }
+        let child = tracer.span("child of outer");
+        let trace_of = |span: &ActiveSpan<'_>| span.context().map(|context| context.trace_id);
+        assert_eq!(trace_of(&child), trace_of(&outer));
+    }
+    assert!(tracer.current_context().is_none());
+    let expected = [
+        edge("child of inner", Some("inner")),
+        edge("child of outer", Some("outer")),
+        edge("inner", None),
+        edge("outer", None),
+    ];
+    assert_eq!(edges(&tracer, &kept), expected);
+}
+
+#[test]
 fn roots_that_end_out_of_turn_end_themselves_and_nothing_else() {
     let (tracer, kept) = tracer(ALWAYS);
     let remote = || Context::local(TraceId::random(), crate::id::SpanId::next(), 1);
