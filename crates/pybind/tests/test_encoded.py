@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import hiq
 import pytest
@@ -80,6 +81,21 @@ def test_what_was_encoded_before_leaves_no_trace(spans: InMemoryExporter, order:
     assert both.count(b"another") == both.count(b"order") == 1
     spans.clear()
     assert spans.encoded(name) == b""
+
+
+def test_a_document_has_no_arrow_to_what_another_holds(spans: InMemoryExporter) -> None:
+    def work() -> None:
+        with hiq.trace("child"):
+            pass
+
+    with hiq.trace("parent"):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+        assert b"child" in spans.encoded("chrome")
+        spans.clear()
+    events = json.loads(spans.encoded("chrome"))["traceEvents"]
+    assert [event["name"] for event in events if event["ph"] == "X"] == ["parent"]
+    assert not [event for event in events if event["ph"] in "sf"], "the ends of an arrow"
 
 
 def test_a_payload_that_somebody_holds_stays_what_it_is(spans: InMemoryExporter) -> None:
