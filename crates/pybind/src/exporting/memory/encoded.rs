@@ -1,6 +1,5 @@
 //! What is in memory, in a format that other programs read.
 
-use std::ffi::c_int;
 use std::ptr;
 use std::sync::Arc;
 
@@ -11,7 +10,6 @@ use hiq_core::encode::{Encoder, Limits};
 use hiq_core::tree::SpanTree;
 use hiq_otlp::{OtlpJsonEncoder, OtlpProtoEncoder};
 use hiq_zipkin::{ZipkinJsonEncoder, ZipkinProtoEncoder};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -65,8 +63,8 @@ pub(in crate::exporting) fn memory_bytes<'py>(
     clear: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let format = by_name(format).map_err(|error| errors::config(&error))?;
-    let mut desk = py.detach(|| Desk::of(format).write(super::trees(clear)));
-    let bytes = desk.handed_out.fill(py, &desk.payload)?;
+    let desk = py.detach(|| Desk::of(format).write(super::trees(clear)));
+    let bytes = PyBytes::new(py, &desk.payload);
     desk.leave();
     Ok(bytes)
 }
@@ -77,10 +75,9 @@ pub(super) struct Desk {
     format: &'static Format,
     encoder: Box<dyn Encoder<TreeBatch>>,
     payload: Vec<u8>,
-    handed_out: HandedOut,
 }
 
-/// A desk keeps what is of this size from one payload to the next.
+/// A desk keeps a buffer of this size from one payload to the next.
 const MAX_KEPT_BYTES: usize = 1 << 20;
 
 impl Desk {
@@ -95,7 +92,6 @@ impl Desk {
             format,
             encoder: (format.new_encoder)(),
             payload: Vec::new(),
-            handed_out: HandedOut::default(),
         }
     }
 
@@ -117,57 +113,6 @@ impl Desk {
             memory.desks.push(self);
         }
     }
-}
-
-/// The payload that Python was given last. Once nobody else holds it any more, its memory serves again, as `zip` does with its
-/// tuples: to ask the system for memory costs more than to write a payload into it.
-#[derive(Debug, Default)]
-struct HandedOut(Option<Py<PyBytes>>);
-
-impl HandedOut {
-    fn fill<'py>(&mut self, py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-        let last = self.0.take().filter(is_last_reference);
-        let bytes = match last {
-            Some(last) => refilled(last.into_bound(py), payload)?,
-            None => PyBytes::new(py, payload),
-        };
-        if payload.len() <= MAX_KEPT_BYTES {
-            self.0 = Some(bytes.clone().unbind());
-        }
-        Ok(bytes)
-    }
-}
-
-/// Asked with the GIL held, so that the answer stays true.
-#[expect(unsafe_code, reason = "the count of an object that is held")]
-fn is_last_reference(bytes: &Py<PyBytes>) -> bool {
-    // SAFETY: the object is alive.
-    unsafe { ffi::Py_REFCNT(bytes.as_ptr()) == 1 }
-}
-
-/// `bytes`, of which this is the only reference, with another content.
-#[expect(unsafe_code, reason = "bytes do not change otherwise")]
-fn refilled<'py>(bytes: Bound<'py, PyBytes>, payload: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    let (py, mut object) = (bytes.py(), bytes.into_ptr());
-    // A length is below isize::MAX. By way of another length, which makes the object forget the hash that it may have.
-    let length = payload.len().cast_signed();
-    for length in [length + 1, length] {
-        // SAFETY: the GIL is held, and nobody else has a reference to the object. Where it fails, it has let go of the object.
-        if unsafe { _PyBytes_Resize(&raw mut object, length) } != 0 {
-            return Err(PyErr::fetch(py));
-        }
-    }
-    // SAFETY: the object is bytes, ours alone, and of the payload's length. Empty ones are shared, and nothing is written to them.
-    unsafe {
-        let to = ffi::PyBytes_AsString(object).cast::<u8>();
-        ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len());
-        Ok(Bound::from_owned_ptr(py, object).cast_into_unchecked())
-    }
-}
-
-#[expect(unsafe_code, reason = "the interpreter's own, which PyO3 leaves out")]
-unsafe extern "C" {
-    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, length: ffi::Py_ssize_t) -> c_int;
 }
 
 fn by_name(name: &str) -> Result<&'static Format, ConfigError> {
