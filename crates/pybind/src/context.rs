@@ -240,6 +240,16 @@ fn current_trace_ids(py: Python<'_>) -> PyResult<Option<Bound<'_, PyTuple>>> {
 
 /// What `threading` calls this thread; nothing for one that it has not met. Runs no Python code.
 pub(crate) fn thread_name() -> Option<String> {
+    known_thread()?.getattr("_name").ok()?.extract().ok()
+}
+
+/// The context that `threading` runs this thread in, for comparing; null where it runs in none.
+pub(crate) fn thread_context() -> *mut ffi::PyObject {
+    let context = known_thread().and_then(|thread| thread.getattr("_context").ok());
+    context.map_or(ptr::null_mut(), |context| context.as_ptr())
+}
+
+fn known_thread<'py>() -> Option<Bound<'py, PyAny>> {
     // SAFETY: called with the GIL held, as all recording is.
     let py = unsafe { Python::assume_attached() };
     let modules = py.import("sys").ok()?.getattr("modules").ok()?;
@@ -251,8 +261,7 @@ pub(crate) fn thread_name() -> Option<String> {
     let threads = threading.getattr("_active").ok()?;
     // SAFETY: no arguments, and cannot fail.
     let ident = unsafe { ffi::PyThread_get_thread_ident() };
-    let thread = threads.cast::<PyDict>().ok()?.get_item(ident).ok()??;
-    thread.getattr("_name").ok()?.extract().ok()
+    threads.cast::<PyDict>().ok()?.get_item(ident).ok()?
 }
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {

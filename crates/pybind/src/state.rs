@@ -43,6 +43,8 @@ pub(crate) struct ThreadState {
     /// The task in which that tree was put in its place by a call or step: a block that is entered in the same one is left
     /// before that ends. Null outside of tasks.
     pub(crate) task: Cell<*mut ffi::PyObject>,
+    /// The context that `threading` runs the thread in, from CPython 3.14 on: what runs in that one is no task. Null before.
+    pub(crate) home: Cell<*mut ffi::PyObject>,
     /// Above zero, nothing is recorded: inside `suppress()`, our own callbacks, and sampled-out roots.
     pub(crate) quiet: Cell<u32>,
     /// Open `with` blocks of tasks, between whose steps others may run: while there are any, each call looks at the ContextVar.
@@ -70,6 +72,7 @@ thread_local! {
             tree: Cell::new(ptr::null_mut()),
             scope: Cell::new(ptr::null_mut()),
             task: Cell::new(ptr::null_mut()),
+            home: Cell::new(ptr::null_mut()),
             quiet: Cell::new(0),
             task_blocks: Cell::new(0),
             silences: Cell::new(0),

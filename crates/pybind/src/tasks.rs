@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 
 use pyo3::ffi;
 
+use crate::state::state;
+
 /// Words of a thread state that are looked through: all of the smallest one there is, CPython 3.10's of 280 bytes.
 const THREAD_STATE_WORDS: usize = 35;
 
@@ -34,6 +36,9 @@ pub(crate) fn running() -> *mut ffi::PyObject {
         let context = thread.add(places.current).read();
         // A thread's first context is made without being entered.
         if context.is_null() || context.cast::<i32>().add(places.is_entered).read() == 0 {
+            return ptr::null_mut();
+        }
+        if ptr::eq(context, state().home.get()) {
             return ptr::null_mut();
         }
         context

@@ -81,6 +81,7 @@ impl ThreadState {
         THREADS.lock().push(ptr::from_ref(self) as usize);
         AT_THREAD_EXIT.with(|_| ());
         self.wait_for_end();
+        self.home.set(context::thread_context());
         if let Some(name) = context::thread_name() {
             Thread::name_current(&name);
         }
@@ -110,6 +111,7 @@ impl ThreadState {
         let me = ptr::from_ref(self) as usize;
         THREADS.lock().retain(|thread| *thread != me);
         self.number.set(0);
+        self.home.set(ptr::null_mut());
         let tree = self.tree.replace(ptr::null_mut());
         self.quiet.set(0);
         self.task_blocks.set(0);
