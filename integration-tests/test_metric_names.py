@@ -87,7 +87,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
         "HIQ_METRIC_DIR": str(folder),
     }
     output = folder / "output"
-    command = [sys.executable, PROGRAM, "serve"]
+    command: list[str | Path] = [sys.executable, PROGRAM, "serve"]
     with BackgroundProgram(
         command, folder=folder, output=output, environment=environment
     ) as running:

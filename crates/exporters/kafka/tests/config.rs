@@ -202,7 +202,11 @@ fn what_does_not_belong_together_is_refused_with_a_fix() {
         let shown = refused(|o| o.brokers = Some(brokers.to_owned()));
         assert!(shown.contains("is no broker; give host:port"), "{shown}");
     }
-    for brokers in ["u:geheim@a:1", "SASL_SSL://u:geheim@a:1", "b:1,u:geheim@a:1"] {
+    for brokers in [
+        "u:geheim@a:1",
+        "SASL_SSL://u:geheim@a:1",
+        "b:1,u:geheim@a:1",
+    ] {
         let shown = refused(|o| o.brokers = Some(brokers.to_owned()));
         assert!(!shown.contains("geheim"), "{shown}");
         assert!(shown.contains("***@a:1` is no broker"), "{shown}");
