@@ -176,7 +176,7 @@ def test_a_wildcard_for_classes(program, spans) -> None:
 def test_a_wildcard_that_fits_nothing_is_told_of(program, caplog) -> None:
     module = program(PROGRAM)
     hiq.instrument([[module.__name__, "", "zzz*", "*"]])
-    assert f"{module.__name__}..zzz* is not traced: no function fits the wildcard" in caplog.text
+    assert f"{module.__name__}.zzz* is not traced: no function fits the wildcard" in caplog.text
 
 
 # --- threads ------------------------------------------------------------------------------------------
