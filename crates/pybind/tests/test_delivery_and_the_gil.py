@@ -18,23 +18,23 @@ with hiq.trace("before"):
 assert hiq.flush(60)
 read, buffer = ctypes.PyDLL(None).read, ctypes.create_string_buffer(1)
 turns = 0
-begun = threading.Event()
+gate = threading.Lock()
+gate.acquire()
 
 def count():
     global turns
-    begun.set()
+    gate.acquire()
     while True:
         turns += 1
 
 threading.Thread(target=count, daemon=True).start()
-begun.wait()
 # From here on nobody takes the lock from the main thread: only giving it up would let the other one count.
 sys.setswitchinterval(1000)
 with hiq.trace("order"):
     pass
-before = turns
+gate.release()
 count = read(0, buffer, 1)
-was_held = turns == before
+was_held = turns == 0
 sys.setswitchinterval(0.005)
 print(count, was_held)
 """
