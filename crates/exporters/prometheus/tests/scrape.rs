@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::GzDecoder;
 use hiq_core::config::Env;
@@ -580,8 +580,12 @@ fn a_scrape_is_answered_in_the_form_that_is_asked_for() {
     );
 }
 
+/// Held by whoever wants an address back and by whoever forks: a child holds all listeners until it has run.
+static ADDRESSES: Mutex<()> = Mutex::new(());
+
 #[test]
 fn an_address_is_free_again_when_its_server_ends_and_a_held_one_is_an_error() {
+    let _alone = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
     let registry = Registry::new();
     let server = ScrapeServer::start(&registry, &settings()).unwrap();
     let mut held = settings();
@@ -638,24 +642,29 @@ fn the_environment_names_host_and_port_and_code_beats_it() {
 #[test]
 #[expect(unsafe_code, reason = "fork")]
 fn a_forked_child_does_not_hold_the_port_of_its_parent() {
+    let _alone = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
     let registry = Registry::new();
     let server = ScrapeServer::start(&registry, &settings()).unwrap();
     let mut held = settings();
     held.port = server.address().port();
     let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let (mut parents_ear, mut childs_mouth) = std::io::pipe().unwrap();
     // SAFETY: the child waits for the pipe's end and leaves by `_exit`, or is ended by the alarm.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: as above.
         unsafe { libc::alarm(20) };
         drop(writer);
+        let _ = childs_mouth.write_all(b"!");
         let mut byte = [0];
         let _ = reader.read(&mut byte);
         drop(server);
         // SAFETY: ends the child.
         unsafe { libc::_exit(0) };
     }
-    drop(reader);
+    drop((reader, childs_mouth));
+    // Until the child has run it holds what any child holds.
+    parents_ear.read_exact(&mut [0]).unwrap();
     drop(server);
     let again = ScrapeServer::start(&registry, &held);
     writer.write_all(b"!").unwrap();
