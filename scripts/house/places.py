@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from house.target import take_over
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = REPOSITORY / "scripts"
 PYBIND = REPOSITORY / "crates" / "pybind"
@@ -27,6 +29,7 @@ def clone_folder(name: str) -> Path:
 
 
 def cargo_environment() -> dict[str, str]:
-    """The environment for cargo: one target folder serves all clones."""
+    """The environment for cargo: one target folder serves all clones, one after the other."""
     target = os.environ.get("CARGO_TARGET_DIR") or str(cache_folder() / "target")
+    take_over(Path(target), REPOSITORY)
     return {**os.environ, "CARGO_TARGET_DIR": target}

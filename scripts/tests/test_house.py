@@ -15,7 +15,7 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SCRIPTS))
 
-from house import interpreters, step  # noqa: E402
+from house import interpreters, step, target  # noqa: E402
 from suites import missing_versions  # noqa: E402
 from third_party_notices import chosen_licence  # noqa: E402
 
@@ -150,3 +150,38 @@ def test_a_required_version_that_is_not_there_is_a_failure(
 )
 def test_a_choice_of_licences_is_made_and_a_sum_is_kept(offered: str, chosen: str) -> None:
     assert chosen_licence({"license": offered}) == chosen
+
+
+CRATE = """
+[package]
+name = "shop"
+edition = "2021"
+version = "0.1.0"
+[dependencies]
+bolts = {path = "../../../bolts"}
+"""
+TELLS_WHERE = 'fn main() { print!("{} {}", env!("CARGO_MANIFEST_DIR"), bolts::NUMBER); }'
+
+
+def test_a_clone_does_not_run_what_another_has_built_in_the_same_folder(tmp_path: Path) -> None:
+    bolts = tmp_path / "bolts"
+    (bolts / "src").mkdir(parents=True)
+    (bolts / "Cargo.toml").write_text(CRATE.partition("[dep")[0].replace("shop", "bolts"))
+    (bolts / "src" / "lib.rs").write_text("pub const NUMBER: u8 = 7;")
+    target_folder = tmp_path / "target"
+    built = []
+    for clone in ("one", "two", "one"):
+        crate = tmp_path / clone / "crates" / "shop"
+        (crate / "src").mkdir(parents=True, exist_ok=True)
+        for name, text in (("Cargo.toml", CRATE), ("src/main.rs", TELLS_WHERE)):
+            (crate / name).write_text(text)
+            # As old as each other, like the files of clones that nobody touches.
+            os.utime(crate / name, (1_000_000_000, 1_000_000_000))
+        target.take_over(target_folder, crate.parents[1])
+        command: list[str | Path] = ["cargo", "run", "--offline"]
+        command += ["--manifest-path", crate / "Cargo.toml"]
+        environment = {**os.environ, "CARGO_TARGET_DIR": str(target_folder)}
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert run.stdout == f"{crate} 7"
+        built.append([line.split()[1] for line in run.stderr.splitlines() if "Compiling" in line])
+    assert built == [["bolts", "shop"], ["shop"], ["shop"]]
