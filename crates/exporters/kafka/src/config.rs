@@ -9,7 +9,8 @@ use hiq_core::config::{
 
 use crate::connection::{KafkaConnection, Sasl};
 use crate::names::{
-    KafkaCompression, KafkaEncoding, KafkaKey, KafkaProfile, KafkaSecurity, SaslMechanism,
+    KafkaCompression, KafkaEncoding, KafkaKey, KafkaProfile, KafkaSecurity, KafkaSignal,
+    SaslMechanism,
 };
 
 /// What code says about a Kafka exporter; what is `None` comes from the environment.
@@ -71,6 +72,8 @@ pub struct KafkaSettings {
     pub connection: KafkaConnection,
     /// The topic; that which consumers of the encoding read, unless said otherwise.
     pub topic: String,
+    /// What messages carry: traces, or metrics where [`KafkaSettings::for_metrics`] made this.
+    pub signal: KafkaSignal,
     /// What a message holds; `otlp_proto` unless said otherwise.
     pub encoding: KafkaEncoding,
     /// What decides a message's partition; nothing unless said otherwise, for `jaeger_proto` the trace.
@@ -208,7 +211,8 @@ impl KafkaSettings {
             .or_else(|| reader.choice(&[KEY], KafkaKey::NAMES))
             .unwrap_or(encoding.default_key());
         let topic = topic(options, TOPIC, encoding.default_topic(), reader)?;
-        Self::read_shared(options, encoding, key, topic, reader)
+        let messages = (KafkaSignal::Traces, encoding, key, topic);
+        Self::read_shared(options, messages, reader)
     }
 
     fn read_for_metrics(
@@ -227,21 +231,19 @@ impl KafkaSettings {
             let problem = "metrics are of no trace";
             return Err(ConfigError::new("key", problem, "give none or service"));
         }
-        let is_encoding = |(_, known): &(&str, KafkaEncoding)| *known == encoding;
-        if !KafkaEncoding::OF_METRICS.iter().any(is_encoding) {
+        if !encoding.has_metrics() {
             let problem = format!("{} is an encoding of spans alone", encoding.name());
             let fix = "give otlp_proto or otlp_json";
             return Err(ConfigError::new("encoding", problem, fix));
         }
         let topic = topic(options, METRIC_TOPIC, KafkaEncoding::METRIC_TOPIC, reader)?;
-        Self::read_shared(options, encoding, key, topic, reader)
+        let messages = (KafkaSignal::Metrics, encoding, key, topic);
+        Self::read_shared(options, messages, reader)
     }
 
     fn read_shared(
         options: &KafkaOptions,
-        encoding: KafkaEncoding,
-        key: KafkaKey,
-        topic: String,
+        (signal, encoding, key, topic): (KafkaSignal, KafkaEncoding, KafkaKey, String),
         reader: &mut Reader<'_>,
     ) -> Result<Self, ConfigError> {
         let compression = options
@@ -253,6 +255,7 @@ impl KafkaSettings {
         Ok(Self {
             connection: KafkaConnection::read(options, reader)?,
             topic,
+            signal,
             encoding,
             key,
             compression: compression.unwrap_or_default(),

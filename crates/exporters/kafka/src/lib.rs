@@ -20,7 +20,7 @@
 //! |---|---|
 //! | value | one payload of the encoder, never compressed by itself |
 //! | key | nothing, the trace id's text, or the service's name ([`KafkaKey`]); messages of one key are in one partition |
-//! | headers | `content-type`, and the encoding's name in [`ENCODING_HEADER`] |
+//! | headers | `content-type`, the encoding's name in [`ENCODING_HEADER`], `traces` or `metrics` in [`SIGNAL_HEADER`] |
 //! | timestamp | when it was handed to the producer |
 //!
 //! | trouble | what becomes of the message |
@@ -55,10 +55,14 @@ pub use config::{KafkaOptions, KafkaSettings, METRIC_VARIABLES, VARIABLES};
 pub use connection::{KafkaConnection, Sasl};
 pub use exporter::KafkaExporter;
 pub use names::{
-    KafkaCompression, KafkaEncoding, KafkaKey, KafkaProfile, KafkaSecurity, SaslMechanism,
+    KafkaCompression, KafkaEncoding, KafkaKey, KafkaProfile, KafkaSecurity, KafkaSignal,
+    SaslMechanism,
 };
 pub use source::{KafkaMessage, KafkaPositions, KafkaSource, KafkaSourceSettings, Polled};
 pub use transport::KafkaTransport;
 
 /// The header that names a message's encoding.
 pub const ENCODING_HEADER: &str = "hiq-encoding";
+
+/// The header that says what a message carries: [`KafkaSignal`].
+pub const SIGNAL_HEADER: &str = "hiq-signal";

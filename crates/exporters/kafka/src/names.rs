@@ -79,6 +79,11 @@ impl KafkaEncoding {
         ("otlp_json", Self::OtlpJson),
     ];
 
+    /// True when messages of this encoding may carry metrics.
+    pub fn has_metrics(self) -> bool {
+        Self::OF_METRICS.iter().any(|(_, known)| *known == self)
+    }
+
     /// The topic that consumers of metrics read unless told otherwise.
     pub(crate) const METRIC_TOPIC: &'static str = "otlp_metrics";
 
@@ -100,6 +105,23 @@ impl KafkaEncoding {
         }
     }
 }
+
+/// What a message carries. Requests of OTLP look alike, whatever is in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KafkaSignal {
+    /// `traces`: spans.
+    #[default]
+    Traces,
+    /// `metrics`: data points.
+    Metrics,
+}
+
+named!(
+    KafkaSignal,
+    "signal",
+    [("traces", Traces), ("metrics", Metrics)]
+);
 
 /// What decides a message's partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

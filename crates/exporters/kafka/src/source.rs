@@ -12,10 +12,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::ENCODING_HEADER;
 use crate::config::check_topic;
 use crate::connection::KafkaConnection;
 use crate::words::{clean, write_to_stderr};
+use crate::{ENCODING_HEADER, SIGNAL_HEADER};
 
 /// What is read, and as which group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub struct KafkaMessage<'a> {
     pub value: &'a [u8],
     /// What its header [`ENCODING_HEADER`] says.
     pub encoding: Option<&'a str>,
+    /// What its header [`SIGNAL_HEADER`] says.
+    pub signal: Option<&'a str>,
 }
 
 /// What [`KafkaSource::poll`] found.
@@ -314,9 +316,9 @@ impl KafkaSource {
 }
 
 fn read<'m>(message: &'m BorrowedMessage<'_>) -> KafkaMessage<'m> {
-    let named = |headers: &'m rdkafka::message::BorrowedHeaders| {
-        let mut headers = headers.iter();
-        let header = headers.find(|header| header.key == ENCODING_HEADER)?;
+    let said = |name| {
+        let mut headers = message.headers()?.iter();
+        let header = headers.find(|header| header.key == name)?;
         std::str::from_utf8(header.value?).ok()
     };
     KafkaMessage {
@@ -324,7 +326,8 @@ fn read<'m>(message: &'m BorrowedMessage<'_>) -> KafkaMessage<'m> {
         partition: message.partition(),
         offset: message.offset(),
         value: message.payload().unwrap_or_default(),
-        encoding: message.headers().and_then(named),
+        encoding: said(ENCODING_HEADER),
+        signal: said(SIGNAL_HEADER),
     }
 }
 

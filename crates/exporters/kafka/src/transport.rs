@@ -141,9 +141,10 @@ impl KafkaTransport {
             key,
             value: Some(value),
         };
-        let headers = OwnedHeaders::new_with_capacity(2)
+        let headers = OwnedHeaders::new_with_capacity(3)
             .insert(header("content-type", payload.content_type))
-            .insert(header(crate::ENCODING_HEADER, self.encoding));
+            .insert(header(crate::ENCODING_HEADER, self.encoding))
+            .insert(header(crate::SIGNAL_HEADER, self.settings.signal.name()));
         match payload.content_encoding {
             Some(encoding) => headers.insert(header("content-encoding", encoding)),
             None => headers,

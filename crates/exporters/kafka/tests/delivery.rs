@@ -64,7 +64,11 @@ fn each_trace_is_one_message_with_its_key_its_headers_and_its_spans() {
 
     let read = broker.read("spans", 1);
     assert_eq!(read[0].key.as_deref(), Some(&*key));
-    let headers = [("content-type", "text/plain"), ("hiq-encoding", "lines")];
+    let headers = [
+        ("content-type", "text/plain"),
+        ("hiq-encoding", "lines"),
+        ("hiq-signal", "traces"),
+    ];
     assert_eq!(
         read[0].headers,
         headers.map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -68,9 +68,10 @@ fn a_snapshot_is_one_message_in_otlp_with_the_name_of_its_encoding() {
     });
     let (key, headers, body) = &read[0];
     assert_eq!(*key, None);
-    let expected: [(_, &[u8]); 2] = [
+    let expected: [(_, &[u8]); 3] = [
         ("content-type", b"application/x-protobuf"),
         ("hiq-encoding", b"otlp_proto"),
+        ("hiq-signal", b"metrics"),
     ];
     assert_eq!(
         *headers,

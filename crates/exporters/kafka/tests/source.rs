@@ -48,6 +48,7 @@ fn read(source: &mut KafkaSource) -> (Vec<(i32, i64)>, KafkaPositions) {
         assert!(Instant::now() < end, "{places:?}");
         let polled = source.poll(Duration::from_millis(100), |message| {
             assert_eq!((message.topic, message.encoding), (TOPIC, Some("lines")));
+            assert_eq!(message.signal, Some("traces"));
             assert!(!message.value.is_empty());
             places.push((message.partition, message.offset));
             positions.note(&message);

@@ -57,6 +57,7 @@ mod file;
 mod flags;
 mod json;
 mod judge;
+mod look;
 mod metric_form;
 mod signal;
 
@@ -67,6 +68,7 @@ pub use encode_metrics_proto::OtlpMetricsProtoEncoder;
 pub use encode_proto::OtlpProtoEncoder;
 pub use exporter::{OtlpExporter, OtlpFileExporter, OtlpMetricsExporter};
 pub use file::FileTransport;
+pub use look::OtlpSignal;
 
 /// The README's Rust example is compiled with the documentation's tests.
 #[cfg(doctest)]

@@ -6,8 +6,8 @@ use hiq_core::decode::Decoder as _;
 use hiq_core::render::HiqTextDecoder;
 use hiq_core::tree::SpanTree;
 use hiq_jaeger::JaegerDecoder;
-use hiq_kafka::{KafkaEncoding, KafkaMessage};
-use hiq_otlp::OtlpDecoder;
+use hiq_kafka::{KafkaEncoding, KafkaMessage, KafkaSignal};
+use hiq_otlp::{OtlpDecoder, OtlpSignal};
 use hiq_zipkin::ZipkinDecoder;
 
 use crate::convert::sniffed;
@@ -48,6 +48,14 @@ impl Decoders {
             return Err("it is in none of the encodings that hiq reads; say which by --encoding, if it is one of them".to_owned());
         };
         let value = message.value;
+        let signal = message.signal.and_then(|name| name.parse().ok());
+        let signal = match signal {
+            Some(signal) => signal,
+            None => looks(encoding, value)?.unwrap_or_default(),
+        };
+        if signal == KafkaSignal::Metrics {
+            return Err("it holds metrics, and only spans are forwarded".to_owned());
+        }
         let decoded = match encoding {
             KafkaEncoding::OtlpProto => self.otlp_proto.decode(value, sink),
             KafkaEncoding::OtlpJson => self.otlp_json.decode(value, sink),
@@ -72,6 +80,9 @@ fn guessed(value: &[u8]) -> Option<KafkaEncoding> {
     if is_jaeger {
         return Some(KafkaEncoding::JaegerProto);
     }
+    if OtlpSignal::of_json(value).is_some() {
+        return Some(KafkaEncoding::OtlpJson);
+    }
     Some(match sniffed(value)? {
         "hiq-tree" => KafkaEncoding::HiqText,
         "otlp-json" => KafkaEncoding::OtlpJson,
@@ -80,4 +91,19 @@ fn guessed(value: &[u8]) -> Option<KafkaEncoding> {
         "zipkin-proto" => KafkaEncoding::ZipkinProto,
         _ => return None,
     })
+}
+
+/// What a message carries that does not say it. The error: neither spans nor metrics.
+fn looks(encoding: KafkaEncoding, value: &[u8]) -> Result<Option<KafkaSignal>, String> {
+    let signal = match encoding {
+        KafkaEncoding::OtlpProto => OtlpSignal::of_proto(value),
+        KafkaEncoding::OtlpJson => OtlpSignal::of_json(value),
+        _ => None,
+    };
+    match signal {
+        None => Ok(None),
+        Some(OtlpSignal::Traces) => Ok(Some(KafkaSignal::Traces)),
+        Some(OtlpSignal::Metrics) => Ok(Some(KafkaSignal::Metrics)),
+        Some(_) => Err("it holds logs, which hiq does not read".to_owned()),
+    }
 }
