@@ -215,6 +215,32 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Appends the numbers of a repeated varint to `numbers`, whether they are packed or this is one of them.
+    pub fn append_varints(&self, numbers: &mut Vec<u64>) -> Result<(), ReadError> {
+        let Wire::Bytes(_) = self.value else {
+            numbers.push(self.varint()?);
+            return Ok(());
+        };
+        let mut packed = self.message()?;
+        while !packed.rest.is_empty() {
+            numbers.push(packed.varint()?);
+        }
+        Ok(())
+    }
+
+    /// Appends the numbers of a repeated `fixed64` or `double` to `numbers`, whether they are packed or this is one of them.
+    pub fn append_fixed64s(&self, numbers: &mut Vec<u64>) -> Result<(), ReadError> {
+        let Wire::Bytes(_) = self.value else {
+            numbers.push(self.fixed64()?);
+            return Ok(());
+        };
+        let mut packed = self.message()?;
+        while !packed.rest.is_empty() {
+            numbers.push(u64::from_le_bytes(packed.array()?));
+        }
+        Ok(())
+    }
+
     /// An error at this field's value.
     #[cold]
     pub fn error(&self, problem: &'static str) -> ReadError {

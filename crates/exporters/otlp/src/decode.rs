@@ -1,4 +1,4 @@
-//! OTLP read back: requests in protobuf, in JSON, and in JSON lines.
+//! OTLP read back: requests of spans and of metrics, in protobuf, in JSON, and in JSON lines.
 
 use std::sync::Arc;
 
@@ -6,10 +6,16 @@ use hiq_core::decode::{self, DecodeError, Decoder};
 use hiq_core::tree::SpanTree;
 
 mod json;
+mod left_out;
+mod metrics;
 mod model;
+mod points;
 mod proto;
 
 use model::ResourceSpans;
+
+pub use left_out::LeftOutPoints;
+pub use metrics::OtlpMetricsDecoder;
 
 /// Reads `ExportTraceServiceRequest`s.
 ///

@@ -1,4 +1,5 @@
-//! OTLP: spans and metrics in protobuf and JSON, sent over HTTP and gRPC; spans also kept in a file, and read back.
+//! OTLP: spans and metrics in protobuf and JSON, sent over HTTP and gRPC; both read back, spans
+//! also kept in a file.
 //!
 //! ```
 //! use hiq_core::config::{Env, OtlpOptions, OtlpSettings, ProxySettings};
@@ -19,6 +20,7 @@
 //!                                └─ judge ◄────────── reply
 //! bytes ─► OtlpDecoder ─► SpanTree
 //! MetricBatch ─► OtlpMetricsProtoEncoder | OtlpMetricsJsonEncoder ─► HttpTransport | GrpcTransport
+//! bytes ─► OtlpMetricsDecoder ─► MetricBatch, LeftOutPoints
 //! ```
 //!
 //! | ours | protobuf (JSON) | rule |
@@ -61,7 +63,7 @@ mod look;
 mod metric_form;
 mod signal;
 
-pub use decode::OtlpDecoder;
+pub use decode::{LeftOutPoints, OtlpDecoder, OtlpMetricsDecoder};
 pub use encode_json::OtlpJsonEncoder;
 pub use encode_metrics_json::OtlpMetricsJsonEncoder;
 pub use encode_metrics_proto::OtlpMetricsProtoEncoder;

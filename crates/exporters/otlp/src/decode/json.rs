@@ -1,81 +1,31 @@
 //! Requests in JSON, one after the other.
 
-use std::borrow::Cow;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hiq_core::decode::{DecodeError, LooseAttributes, LooseEvent, LooseLink, LooseSpan};
-use hiq_core::id::{SpanId, TraceId};
+use hiq_core::decode::{DecodeError, LooseEvent, LooseLink, LooseSpan};
 use hiq_core::span::{Dropped, Kind, Status};
-use hiq_core::value::Value;
 use serde::Deserialize;
 
-use super::model::{Origin, ResourceSpans, ScopeSpans};
+use super::model::{ResourceSpans, ScopeSpans};
 use crate::flags::set_flags;
-use crate::json::{Double, Int64, Uint64};
-use hiq_core::value::MAX_VALUE_DEPTH;
+use crate::json::Uint64;
 
-const FORMAT: &str = "OTLP JSON";
+pub(super) mod metrics;
+mod parts;
 
-/// Brackets inside each other: a value's level takes four, all around the values about twelve.
-const MAX_NESTING: usize = MAX_VALUE_DEPTH * 4 + 20;
+use parts::{
+    JsonOrigin, KeyValue, Made, attributes, each_document, small, span_id, text, trace_id,
+};
 
 /// Hands the spans of each resource to `take`, request after request.
 pub(super) fn each_resource_spans(
     payload: &[u8],
     mut take: impl FnMut(ResourceSpans<'_>),
 ) -> Result<(), DecodeError> {
-    check_nesting(payload)?;
-    let mut reader = serde_json::Deserializer::from_slice(payload);
-    // The depth has just been checked.
-    reader.disable_recursion_limit();
-    let mut requests = reader.into_iter::<Request>();
-    loop {
-        let start = requests.byte_offset();
-        let Some(request) = requests.next() else {
-            return Ok(());
-        };
-        for spans in request
-            .map_err(|error| located(payload, &error))?
-            .resource_spans()
-        {
-            take(spans.map_err(|message| DecodeError::new(FORMAT, start, message))?);
+    each_document(payload, |request: Request| {
+        for spans in request.resource_spans() {
+            take(spans?);
         }
-    }
-}
-
-/// The parser calls itself for each bracket, so their depth must be known to be harmless before it starts.
-fn check_nesting(payload: &[u8]) -> Result<(), DecodeError> {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    for (offset, byte) in payload.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => depth += 1,
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_NESTING {
-            let message = "a value is nested deeper than 64 levels";
-            return Err(DecodeError::new(FORMAT, offset, message));
-        }
-    }
-    Ok(())
-}
-
-/// The parser's error at its byte instead of line and column.
-fn located(payload: &[u8], error: &serde_json::Error) -> DecodeError {
-    let before = payload.split_inclusive(|byte| *byte == b'\n');
-    let line_start: usize = before
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
-    let offset = line_start + error.column().saturating_sub(1);
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = text.strip_suffix(&place).unwrap_or(&text);
-    DecodeError::new(FORMAT, offset.min(payload.len()), message)
+        Ok(())
+    })
 }
 
 /// Every field may be missing or `null`; unknown ones are ignored.
@@ -99,16 +49,6 @@ struct JsonScopeSpans {
     scope: Option<JsonOrigin>,
     spans: Option<Vec<JsonSpan>>,
     schema_url: Option<String>,
-}
-
-/// A `Resource`, which has no name, or an `InstrumentationScope`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct JsonOrigin {
-    name: Option<String>,
-    version: Option<String>,
-    attributes: Option<Vec<KeyValue>>,
-    dropped_attributes_count: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -158,33 +98,6 @@ struct JsonLink {
     dropped_attributes_count: Option<u32>,
 }
 
-#[derive(Deserialize)]
-struct KeyValue {
-    key: Option<String>,
-    value: Option<AnyValue>,
-}
-
-/// One of them is set, or none.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the names on the wire")]
-struct AnyValue {
-    string_value: Option<String>,
-    bool_value: Option<bool>,
-    int_value: Option<Int64>,
-    double_value: Option<Double>,
-    array_value: Option<List<AnyValue>>,
-    kvlist_value: Option<List<KeyValue>>,
-    bytes_value: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct List<T> {
-    values: Option<Vec<T>>,
-}
-
-type Made<T> = Result<T, String>;
-
 impl Request {
     fn resource_spans(self) -> impl Iterator<Item = Made<ResourceSpans<'static>>> {
         let groups = self.resource_spans.unwrap_or_default().into_iter();
@@ -210,17 +123,6 @@ impl JsonScopeSpans {
         Ok(ScopeSpans {
             scope: scope.into_scope(&self.schema_url.unwrap_or_default()),
             spans: spans.map(JsonSpan::make).collect::<Made<_>>()?,
-        })
-    }
-}
-
-impl JsonOrigin {
-    fn make(self) -> Made<Origin<'static>> {
-        Ok(Origin {
-            name: text(self.name),
-            version: text(self.version),
-            attributes: attributes(self.attributes)?,
-            dropped: self.dropped_attributes_count.unwrap_or_default(),
         })
     }
 }
@@ -278,94 +180,4 @@ impl JsonLink {
             dropped_attributes: self.dropped_attributes_count.unwrap_or_default(),
         })
     }
-}
-
-impl KeyValue {
-    fn make(self) -> Made<(String, Value)> {
-        let value = self.value.map_or(Ok(Value::Empty), AnyValue::make)?;
-        Ok((self.key.unwrap_or_default(), value))
-    }
-}
-
-impl AnyValue {
-    fn make(self) -> Made<Value> {
-        if let Some(text) = self.string_value {
-            return Ok(Value::Str(text));
-        }
-        if let Some(bool) = self.bool_value {
-            return Ok(Value::Bool(bool));
-        }
-        if let Some(int) = self.int_value {
-            return Ok(Value::Int(int.0));
-        }
-        if let Some(double) = self.double_value {
-            return Ok(Value::F64(double.0));
-        }
-        if let Some(list) = self.array_value {
-            let items = list.values.unwrap_or_default().into_iter();
-            return items.map(Self::make).collect::<Made<_>>().map(Value::Array);
-        }
-        if let Some(list) = self.kvlist_value {
-            let pairs = list.values.unwrap_or_default().into_iter();
-            return pairs
-                .map(KeyValue::make)
-                .collect::<Made<_>>()
-                .map(Value::Map);
-        }
-        let Some(text) = self.bytes_value else {
-            return Ok(Value::Empty);
-        };
-        let bytes = STANDARD.decode(text);
-        bytes
-            .map(Value::Bytes)
-            .map_err(|error| format!("bytesValue is not base64: {error}"))
-    }
-}
-
-fn attributes(attributes: Option<Vec<KeyValue>>) -> Made<LooseAttributes<'static>> {
-    let pairs = attributes.unwrap_or_default().into_iter();
-    let make = |pair: KeyValue| {
-        let (key, value) = pair.make()?;
-        Ok((Cow::Owned(key), value.into()))
-    };
-    pairs.map(make).collect()
-}
-
-fn text(text: Option<String>) -> Cow<'static, str> {
-    text.unwrap_or_default().into()
-}
-
-/// The number of an enumeration; those beyond a byte are unknown all alike.
-fn small(number: Option<i64>) -> u8 {
-    u8::try_from(number.unwrap_or_default()).unwrap_or(u8::MAX)
-}
-
-fn trace_id(text: Option<String>) -> Made<TraceId> {
-    hex("a trace id", text).map(TraceId)
-}
-
-fn span_id(text: Option<String>) -> Made<SpanId> {
-    hex("a span id", text).map(|id| SpanId(u64::from_be_bytes(id)))
-}
-
-/// An id in hex of either case; empty or missing for none.
-fn hex<const BYTES: usize>(what: &str, text: Option<String>) -> Made<[u8; BYTES]> {
-    let text = text.unwrap_or_default();
-    let mut id = [0; BYTES];
-    if text.is_empty() {
-        return Ok(id);
-    }
-    let digit = |digit: &u8| char::from(*digit).to_digit(16);
-    let digits: Option<Vec<u32>> = text.as_bytes().iter().map(digit).collect();
-    let Some(digits) = digits.filter(|digits| digits.len() == 2 * BYTES) else {
-        let shown: String = text.chars().take(64).collect();
-        return Err(format!(
-            "{what} must be {} hex digits, not `{shown}`",
-            2 * BYTES
-        ));
-    };
-    for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::try_from(pair[0] << 4 | pair[1]).unwrap_or_default();
-    }
-    Ok(id)
 }

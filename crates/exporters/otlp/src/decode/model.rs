@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use hiq_core::decode::{LooseAttributes, LooseSpan};
+use hiq_core::metric::Family;
 use hiq_core::resource::{Resource, Scope};
 
 /// The spans of one resource.
@@ -50,4 +51,18 @@ impl Origin<'_> {
         }
         scope.with_schema_url(schema_url)
     }
+}
+
+/// The metrics of one resource.
+#[derive(Debug, Default)]
+pub(super) struct ResourceMetrics {
+    pub(super) resource: Resource,
+    pub(super) scopes: Vec<ScopeMetrics>,
+}
+
+/// The metrics of one scope.
+#[derive(Debug, Default)]
+pub(super) struct ScopeMetrics {
+    pub(super) scope: Scope,
+    pub(super) families: Vec<Family>,
 }

@@ -4,7 +4,7 @@
 use hiq_core::metric as ours;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any,
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value::Value as Any,
 };
 use opentelemetry_proto::tonic::metrics::v1::*;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -22,35 +22,33 @@ pub(crate) fn expected(batch: &ours::MetricBatch) -> ExportMetricsServiceRequest
     let text = |text: Option<hiq_core::wire::Text<'_>>| {
         text.map_or(String::new(), |text| text.as_str().to_owned())
     };
-    let attributes = batch.resource().attributes();
+    let (from, by) = (batch.resource(), batch.scope());
     let resource = Resource {
-        attributes: attributes
+        attributes: from
+            .attributes()
             .map(|(key, value)| key_value(key.as_str(), value.to_value()))
             .collect(),
+        dropped_attributes_count: from.dropped_attributes(),
         ..Resource::default()
     };
     let scope = InstrumentationScope {
-        name: text(batch.scope().name()),
-        version: text(batch.scope().version()),
-        ..InstrumentationScope::default()
+        name: text(by.name()),
+        version: text(by.version()),
+        attributes: by
+            .attributes()
+            .map(|(key, value)| key_value(key.as_str(), value.to_value()))
+            .collect(),
+        dropped_attributes_count: by.dropped_attributes(),
     };
-    request(resource, scope, metrics)
-}
-
-fn request(
-    resource: Resource,
-    scope: InstrumentationScope,
-    metrics: Vec<Metric>,
-) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(resource),
             scope_metrics: vec![ScopeMetrics {
                 scope: Some(scope),
                 metrics,
-                schema_url: String::new(),
+                schema_url: by.schema_url().unwrap_or_default().to_owned(),
             }],
-            schema_url: String::new(),
+            schema_url: from.schema_url().unwrap_or_default().to_owned(),
         }],
     }
 }
@@ -121,18 +119,25 @@ pub(crate) fn points(request: &ExportMetricsServiceRequest) -> usize {
 }
 
 fn key_value(key: &str, value: hiq_core::value::Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(any_value(value)),
+        ..KeyValue::default()
+    }
+}
+
+fn any_value(value: hiq_core::value::Value) -> AnyValue {
     use hiq_core::value::Value as Ours;
     let value = match value {
         Ours::Str(text) => Any::StringValue(text),
         Ours::Int(int) => Any::IntValue(int),
         Ours::Bool(bool) => Any::BoolValue(bool),
+        Ours::Array(items) => Any::ArrayValue(ArrayValue {
+            values: items.into_iter().map(any_value).collect(),
+        }),
         other => panic!("{other:?} is not in these tests"),
     };
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
-    }
+    AnyValue { value: Some(value) }
 }
 
 fn labels(labels: &ours::LabelSet) -> Vec<KeyValue> {
