@@ -28,7 +28,7 @@ use crate::batch::TreeBatch;
 use crate::config::PipelineSettings;
 use crate::export::{Exporter, erase};
 use crate::fork;
-use crate::pool;
+use crate::queue::Cargo;
 use crate::resource::Resource;
 use crate::sample::Sampler;
 use crate::status::StatusSink;
@@ -36,9 +36,11 @@ use crate::time::Clock;
 use crate::tree::SpanTree;
 
 mod lane;
+mod metrics;
 mod report;
 mod worker;
 
+pub use metrics::{MetricPipeline, MetricPipelineBuilder};
 pub use report::{ExporterReport, ExporterStats, PipelineReport, PipelineStats};
 
 use lane::{Lane, LaneSettings, LaneSpec, OnStart};
@@ -47,7 +49,7 @@ use lane::{Lane, LaneSettings, LaneSpec, OnStart};
 /// [shut down](Pipeline::shutdown) when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    inner: Arc<Inner>,
+    inner: Arc<Inner<Arc<SpanTree>>>,
 }
 
 /// Names an exporter that was attached to a running pipeline.
@@ -169,7 +171,7 @@ impl Pipeline {
 #[derive(Debug, Default)]
 pub struct PipelineBuilder {
     settings: Settings,
-    exporters: Vec<LaneSpec>,
+    exporters: Vec<LaneSpec<Arc<SpanTree>>>,
 }
 
 impl PipelineBuilder {
@@ -237,14 +239,8 @@ impl PipelineBuilder {
 
     /// The pipeline. Starts nothing.
     pub fn build(self) -> Pipeline {
-        let specs = self.exporters.into_iter().map(Arc::new);
-        let inner = Inner {
-            lanes: ArcSwap::from_pointee(Lanes::new(specs, &self.settings)),
-            settings: self.settings,
-            closed: AtomicBool::new(false),
-        };
         Pipeline {
-            inner: Arc::new(inner),
+            inner: Arc::new(Inner::new(self.settings, self.exporters)),
         }
     }
 }
@@ -257,31 +253,31 @@ struct Settings {
 }
 
 #[derive(Debug)]
-struct Inner {
+struct Inner<C: Cargo> {
     settings: Settings,
     /// Those of this process, or of the one that it was forked from.
-    lanes: ArcSwap<Lanes>,
+    lanes: ArcSwap<Lanes<C>>,
     closed: AtomicBool,
 }
 
 /// The exporters of one process, and what was counted for all of them.
 #[derive(Debug)]
-struct Lanes {
+struct Lanes<C: Cargo> {
     generation: u32,
-    list: Vec<Arc<Lane>>,
+    list: Vec<Arc<Lane<C>>>,
     any_before_sampling: bool,
     sampled_out: Arc<AtomicU64>,
 }
 
-impl Lanes {
-    fn new(specs: impl Iterator<Item = Arc<LaneSpec>>, settings: &Settings) -> Self {
+impl<C: Cargo> Lanes<C> {
+    fn new(specs: impl Iterator<Item = Arc<LaneSpec<C>>>, settings: &Settings) -> Self {
         let sampled_out = Arc::default();
         let lane = |spec| Lane::new(spec, &settings.lane, Arc::clone(&sampled_out));
         let list = specs.map(lane).collect();
         Self::of(fork::generation(), list, sampled_out)
     }
 
-    fn of(generation: u32, list: Vec<Arc<Lane>>, sampled_out: Arc<AtomicU64>) -> Self {
+    fn of(generation: u32, list: Vec<Arc<Lane<C>>>, sampled_out: Arc<AtomicU64>) -> Self {
         Self {
             generation,
             any_before_sampling: list.iter().any(|lane| lane.takes_sampled_out()),
@@ -290,15 +286,25 @@ impl Lanes {
         }
     }
 
-    fn with(&self, list: Vec<Arc<Lane>>) -> Self {
+    fn with(&self, list: Vec<Arc<Lane<C>>>) -> Self {
         Self::of(self.generation, list, Arc::clone(&self.sampled_out))
     }
 }
 
-impl Inner {
+impl<C: Cargo> Inner<C> {
+    /// Starts nothing.
+    fn new(settings: Settings, exporters: Vec<LaneSpec<C>>) -> Self {
+        let specs = exporters.into_iter().map(Arc::new);
+        Self {
+            lanes: ArcSwap::from_pointee(Lanes::new(specs, &settings)),
+            settings,
+            closed: AtomicBool::new(false),
+        }
+    }
+
     /// The lanes of this process.
     #[inline]
-    fn lanes(&self) -> Guard<Arc<Lanes>> {
+    fn lanes(&self) -> Guard<Arc<Lanes<C>>> {
         let lanes = self.lanes.load();
         if lanes.generation == fork::generation() {
             return lanes;
@@ -332,34 +338,34 @@ impl Inner {
     }
 
     #[inline]
-    fn offer(&self, tree: Arc<SpanTree>, takes: impl Fn(&Lane) -> bool) {
+    fn offer(&self, cargo: C, takes: impl Fn(&Lane<C>) -> bool) {
         let lanes = self.lanes();
         let mut takers = lanes.list.iter().filter(|lane| takes(lane));
         let Some(mut lane) = takers.next() else {
-            return pool::recycle_here(tree);
+            return cargo.let_go_here();
         };
-        let (bytes, now) = (tree.heap_bytes(), Clock::instant());
+        let (bytes, now) = (cargo.heap_bytes(), Clock::instant());
         for next in takers {
-            lane.offer(Arc::clone(&tree), bytes, now);
+            lane.offer(cargo.clone(), bytes, now);
             lane = next;
         }
-        lane.offer(tree, bytes, now);
+        lane.offer(cargo, bytes, now);
     }
 
-    fn flush(&self, timeout: Duration, is_meant: impl Fn(&Lane) -> bool) -> PipelineReport {
+    fn flush(&self, timeout: Duration, is_meant: impl Fn(&Lane<C>) -> bool) -> PipelineReport {
         let deadline = after(timeout);
         let lanes = self.lanes();
         let meant = lanes.list.iter().filter(|lane| is_meant(lane));
         let marked: Vec<_> = meant
             .map(|lane| (lane, lane.queue.request_flush()))
             .collect();
-        let report = |(lane, mark): (&Arc<Lane>, u64)| {
+        let report = |(lane, mark): (&Arc<Lane<C>>, u64)| {
             lane.report(lane.queue.wait_for_flush(mark, deadline))
         };
         PipelineReport::new(marked.into_iter().map(report))
     }
 
-    fn attach(&self, spec: LaneSpec) -> ExporterId {
+    fn attach(&self, spec: LaneSpec<C>) -> ExporterId {
         let id = spec.id;
         let sampled_out = Arc::clone(&self.lanes().sampled_out);
         let lane = Lane::new(Arc::new(spec), &self.settings.lane, sampled_out);
@@ -398,7 +404,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl<C: Cargo> Drop for Inner<C> {
     fn drop(&mut self) {
         let lanes = self.lanes.load_full();
         if lanes.generation != fork::generation() {

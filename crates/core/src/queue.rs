@@ -11,29 +11,31 @@ use crate::config::PipelineSettings;
 use crate::encode::DropReason;
 use crate::export::{Deadline, Progress};
 use crate::ledger::{Custody, Ledger};
-use crate::pool;
-use crate::tree::SpanTree;
+
+mod cargo;
+
+pub(crate) use cargo::Cargo;
 
 /// How long after a batch the worker looks for the next one by itself instead of being woken.
 const BUSY: Duration = Duration::from_millis(2);
 /// Unless as much is waiting.
 const BATCHES_OF_PRESSURE: usize = 8;
 
-/// Fragments that wait for one exporter.
+/// Fragments, or whatever else comes piece by piece, that wait for one exporter.
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub(crate) struct Queue<C: Cargo> {
     settings: PipelineSettings,
     ledger: Arc<Ledger>,
-    state: Mutex<State>,
+    state: Mutex<State<C>>,
     /// The worker sleeps on it.
     work: Condvar,
     /// Those that wait for a flush or for the worker's end sleep on it.
     done: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    fragments: VecDeque<Fragment>,
+#[derive(Debug)]
+struct State<C> {
+    fragments: VecDeque<Fragment<C>>,
     spans: usize,
     bytes: usize,
     /// Fragments that ever entered. Those up to `entered - fragments.len()` have left.
@@ -57,17 +59,17 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Fragment {
-    tree: Arc<SpanTree>,
+struct Fragment<C> {
+    cargo: C,
     bytes: usize,
     since: Instant,
 }
 
 /// What the worker does next.
 #[derive(Debug)]
-pub(crate) enum Task {
+pub(crate) enum Task<C> {
     /// Hand these to the exporter.
-    Export(Vec<Arc<SpanTree>>, Custody),
+    Export(Vec<C>, Custody),
     /// Let the exporter go on.
     Poll,
     /// Tell the exporter that somebody waits.
@@ -76,7 +78,7 @@ pub(crate) enum Task {
     Stop,
 }
 
-impl Queue {
+impl<C: Cargo> Queue<C> {
     pub(crate) fn new(settings: PipelineSettings, ledger: Arc<Ledger>) -> Self {
         Self {
             settings,
@@ -89,8 +91,8 @@ impl Queue {
 
     /// Takes a finished fragment in, dropping the oldest ones when there is no room.
     #[inline]
-    pub(crate) fn offer(&self, tree: Arc<SpanTree>, bytes: usize, now: Instant) {
-        let spans = tree.len();
+    pub(crate) fn offer(&self, cargo: C, bytes: usize, now: Instant) {
+        let spans = cargo.items();
         let mut state = self.lock();
         if state.stopping {
             self.ledger.refuse(spans, DropReason::Shutdown);
@@ -104,7 +106,7 @@ impl Queue {
         self.ledger.offer(spans);
         state.push(
             Fragment {
-                tree,
+                cargo,
                 bytes,
                 since: now,
             },
@@ -121,23 +123,23 @@ impl Queue {
             self.work.notify_one();
         }
         if !displaced.is_empty() {
-            displaced.into_iter().for_each(pool::recycle_here);
+            displaced.into_iter().for_each(C::let_go_here);
         }
     }
 
-    fn has_room(&self, state: &State, spans: usize, bytes: usize) -> bool {
+    fn has_room(&self, state: &State<C>, spans: usize, bytes: usize) -> bool {
         state.spans + spans <= self.settings.max_queue_spans
             && state.bytes + bytes <= self.settings.max_queue_bytes
     }
 
     #[cold]
-    fn make_room(&self, state: &mut State, spans: usize, bytes: usize) -> Vec<Arc<SpanTree>> {
+    fn make_room(&self, state: &mut State<C>, spans: usize, bytes: usize) -> Vec<C> {
         let mut displaced = Vec::new();
         let mut displaced_spans = 0;
         while !self.has_room(state, spans, bytes) {
             let Some(oldest) = state.pop() else { break };
-            displaced_spans += oldest.tree.len();
-            displaced.push(oldest.tree);
+            displaced_spans += oldest.cargo.items();
+            displaced.push(oldest.cargo);
         }
         if displaced_spans > 0 {
             self.ledger
@@ -147,14 +149,14 @@ impl Queue {
     }
 
     /// Waits until there is something to do for a worker whose exporter made this `progress`.
-    pub(crate) fn next_task(&self, progress: Progress, deadline: &Deadline) -> Task {
+    pub(crate) fn next_task(&self, progress: Progress, deadline: &Deadline) -> Task<C> {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             let expired = self.drop_expired(&mut state, now);
             if !expired.is_empty() {
                 drop(state);
-                pool::recycle(expired);
+                C::let_go(expired);
                 state = self.lock();
                 continue;
             }
@@ -169,11 +171,11 @@ impl Queue {
 
     fn decide(
         &self,
-        state: &mut State,
+        state: &mut State<C>,
         progress: Progress,
         deadline: &Deadline,
         now: Instant,
-    ) -> Next {
+    ) -> Next<C> {
         if state.stopping && deadline.is_over() {
             return Next::Do(Task::Stop);
         }
@@ -203,7 +205,7 @@ impl Queue {
     }
 
     /// When the next batch leaves, as things stand.
-    fn batch_due(&self, state: &State) -> Option<Instant> {
+    fn batch_due(&self, state: &State<C>) -> Option<Instant> {
         let oldest = state.fragments.front()?;
         if state.wanted > state.settled && !state.stopping {
             // A flush goes first, and is not made to wait for what came after it.
@@ -215,35 +217,40 @@ impl Queue {
         oldest.since.checked_add(self.settings.schedule_delay)
     }
 
-    fn take(&self, state: &mut State) -> Task {
-        let mut trees =
-            Vec::with_capacity(state.fragments.len().min(self.settings.max_batch_spans));
+    fn take(&self, state: &mut State<C>) -> Task<C> {
+        let most = if C::JOINS {
+            self.settings.max_batch_spans
+        } else {
+            1
+        };
+        let mut cargo = Vec::with_capacity(state.fragments.len().min(most));
         let mut spans = 0;
         let mut since = None;
         while let Some(next) = state.fragments.front() {
-            if !trees.is_empty() && spans + next.tree.len() > self.settings.max_batch_spans {
+            let is_over = || !C::JOINS || spans + next.cargo.items() > most;
+            if !cargo.is_empty() && is_over() {
                 break;
             }
             since.get_or_insert(next.since);
-            spans += next.tree.len();
-            trees.extend(state.pop().map(|fragment| fragment.tree));
+            spans += next.cargo.items();
+            cargo.extend(state.pop().map(|fragment| fragment.cargo));
         }
         let now = Instant::now();
         state.busy_until = now.checked_add(BUSY);
         let since = since.unwrap_or(now);
-        Task::Export(trees, self.ledger.take(spans, since))
+        Task::Export(cargo, self.ledger.take(spans, since))
     }
 
-    fn drop_expired(&self, state: &mut State, now: Instant) -> Vec<Arc<SpanTree>> {
+    fn drop_expired(&self, state: &mut State<C>, now: Instant) -> Vec<C> {
         let mut expired = Vec::new();
         while state
             .fragments
             .front()
             .is_some_and(|oldest| now.duration_since(oldest.since) > self.settings.max_age)
         {
-            expired.extend(state.pop().map(|fragment| fragment.tree));
+            expired.extend(state.pop().map(|fragment| fragment.cargo));
         }
-        let spans = expired.iter().map(|tree| tree.len()).sum();
+        let spans = expired.iter().map(C::items).sum();
         if spans > 0 {
             self.ledger.drop_queued(spans, DropReason::Expired);
         }
@@ -251,7 +258,7 @@ impl Queue {
     }
 
     /// Answers a flush once nothing of what it waits for is with the exporter, which has heard of it.
-    fn note_settled(&self, state: &mut State, progress: Progress) {
+    fn note_settled(&self, state: &mut State<C>, progress: Progress) {
         let is_urged = state.urged >= state.wanted;
         let nothing_under_way =
             || progress == Progress::Done || (is_urged && self.ledger.in_flight() == 0);
@@ -263,11 +270,11 @@ impl Queue {
 
     fn sleep<'s>(
         &self,
-        mut state: MutexGuard<'s, State>,
+        mut state: MutexGuard<'s, State<C>>,
         progress: Progress,
         until: Option<Instant>,
         now: Instant,
-    ) -> MutexGuard<'s, State> {
+    ) -> MutexGuard<'s, State<C>> {
         let busy_until = state.busy_until.filter(|busy_until| *busy_until > now);
         state.wake_at_spans = match (progress.has_room(), busy_until, state.spans) {
             (false, ..) => None,
@@ -354,7 +361,7 @@ impl Queue {
         let left = std::mem::take(&mut state.fragments);
         (state.spans, state.bytes) = (0, 0);
         drop(state);
-        pool::recycle(left.into_iter().map(|fragment| fragment.tree));
+        C::let_go(left.into_iter().map(|fragment| fragment.cargo));
     }
 
     /// How often the worker has been woken, or has woken by itself.
@@ -365,8 +372,8 @@ impl Queue {
     fn wait_until(
         &self,
         deadline: Instant,
-        done: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'_, State> {
+        done: impl Fn(&State<C>) -> bool,
+    ) -> MutexGuard<'_, State<C>> {
         let mut state = self.lock();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -378,13 +385,13 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Next {
-    Do(Task),
+enum Next<C> {
+    Do(Task<C>),
     WaitUntil(Option<Instant>),
 }
 
@@ -392,17 +399,37 @@ fn ends_before(deadline: &Deadline, moment: Instant) -> bool {
     deadline.at().is_some_and(|end| end <= moment)
 }
 
-impl State {
-    fn push(&mut self, fragment: Fragment, spans: usize) {
+impl<C> Default for State<C> {
+    fn default() -> Self {
+        Self {
+            fragments: VecDeque::new(),
+            spans: 0,
+            bytes: 0,
+            entered: 0,
+            settled: 0,
+            wanted: 0,
+            urged: 0,
+            wake_at_spans: None,
+            wake_ups: 0,
+            busy_until: None,
+            exporter_has_more: false,
+            stopping: false,
+            ended: false,
+        }
+    }
+}
+
+impl<C: Cargo> State<C> {
+    fn push(&mut self, fragment: Fragment<C>, spans: usize) {
         self.entered += 1;
         self.spans += spans;
         self.bytes += fragment.bytes;
         self.fragments.push_back(fragment);
     }
 
-    fn pop(&mut self) -> Option<Fragment> {
+    fn pop(&mut self) -> Option<Fragment<C>> {
         let oldest = self.fragments.pop_front()?;
-        self.spans -= oldest.tree.len();
+        self.spans -= oldest.cargo.items();
         self.bytes -= oldest.bytes;
         Some(oldest)
     }

@@ -8,74 +8,16 @@ use std::time::{Duration, Instant};
 
 use hiq_core::config::{Env, MetricSettings};
 use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
-use hiq_core::encode::{DropReason, Encoded, Encoder, Encoding, Limits, Verdict};
+use hiq_core::encode::DropReason;
 use hiq_core::export::Exporter;
 use hiq_core::ledger::LedgerSnapshot;
+use hiq_core::metric::MetricBatch;
 use hiq_core::metric::reader::{MetricReader, MetricReaderBuilder};
 use hiq_core::metric::record::{CollectOptions, Registry};
-use hiq_core::metric::{
-    Family, MetricBatch, MetricCursor, Number, Point, PointPage, PointValue, fill_points,
-};
-use hiq_core::transport::{Reply, TransportErrorKind};
+use hiq_core::transport::TransportErrorKind;
+use hiq_testkit::metrics::PointLineEncoder;
 use hiq_testkit::script::{Answer, Script};
 use hiq_testkit::{PATIENCE, assert_balances, recorded_status};
-
-/// `name value` a line.
-#[derive(Debug)]
-struct Lines;
-
-struct Page<'o>(&'o mut Vec<u8>);
-
-impl<'a> PointPage<'a> for Page<'_> {
-    fn push(&mut self, family: &'a Family, point: &'a Point) -> bool {
-        let PointValue::Number(Number::Int(value)) = point.value() else {
-            return false;
-        };
-        let line = format!("{} {value}\n", family.descriptor().name());
-        self.0.extend_from_slice(line.as_bytes());
-        true
-    }
-
-    fn fits(&self, _max_bytes: usize) -> bool {
-        true
-    }
-
-    fn pop(&mut self) {}
-
-    fn finish(&mut self) {}
-}
-
-impl Encoder<MetricBatch> for Lines {
-    fn encoding(&self) -> Encoding {
-        Encoding::new("lines", "text/plain")
-    }
-
-    fn encode(
-        &mut self,
-        cursor: &mut MetricCursor<'_>,
-        limits: &Limits,
-        out: &mut Vec<u8>,
-    ) -> Encoded {
-        fill_points(cursor, limits, &mut Page(out))
-    }
-
-    fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
-        match reply {
-            Reply::Http(reply) if reply.status == 200 => Verdict::Delivered {
-                rejected: 0,
-                message: None,
-            },
-            Reply::Http(reply) => Verdict::Retry {
-                after: reply.retry_after,
-                message: "later".to_owned(),
-            },
-            _ => Verdict::Retry {
-                after: None,
-                message: "try again".to_owned(),
-            },
-        }
-    }
-}
 
 fn every(interval: Duration) -> MetricSettings {
     let mut settings = MetricSettings::default();
@@ -97,7 +39,7 @@ fn reading(
         count.fetch_add(1, Ordering::Relaxed);
         let mut options = DeliveryOptions::default();
         options.retry.jitter = || 0.0;
-        let exporter = EncodedExporter::new(Lines, script.transport(), options);
+        let exporter = EncodedExporter::new(PointLineEncoder, script.transport(), options);
         Ok(Box::new(exporter) as Box<dyn Exporter<MetricBatch>>)
     };
     let reader = MetricReader::builder(registry.clone())

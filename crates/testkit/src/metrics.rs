@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hiq_core::batch::Batch as _;
+use hiq_core::encode::{Encoded, Encoder, Encoding, Limits, Verdict};
 use hiq_core::export::{Deadline, Exporter, Progress};
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::ledger::{Ledger, LedgerSnapshot};
 use hiq_core::metric::{
     Buckets, Descriptor, Exemplar, ExponentialHistogram, Family, Histogram, Kind, LabelSet,
-    MetricBatch, Number, Point, PointValue, QuantileValue, Summary,
+    MetricBatch, MetricCursor, Number, Point, PointPage, PointValue, QuantileValue, Summary,
+    fill_points,
 };
 use hiq_core::resource::{Resource, Scope};
 use hiq_core::time::UnixNanos;
+use hiq_core::transport::Reply;
 use hiq_core::value::Value;
 use proptest::collection::vec;
 use proptest::option;
@@ -43,6 +46,66 @@ pub fn deliver(exporter: &mut dyn Exporter<MetricBatch>, batch: MetricBatch) -> 
     assert_balances(&snapshot);
     assert_eq!(snapshot.unsettled(), 0, "{snapshot:?}");
     snapshot
+}
+
+/// `name value` a line, of whole numbers; other points are left out. 200 takes a payload, 400 rejects it, all else is tried
+/// again.
+#[derive(Debug, Default)]
+pub struct PointLineEncoder;
+
+impl Encoder<MetricBatch> for PointLineEncoder {
+    fn encoding(&self) -> Encoding {
+        Encoding::new("lines", "text/plain")
+    }
+
+    fn encode(
+        &mut self,
+        cursor: &mut MetricCursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Encoded {
+        fill_points(cursor, limits, &mut Page(out))
+    }
+
+    fn judge(&self, reply: &Reply, _items: usize) -> Verdict {
+        let message = "as the script says".to_owned();
+        match reply {
+            Reply::Http(reply) if reply.status == 200 => Verdict::Delivered {
+                rejected: 0,
+                message: None,
+            },
+            Reply::Http(reply) if reply.status == 400 => Verdict::Rejected { message },
+            Reply::Http(reply) => Verdict::Retry {
+                after: reply.retry_after,
+                message,
+            },
+            _ => Verdict::Retry {
+                after: None,
+                message,
+            },
+        }
+    }
+}
+
+struct Page<'o>(&'o mut Vec<u8>);
+
+impl<'a> PointPage<'a> for Page<'_> {
+    fn push(&mut self, family: &'a Family, point: &'a Point) -> bool {
+        let PointValue::Number(Number::Int(value)) = point.value() else {
+            return false;
+        };
+        let line = format!("{} {value}\n", family.descriptor().name());
+        self.0.extend_from_slice(line.as_bytes());
+        true
+    }
+
+    fn fits(&self, _max_bytes: usize) -> bool {
+        true
+    }
+
+    fn pop(&mut self) {}
+
+    fn finish(&mut self) {}
 }
 
 /// Snapshots of every kind of metric; names and labels are any text, doubles any double.

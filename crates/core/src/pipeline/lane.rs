@@ -8,30 +8,28 @@ use std::time::{Duration, Instant};
 
 use super::worker::Worker;
 use super::{ExporterId, ExporterReport, ExporterStats};
-use crate::batch::TreeBatch;
 use crate::config::PipelineSettings;
 use crate::encode::DropReason;
 use crate::export::{Build, Deadline, Health};
 use crate::ledger::Ledger;
 use crate::os;
-use crate::queue::Queue;
+use crate::queue::{Cargo, Queue};
 use crate::status::{StatusLine, StatusSink};
-use crate::tree::SpanTree;
 
 /// A worker that listens to its deadline has ended this long after it.
 const GRACE: Duration = Duration::from_millis(150);
 
 /// What outlives a fork: how to make the exporter.
-pub(super) struct LaneSpec {
+pub(super) struct LaneSpec<C: Cargo> {
     pub(super) id: ExporterId,
     pub(super) name: Arc<str>,
-    pub(super) build: Build<TreeBatch>,
+    pub(super) build: Build<C::Batch>,
     /// It is given sampled-out trees as well.
     pub(super) is_before_sampling: bool,
 }
 
-impl LaneSpec {
-    pub(super) fn new(name: Arc<str>, build: Build<TreeBatch>) -> Self {
+impl<C: Cargo> LaneSpec<C> {
+    pub(super) fn new(name: Arc<str>, build: Build<C::Batch>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = ExporterId(NEXT.fetch_add(1, Ordering::Relaxed));
         Self {
@@ -48,7 +46,7 @@ impl LaneSpec {
     }
 }
 
-impl fmt::Debug for LaneSpec {
+impl<C: Cargo> fmt::Debug for LaneSpec<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LaneSpec({})", self.name)
     }
@@ -85,11 +83,11 @@ impl fmt::Debug for OnStart {
 }
 
 #[derive(Debug)]
-pub(super) struct Lane {
-    pub(super) spec: Arc<LaneSpec>,
+pub(super) struct Lane<C: Cargo> {
+    pub(super) spec: Arc<LaneSpec<C>>,
     pub(super) settings: PipelineSettings,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) queue: Queue,
+    pub(super) queue: Queue<C>,
     /// The worker's life; shutdown pulls it forward.
     pub(super) deadline: Deadline,
     status: Mutex<StatusLine>,
@@ -108,9 +106,9 @@ enum Thread {
     Over,
 }
 
-impl Lane {
+impl<C: Cargo> Lane<C> {
     pub(super) fn new(
-        spec: Arc<LaneSpec>,
+        spec: Arc<LaneSpec<C>>,
         settings: &LaneSettings,
         sampled_out: Arc<AtomicU64>,
     ) -> Arc<Self> {
@@ -119,7 +117,7 @@ impl Lane {
         } else {
             Ledger::with_sampled_out(sampled_out)
         };
-        let status = StatusLine::new(Arc::clone(&spec.name), settings.status.clone());
+        let status = StatusLine::new(Arc::clone(&spec.name), settings.status.clone()).of(C::ITEM);
         Arc::new(Self {
             spec,
             settings: settings.pipeline.clone(),
@@ -139,8 +137,8 @@ impl Lane {
     }
 
     #[inline]
-    pub(super) fn offer(self: &Arc<Self>, tree: Arc<SpanTree>, bytes: usize, now: Instant) {
-        self.queue.offer(tree, bytes, now);
+    pub(super) fn offer(self: &Arc<Self>, cargo: C, bytes: usize, now: Instant) {
+        self.queue.offer(cargo, bytes, now);
         if !self.started.load(Ordering::Relaxed) {
             self.start();
         }

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use super::lane::Lane;
-use crate::batch::TreeBatch;
 use crate::encode::DropReason;
 use crate::export::{Progress, Tended};
 use crate::ledger::Custody;
-use crate::queue::Task;
-use crate::tree::SpanTree;
+use crate::queue::{Cargo, Task};
 
 #[derive(Debug)]
-pub(super) struct Worker {
-    lane: Arc<Lane>,
-    exporter: Tended<TreeBatch>,
+pub(super) struct Worker<C: Cargo> {
+    lane: Arc<Lane<C>>,
+    exporter: Tended<C::Batch>,
 }
 
-impl Worker {
-    pub(super) fn new(lane: Arc<Lane>) -> Self {
+impl<C: Cargo> Worker<C> {
+    pub(super) fn new(lane: Arc<Lane<C>>) -> Self {
         let exporter = Tended::new(lane.deadline.clone(), lane.settings.export_timeout);
         Self { lane, exporter }
     }
@@ -30,7 +28,7 @@ impl Worker {
         loop {
             lane.say(&self.exporter.health());
             progress = match lane.queue.next_task(progress, &lane.deadline) {
-                Task::Export(trees, custody) => self.export(trees, custody),
+                Task::Export(cargo, custody) => self.export(cargo, custody),
                 Task::Poll => self.exporter.poll(),
                 Task::Flush => self.exporter.flush(),
                 Task::Stop => break,
@@ -41,12 +39,12 @@ impl Worker {
         self.exporter.let_go();
     }
 
-    fn export(&mut self, trees: Vec<Arc<SpanTree>>, custody: Custody) -> Progress {
+    fn export(&mut self, cargo: Vec<C>, custody: Custody) -> Progress {
         if !self.ensure_exporter() {
             custody.dropped(DropReason::ExporterFailed);
             return Progress::Done;
         }
-        let batch = Arc::new(TreeBatch::new(trees));
+        let batch = C::pack(cargo);
         self.exporter
             .call(|exporter, deadline| exporter.export(batch, custody, deadline))
     }
@@ -58,9 +56,9 @@ impl Worker {
 }
 
 /// Tells those that wait for the worker's end, also when it panics.
-struct EndOnDrop<'a>(&'a Lane);
+struct EndOnDrop<'a, C: Cargo>(&'a Lane<C>);
 
-impl Drop for EndOnDrop<'_> {
+impl<C: Cargo> Drop for EndOnDrop<'_, C> {
     fn drop(&mut self) {
         self.0.queue.end();
     }
