@@ -7,30 +7,19 @@ mod support;
 use std::sync::Arc;
 
 use hiq_core::batch::Batch as _;
-use hiq_core::decode::DecodeError;
 use hiq_core::encode::{Encoder, Limits};
 use hiq_core::metric::{
     Buckets, ExponentialHistogram, Family, Histogram, Kind, MetricBatch, Number, Point, PointValue,
     Summary,
 };
 use hiq_core::value::Value;
-use hiq_otlp::{
-    LeftOutPoints, OtlpMetricsDecoder, OtlpMetricsJsonEncoder, OtlpMetricsProtoEncoder,
-};
+use hiq_otlp::{OtlpMetricsDecoder, OtlpMetricsJsonEncoder, OtlpMetricsProtoEncoder};
 use hiq_testkit::metrics::arbitrary;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use proptest::prelude::*;
 use prost::Message as _;
 use support::metrics::{expected, joined};
-
-fn decode(
-    mut decoder: OtlpMetricsDecoder,
-    payload: &[u8],
-) -> Result<(Vec<MetricBatch>, LeftOutPoints), DecodeError> {
-    let mut batches = Vec::new();
-    let left_out = decoder.decode(payload, &mut |batch| batches.push(batch))?;
-    Ok((batches, left_out))
-}
+use support::write_metrics::{bytes, decode};
 
 /// The only batch of `payload`, or an empty one.
 fn decode_all(decoder: OtlpMetricsDecoder, payload: &[u8]) -> MetricBatch {
@@ -38,11 +27,6 @@ fn decode_all(decoder: OtlpMetricsDecoder, payload: &[u8]) -> MetricBatch {
     assert!(left_out.is_empty(), "{left_out}");
     assert!(batches.len() < 2);
     batches.pop().unwrap_or_default()
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    hex.trim().as_bytes().chunks(2).map(byte).collect()
 }
 
 fn encode(encoder: &mut impl Encoder<MetricBatch>, batch: &MetricBatch) -> Vec<u8> {

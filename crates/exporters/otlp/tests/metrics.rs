@@ -29,7 +29,8 @@ use proptest::prelude::*;
 use prost::Message as _;
 use server::{Server, response};
 use support::hex;
-use support::metrics::{expected, joined, points, read_json};
+use support::metrics::{expected, joined, points};
+use support::read_metrics_json::request as read_json;
 
 fn read_proto(payload: &[u8]) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest::decode(payload).expect("protobuf that prost reads")

@@ -7,8 +7,10 @@
 
 pub(crate) mod metrics;
 pub(crate) mod read_json;
+pub(crate) mod read_metrics_json;
 pub(crate) mod read_proto;
 pub(crate) mod read_trees;
+pub(crate) mod write_metrics;
 pub(crate) mod write_proto;
 
 pub(crate) use hiq_testkit::spans::*;
