@@ -1,36 +1,40 @@
-//! `hiq bridge`: spans from topics of Kafka to any exporter. What was read is committed once it was delivered, never before: whoever
-//! is killed leaves to others what nobody has.
+//! `hiq bridge`: spans and metrics from topics of Kafka to any exporter. What was read is committed once it was delivered, never
+//! before: whoever is killed leaves to others what nobody has.
 //!
-//! Messages are taken up in rounds: while one is being delivered, the next is read and decoded. For Prometheus they are counted,
-//! see [`counting`].
+//! Messages are taken up in rounds: while one is being delivered, the next is read and decoded. For Prometheus spans are
+//! counted, see [`counting`]; metrics are written as they are.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hiq_core::config::{ConfigError, Env, Settings};
-use hiq_core::pipeline::Pipeline;
+use hiq_core::pipeline::{MetricPipeline, Pipeline, PipelineStats};
 use hiq_core::status::StatusSink;
-use hiq_core::tree::SpanTree;
 use hiq_kafka::{
-    KafkaConnection, KafkaEncoding, KafkaMessage, KafkaOptions, KafkaPositions, KafkaSource,
+    KafkaConnection, KafkaEncoding, KafkaOptions, KafkaPositions, KafkaSignal, KafkaSource,
     KafkaSourceSettings, Polled,
 };
+use hiq_otlp::LeftOutPoints;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
-use crate::exporting::{self, Spec};
+use crate::exporting::{Forward, Spec};
 use crate::module::errors;
 
 mod counting;
+mod counts;
 mod decoders;
+mod round;
+mod stop;
+mod targets;
 
-use counting::Counting;
+use counting::{Counting, Share};
+use counts::Counts;
 use decoders::Decoders;
+use round::{Intake, MAX_ITEMS, MAX_WAIT, Round, Told};
+use stop::Stop;
+use targets::Targets;
 
-/// A round is closed when it has this many spans or bytes, or is this old.
-const MAX_SPANS: usize = 32_768;
-const MAX_BYTES: usize = 24 << 20;
-const MAX_WAIT: Duration = Duration::from_millis(50);
 /// How often a round under way is looked after.
 const LOOK: Duration = Duration::from_millis(1);
 /// After so long a wait for the far side, the group is shown that its member lives.
@@ -40,10 +44,11 @@ const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 /// The same line is not written again for so long.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Reads `topics` as a member of `group` and sends all spans to the exporters `to`, until `stop.is_set()` or, where `until_end`,
-/// the topics' end. `encoding` is for messages whose header does not say theirs.
+/// Reads `topics` as a member of `group` and sends spans and points to the exporters `to`, until `stop.is_set()` or, where
+/// `until_end`, the topics' end. `encoding` is for messages whose header does not say theirs, `signal` for those whose looks do
+/// not say it either.
 #[pyfunction]
-#[pyo3(signature = (topics, group, to, stop, *, brokers=None, encoding=None, from_start=true, until_end=false))]
+#[pyo3(signature = (topics, group, to, stop, *, brokers=None, encoding=None, signal=None, from_start=true, until_end=false))]
 #[expect(clippy::too_many_arguments, reason = "the options of a command")]
 fn bridge<'py>(
     py: Python<'py>,
@@ -53,31 +58,31 @@ fn bridge<'py>(
     stop: Py<PyAny>,
     brokers: Option<String>,
     encoding: Option<&str>,
+    signal: Option<&str>,
     from_start: bool,
     until_end: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let env = environment();
-    let counts_as = |name: &String| counting::NAMES.contains(&name.as_str());
-    let (of_counting, others): (Vec<_>, Vec<_>) = to.into_iter().partition(counts_as);
-    let names = PyList::new(py, &others)?.into_any();
-    let specs = exporting::specs_in(py, &names, &env)?;
+    let targets = Targets::new(py, to, &env)?;
+    let refused = |error: ConfigError| errors::config(&error);
     let encoding = encoding.map(str::parse::<KafkaEncoding>).transpose();
-    let encoding = encoding.map_err(|error| errors::config(&error))?;
-    let mut settings =
-        source_settings(brokers, topics, group, &env).map_err(|error| errors::config(&error))?;
+    let signal = signal.map(str::parse::<KafkaSignal>).transpose();
+    let decoders = Decoders::new(encoding.map_err(refused)?, signal.map_err(refused)?);
+    let mut settings = source_settings(brokers, topics, group, &env).map_err(refused)?;
     (settings.from_start, settings.until_end) = (from_start, until_end);
+    targets.refuse_circles(&settings).map_err(refused)?;
     let stop = Stop::new(stop);
     let (counts, interrupt) = py
         .detach(|| {
-            let counting = (!of_counting.is_empty())
+            let counting = (targets.counts)
                 .then(|| Counting::new(&env, StatusSink::stderr()))
                 .transpose()?;
             let source = KafkaSource::open(settings)?;
-            let mut bridge = Bridge::new(source, specs, counting, encoding, &env);
+            let mut bridge = Bridge::new(source, targets, counting, decoders, &env);
             bridge.run(until_end, &stop);
             Ok::<_, ConfigError>((bridge.end(), stop.into_interrupt()))
         })
-        .map_err(|error| errors::config(&error))?;
+        .map_err(refused)?;
     if let Some(interrupt) = interrupt {
         return Err(interrupt);
     }
@@ -110,152 +115,149 @@ fn source_settings(
     KafkaSourceSettings::new(connection, topics, group)
 }
 
-/// Asks Python, which alone hears of signals, whether to go on.
-struct Stop {
-    event: Py<PyAny>,
-    asked: Mutex<Asked>,
-}
-
-struct Asked {
-    at: Option<Instant>,
-    is_set: bool,
-    /// What a handler raised.
-    interrupt: Option<PyErr>,
-}
-
-impl Stop {
-    fn new(event: Py<PyAny>) -> Self {
-        let asked = Asked {
-            at: None,
-            is_set: false,
-            interrupt: None,
-        };
-        Self {
-            event,
-            asked: Mutex::new(asked),
-        }
-    }
-
-    fn is_set(&self) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.is_set || asked.at.is_some_and(|at| at.elapsed() < SIGNALS_EVERY) {
-            return asked.is_set;
-        }
-        asked.at = Some(Instant::now());
-        let answer = Python::attach(|py| {
-            py.check_signals()?;
-            self.event.call_method0(py, "is_set")?.extract(py)
-        });
-        match answer {
-            Ok(is_set) => asked.is_set = is_set,
-            Err(error) => (asked.is_set, asked.interrupt) = (true, Some(error)),
-        }
-        asked.is_set
-    }
-
-    fn into_interrupt(self) -> Option<PyErr> {
-        let asked = self.asked.into_inner();
-        asked.unwrap_or_else(PoisonError::into_inner).interrupt
-    }
-}
-
-/// Messages that are delivered and committed together.
-#[derive(Default)]
-struct Round {
-    trees: Vec<Arc<SpanTree>>,
-    spans: usize,
-    bytes: usize,
-    positions: KafkaPositions,
-    began: Option<Instant>,
-}
-
-impl Round {
-    fn is_full(&self) -> bool {
-        self.spans >= MAX_SPANS || self.bytes >= MAX_BYTES
-    }
-
-    fn is_due(&self) -> bool {
-        self.is_full() || self.began.is_some_and(|began| began.elapsed() >= MAX_WAIT)
-    }
-}
-
-/// What became of everything.
-#[derive(Default)]
-struct Counts {
-    messages: u64,
-    skipped: u64,
-    read: u64,
-    delivered: u64,
-    lost: u64,
-    possible_repeats: u64,
-    left: u64,
-}
-
-impl Counts {
-    fn into_dict(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-        let dict = PyDict::new(py);
-        let all = [
-            ("messages", self.messages),
-            ("skipped", self.skipped),
-            ("read", self.read),
-            ("delivered", self.delivered),
-            ("lost", self.lost),
-            ("possible_repeats", self.possible_repeats),
-            ("left", self.left),
-        ];
-        for (name, count) in all {
-            dict.set_item(name, count)?;
-        }
-        Ok(dict)
-    }
-}
-
 struct Bridge {
     source: KafkaSource,
-    decoders: Decoders,
-    pipeline: Pipeline,
+    intake: Intake,
+    /// Of spans, and of points.
+    pipelines: Pipelines,
     counting: Option<Counting>,
     timeout: Duration,
     next: Round,
     under_way: Option<Round>,
     counts: Counts,
-    said: Option<(String, Instant)>,
+    said: Said,
+}
+
+struct Pipelines {
+    spans: Pipeline,
+    points: MetricPipeline,
+}
+
+impl Pipelines {
+    fn new(
+        spans: Vec<Spec>,
+        metrics: Vec<Forward>,
+        counting: Option<&Counting>,
+        env: &Env,
+    ) -> Self {
+        let mut settings = Settings::from_env(env).pipeline;
+        // A round is all that there is, and is to leave at once, in requests as large as the far side takes.
+        settings.schedule_delay = LOOK;
+        settings.max_batch_spans = settings.max_batch_spans.max(8_192);
+        settings.max_queue_spans = 64 * MAX_ITEMS;
+        settings.max_queue_bytes = usize::MAX / 4;
+        let mut of_points = MetricPipeline::builder()
+            .settings(settings.clone())
+            .status(StatusSink::stderr());
+        for forward in metrics {
+            of_points = of_points.exporter(forward.name, forward.build);
+        }
+        let mut of_spans = Pipeline::builder()
+            .settings(settings)
+            .status(StatusSink::stderr());
+        for spec in spans {
+            of_spans = of_spans.exporter(spec.name, spec.build);
+        }
+        if let Some(counting) = counting {
+            of_spans = counting.count_in(of_spans);
+        }
+        Self {
+            spans: of_spans.build(),
+            points: of_points.build(),
+        }
+    }
+
+    fn offer(&self, round: &mut Round) {
+        for tree in round.trees.drain(..) {
+            self.spans.offer_shared(tree);
+        }
+        for metrics in round.metrics.drain(..) {
+            self.points.offer(metrics);
+        }
+    }
+
+    /// Spans and points that wait for a far side.
+    fn unsettled(&self) -> (u64, u64) {
+        (
+            unsettled(&self.spans.stats()),
+            unsettled(&self.points.stats()),
+        )
+    }
+
+    /// Lets what is there arrive, within `timeout`; false when that did not come to an end.
+    fn flush(&self, timeout: Duration) -> bool {
+        let end = Instant::now() + timeout;
+        // Its workers try again now, while the others are waited for.
+        self.points.flush(Duration::ZERO);
+        let spans = self.spans.flush(timeout);
+        let points = self
+            .points
+            .flush(end.saturating_duration_since(Instant::now()));
+        spans.is_complete() && points.is_complete()
+    }
+}
+
+fn unsettled(stats: &PipelineStats) -> u64 {
+    let ledgers = stats.exporters().iter();
+    ledgers.map(|exporter| exporter.ledger.unsettled()).sum()
+}
+
+/// Lines that were said.
+#[derive(Default)]
+struct Said {
+    last: Option<(String, Instant)>,
+    once: BTreeSet<String>,
+    left_out_at: Option<Instant>,
+}
+
+impl Said {
+    fn say(&mut self, words: String) {
+        let last = self.last.as_ref();
+        if last.is_none_or(|(said, at)| *said != words || at.elapsed() >= SAY_EVERY) {
+            say(&words);
+            self.last = Some((words, Instant::now()));
+        }
+    }
+
+    fn say_once(&mut self, words: String) {
+        if !self.once.contains(&words) {
+            say(&words);
+            self.once.insert(words);
+        }
+    }
+
+    /// Says what has been left out by now, from time to time.
+    fn say_left_out(&mut self, left_out: &LeftOutPoints) {
+        let is_due = |at: Instant| at.elapsed() >= SAY_EVERY;
+        if self.left_out_at.is_none_or(is_due) {
+            say(&left_out.to_string());
+            self.left_out_at = Some(Instant::now());
+        }
+    }
 }
 
 impl Bridge {
     fn new(
         source: KafkaSource,
-        specs: Vec<Spec>,
+        targets: Targets,
         counting: Option<Counting>,
-        encoding: Option<KafkaEncoding>,
+        decoders: Decoders,
         env: &Env,
     ) -> Self {
-        let mut settings = Settings::from_env(env).pipeline;
-        let timeout = settings.shutdown_timeout;
-        // A round is all that there is, and is to leave at once, in requests as large as the far side takes.
-        settings.schedule_delay = LOOK;
-        settings.max_batch_spans = settings.max_batch_spans.max(8_192);
-        settings.max_queue_spans = 64 * MAX_SPANS;
-        settings.max_queue_bytes = usize::MAX / 4;
-        let mut builder = Pipeline::builder()
-            .settings(settings)
-            .status(StatusSink::stderr());
-        for spec in specs {
-            builder = builder.exporter(spec.name, spec.build);
-        }
-        if let Some(counting) = &counting {
-            builder = counting.count_in(builder);
-        }
         Self {
             source,
-            decoders: Decoders::new(encoding),
-            pipeline: builder.build(),
+            intake: Intake {
+                decoders,
+                takers: targets.takers,
+                left_out: LeftOutPoints::default(),
+            },
+            pipelines: Pipelines::new(targets.spans, targets.metrics, counting.as_ref(), env),
             counting,
-            timeout,
+            timeout: Settings::from_env(env).pipeline.shutdown_timeout,
             next: Round::default(),
             under_way: None,
             counts: Counts::default(),
-            said: None,
+            said: Said::default(),
         }
     }
 
@@ -300,147 +302,106 @@ impl Bridge {
     }
 
     fn take_message(&mut self, wait: Duration) {
-        let (next, decoders, counts) = (&mut self.next, &mut self.decoders, &mut self.counts);
-        let mut problem = None;
+        let (intake, next, counts) = (&mut self.intake, &mut self.next, &mut self.counts);
+        let mut told = Told::Nothing;
         let polled = self.source.poll(wait, |message| {
-            problem = take(next, decoders, counts, &message).err();
+            told = intake.take(next, counts, &message);
         });
-        match (polled, problem) {
-            (Polled::Trouble(words), _) | (_, Some(words)) => self.say(words),
-            _ => {}
+        if let Polled::Trouble(words) = polled {
+            self.said.say(words);
+        }
+        match told {
+            Told::Nothing => {}
+            Told::Skipped(words) => self.said.say(words),
+            Told::NotForAll(words) => self.said.say_once(words),
+            Told::PointsLeftOut => self.said.say_left_out(&self.intake.left_out),
         }
     }
 
     /// Hands the round that was read to the exporters.
     fn send(&mut self) {
         let mut round = std::mem::take(&mut self.next);
-        for tree in round.trees.drain(..) {
-            self.pipeline.offer_shared(tree);
-        }
+        self.pipelines.offer(&mut round);
         self.under_way = Some(round);
     }
 
     /// Is done with the round under way once nothing of it waits for the far side.
     fn settle(&mut self) {
         if self.under_way.is_some()
-            && self.unsettled() == 0
+            && self.pipelines.unsettled() == (0, 0)
             && let Some(round) = self.under_way.take()
         {
-            let spans = round.spans as u64;
+            let items = (round.spans as u64, round.points as u64);
             match &mut self.counting {
-                None => self.commit(&round.positions, spans),
-                Some(counting) => counting.take(round.positions, spans),
+                None => self.commit(&round.positions, items),
+                Some(counting) => counting.take(round.positions, items),
             }
         }
         self.commit_counted(Counting::step);
     }
 
     /// Commits what accepted snapshots hold.
-    fn commit_counted(&mut self, found: impl FnOnce(&mut Counting) -> Option<KafkaPositions>) {
-        let Some(counting) = &mut self.counting else {
-            return;
-        };
-        let before = counting.accepted_spans();
-        let positions = found(counting);
-        let spans = counting.accepted_spans() - before;
-        if let Some(positions) = positions {
-            self.commit(&positions, spans);
+    fn commit_counted(&mut self, found: impl FnOnce(&mut Counting) -> Option<Share>) {
+        if let Some(share) = self.counting.as_mut().and_then(found) {
+            self.commit(&share.positions, (share.spans, share.points));
         }
     }
 
-    fn commit(&mut self, positions: &KafkaPositions, spans: u64) {
+    fn commit(&mut self, positions: &KafkaPositions, (spans, points): (u64, u64)) {
         if let Err(words) = self.source.commit(positions) {
             // Somebody else has these partitions now, and reads it again.
-            self.counts.possible_repeats += spans;
-            self.say(format!(
+            self.counts.spans.possible_repeats += spans;
+            self.counts.points.possible_repeats += points;
+            self.said.say(format!(
                 "delivered, but not committed, so that others may deliver it again: {words}"
             ));
         }
     }
 
-    fn unsettled(&self) -> u64 {
-        let stats = self.pipeline.stats();
-        stats
-            .exporters()
-            .iter()
-            .map(|exporter| exporter.ledger.unsettled())
-            .sum()
-    }
-
     /// Lets what is under way arrive, within the time for an exit; what was only read stays in its topic.
     fn end(mut self) -> Counts {
         let end = Instant::now() + self.timeout;
-        if self.pipeline.flush(self.timeout).is_complete() {
+        if self.pipelines.flush(self.timeout) {
             self.settle();
         }
         let left = end.saturating_duration_since(Instant::now());
         self.commit_counted(|counting| counting.end(left));
-        self.counts.left = self.next.spans as u64;
-        if let Some(round) = &self.under_way {
-            let waits = self.unsettled().min(round.spans as u64);
-            self.counts.left += waits;
-            self.counts.possible_repeats += round.spans as u64 - waits;
-        }
-        for exporter in self.pipeline.stats().exporters() {
-            let ledger = &exporter.ledger;
-            if *exporter.name != *counting::NAMES[0] {
-                self.counts.delivered += ledger.exported + ledger.sent_unconfirmed;
+        self.count_open();
+        for exporter in self.pipelines.spans.stats().exporters() {
+            if *exporter.name == *counting::NAMES[0] {
+                // Counted is not delivered.
+                self.counts.spans.lost +=
+                    exporter.ledger.rejected + exporter.ledger.dropped.total();
+            } else {
+                self.counts.spans.add(&exporter.ledger);
             }
-            self.counts.lost += ledger.rejected + ledger.dropped.total();
-            self.counts.possible_repeats += ledger.possible_repeats;
         }
-        if let Some(counting) = &self.counting {
-            self.counts.left += counting.open_spans();
-            self.counts.delivered += counting.accepted_spans();
+        for exporter in self.pipelines.points.stats().exporters() {
+            self.counts.points.add(&exporter.ledger);
         }
-        self.pipeline.shutdown(Duration::ZERO);
+        self.pipelines.spans.shutdown(Duration::ZERO);
+        self.pipelines.points.shutdown(Duration::ZERO);
         self.counts
     }
 
-    fn say(&mut self, words: String) {
-        let is_new = self
-            .said
-            .as_ref()
-            .is_none_or(|(said, at)| *said != words || at.elapsed() >= SAY_EVERY);
-        if is_new {
-            say(&words);
-            self.said = Some((words, Instant::now()));
+    /// What was read and is not committed.
+    fn count_open(&mut self) {
+        let (spans, points) = (&mut self.counts.spans, &mut self.counts.points);
+        spans.left += self.next.spans as u64;
+        points.left += self.next.points as u64;
+        if let Some(round) = &self.under_way {
+            let waits = self.pipelines.unsettled();
+            spans.add_open_round(round.spans as u64, waits.0);
+            points.add_open_round(round.points as u64, waits.1);
+        }
+        if let Some(counting) = &self.counting {
+            let open = counting.open();
+            spans.left += open.0;
+            // These have been delivered.
+            points.possible_repeats += open.1;
+            spans.delivered += counting.accepted_spans();
         }
     }
-}
-
-/// Decodes `message` into `round`. The error is a line that names it.
-fn take(
-    round: &mut Round,
-    decoders: &mut Decoders,
-    counts: &mut Counts,
-    message: &KafkaMessage<'_>,
-) -> Result<(), String> {
-    round.began.get_or_insert_with(Instant::now);
-    round.positions.note(message);
-    counts.messages += 1;
-    let before = round.trees.len();
-    let decoded = decoders.decode(message, &mut |tree| round.trees.push(tree));
-    if let Err(words) = decoded {
-        // Spans that were read before the damage are of no use to anybody.
-        round.trees.truncate(before);
-        counts.skipped += 1;
-        let KafkaMessage {
-            topic,
-            partition,
-            offset,
-            ..
-        } = message;
-        return Err(format!(
-            "message {offset} of {topic}, partition {partition}, is left out: {words}"
-        ));
-    }
-    for tree in &round.trees[before..] {
-        round.spans += tree.len();
-        round.bytes += tree.heap_bytes();
-        counts.read += tree.len() as u64;
-    }
-    Ok(())
 }
 
 /// One line, in one `write`.

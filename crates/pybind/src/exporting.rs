@@ -43,6 +43,7 @@ use arguments::{Arguments, wrong_type};
 use ledgers::stats_of;
 pub(crate) use memory::object;
 pub(crate) use metrics::show_on_pages as show_ledgers_on_pages;
+pub(crate) use metrics::{Forward, forward};
 pub(crate) use registry::Spec;
 
 /// What `init` was called with, and exporters by handle.
@@ -92,6 +93,11 @@ pub(crate) fn specs(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Vec<Sp
 pub(crate) fn specs_in(py: Python<'_>, given: &Bound<'_, PyAny>, env: &Env) -> PyResult<Vec<Spec>> {
     let mut settings = Settings::from_env(env);
     registry::specs(py, Some(given), &mut settings, env, &mut Vec::new())
+}
+
+/// True for an exporter that takes what others have measured, and no spans.
+pub(crate) fn is_of_metrics_alone(name: &str) -> bool {
+    metrics::forwards(name) && !registry::takes_spans(name)
 }
 
 /// Builds the pipeline of this process. Returns warnings about the environment.

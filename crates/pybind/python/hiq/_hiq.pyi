@@ -601,12 +601,14 @@ def bridge(
     *,
     brokers: str | None = None,
     encoding: str | None = None,
+    signal: str | None = None,
     from_start: bool = True,
     until_end: bool = False,
 ) -> dict[str, int]:
-    """Forwards the spans in topics of Kafka to exporters until `stop.is_set()`; commits what was delivered, never before. For
-    `prometheus` they are counted, and committed once a snapshot that holds them was accepted. Counts messages, skipped,
-    read, delivered, lost, possible_repeats, and those left in the topics."""
+    """Forwards spans and metrics in topics of Kafka to exporters until `stop.is_set()`; commits what was delivered, never
+    before. For `prometheus` spans are counted, and committed once a snapshot that holds them was accepted. Counts messages
+    and those skipped; of spans read, delivered, lost, possible_repeats, left in the topics, left_out since nobody takes them;
+    of points the same as points_read and so on."""
 
 # --- conf, status, clock ------------------------------------------------------------------------
 

@@ -39,11 +39,12 @@ pub(super) struct Counting {
     accepted: u64,
 }
 
-/// Messages that were counted.
+/// Messages whose spans were counted; the points in them have been delivered.
 #[derive(Default)]
-struct Share {
-    positions: KafkaPositions,
-    spans: u64,
+pub(super) struct Share {
+    pub(super) positions: KafkaPositions,
+    pub(super) spans: u64,
+    pub(super) points: u64,
 }
 
 /// A snapshot on its way, and what is in it that none before it had.
@@ -90,16 +91,20 @@ impl Counting {
         builder.exporter_before_sampling(NAMES[0], self.counted.builder())
     }
 
-    /// Takes over messages whose spans were counted.
-    pub(super) fn take(&mut self, positions: KafkaPositions, spans: u64) {
-        self.open.positions.extend(positions);
-        self.open.spans += spans;
+    /// Takes over messages whose spans were counted, and how many spans and points are in them.
+    pub(super) fn take(&mut self, positions: KafkaPositions, (spans, points): (u64, u64)) {
+        self.open.join_later(Share {
+            positions,
+            spans,
+            points,
+        });
     }
 
-    /// Spans that were counted and that no accepted snapshot holds.
-    pub(super) fn open_spans(&self) -> u64 {
-        let of_push = self.under_way.as_ref().map_or(0, |push| push.share.spans);
-        self.open.spans + of_push
+    /// Spans that were counted and that no accepted snapshot holds, and the points beside them.
+    pub(super) fn open(&self) -> (u64, u64) {
+        let of_push = self.under_way.as_ref().map(|push| &push.share);
+        let (spans, points) = of_push.map_or((0, 0), |share| (share.spans, share.points));
+        (self.open.spans + spans, self.open.points + points)
     }
 
     /// Spans that accepted snapshots hold.
@@ -108,7 +113,7 @@ impl Counting {
     }
 
     /// Looks after the snapshot under way, and sends the next when it is time. Returns what may be committed now.
-    pub(super) fn step(&mut self) -> Option<KafkaPositions> {
+    pub(super) fn step(&mut self) -> Option<Share> {
         let done = self.look_after_push().or_else(|| self.without_spans());
         if self.under_way.is_none() && self.pushed_at.elapsed() >= self.interval {
             self.push();
@@ -117,7 +122,7 @@ impl Counting {
     }
 
     /// Sends a last snapshot, unless the server has it all, and waits for what becomes of it. Returns what may be committed.
-    pub(super) fn end(&mut self, timeout: Duration) -> Option<KafkaPositions> {
+    pub(super) fn end(&mut self, timeout: Duration) -> Option<Share> {
         let end = Instant::now() + timeout;
         let left = || end.saturating_duration_since(Instant::now());
         if let Some(push) = self.under_way.take() {
@@ -138,7 +143,7 @@ impl Counting {
         None
     }
 
-    fn look_after_push(&mut self) -> Option<KafkaPositions> {
+    fn look_after_push(&mut self) -> Option<Share> {
         let is_accepted = match self.under_way.as_ref()?.is_accepted.try_recv() {
             Ok(is_accepted) => is_accepted,
             Err(TryRecvError::Empty) => return None,
@@ -146,22 +151,22 @@ impl Counting {
         };
         let share = self.under_way.take()?.share;
         if is_accepted {
-            return Some(self.settle(share)).filter(|positions| !positions.is_empty());
+            return Some(self.settle(share)).filter(|share| !share.positions.is_empty());
         }
         self.open.join(share);
         None
     }
 
     /// Messages that no snapshot has to hold, since there was no span in them.
-    fn without_spans(&mut self) -> Option<KafkaPositions> {
+    fn without_spans(&mut self) -> Option<Share> {
         let is_done =
             self.under_way.is_none() && self.open.spans == 0 && !self.open.positions.is_empty();
-        is_done.then(|| std::mem::take(&mut self.open.positions))
+        is_done.then(|| std::mem::take(&mut self.open))
     }
 
-    fn settle(&mut self, share: Share) -> KafkaPositions {
+    fn settle(&mut self, share: Share) -> Share {
         self.accepted += share.spans;
-        share.positions
+        share
     }
 
     /// Sends a snapshot, also when nothing is new: a server takes a series that is silent for minutes for gone.
@@ -187,8 +192,13 @@ impl Share {
     /// Adds what was counted before this.
     fn join(&mut self, earlier: Self) {
         let later = std::mem::replace(self, earlier);
+        self.join_later(later);
+    }
+
+    fn join_later(&mut self, later: Self) {
         self.positions.extend(later.positions);
         self.spans += later.spans;
+        self.points += later.points;
     }
 }
 

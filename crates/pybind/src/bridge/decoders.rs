@@ -2,33 +2,47 @@
 
 use std::sync::Arc;
 
-use hiq_core::decode::Decoder as _;
+use hiq_core::decode::{DecodeError, Decoder as _};
+use hiq_core::metric::MetricBatch;
 use hiq_core::render::HiqTextDecoder;
 use hiq_core::tree::SpanTree;
 use hiq_jaeger::JaegerDecoder;
 use hiq_kafka::{KafkaEncoding, KafkaMessage, KafkaSignal};
-use hiq_otlp::{OtlpDecoder, OtlpSignal};
+use hiq_otlp::{LeftOutPoints, OtlpDecoder, OtlpMetricsDecoder, OtlpSignal};
 use hiq_zipkin::ZipkinDecoder;
 
 use crate::convert::sniffed;
 
-/// All of them, and which is meant where a message does not say.
+/// All of them, and what is meant where a message does not say.
 pub(super) struct Decoders {
     fallback: Option<KafkaEncoding>,
+    signal: Option<KafkaSignal>,
     otlp_proto: OtlpDecoder,
     otlp_json: OtlpDecoder,
+    metrics_proto: OtlpMetricsDecoder,
+    metrics_json: OtlpMetricsDecoder,
     jaeger: JaegerDecoder,
     zipkin_json: ZipkinDecoder,
     zipkin_proto: ZipkinDecoder,
     text: HiqTextDecoder,
 }
 
+/// What was in a message.
+pub(super) enum Found {
+    Spans(Vec<Arc<SpanTree>>),
+    /// Snapshots, and the points that are in none.
+    Metrics(Vec<MetricBatch>, LeftOutPoints),
+}
+
 impl Decoders {
-    pub(super) fn new(fallback: Option<KafkaEncoding>) -> Self {
+    pub(super) fn new(fallback: Option<KafkaEncoding>, signal: Option<KafkaSignal>) -> Self {
         Self {
             fallback,
+            signal,
             otlp_proto: OtlpDecoder::proto(),
             otlp_json: OtlpDecoder::json(),
+            metrics_proto: OtlpMetricsDecoder::proto(),
+            metrics_json: OtlpMetricsDecoder::json(),
             jaeger: JaegerDecoder::message(),
             zipkin_json: ZipkinDecoder::json(),
             zipkin_proto: ZipkinDecoder::proto(),
@@ -36,27 +50,38 @@ impl Decoders {
         }
     }
 
-    /// Decodes a message. The error says what it should have been.
-    pub(super) fn decode(
-        &mut self,
-        message: &KafkaMessage<'_>,
-        sink: &mut dyn FnMut(Arc<SpanTree>),
-    ) -> Result<(), String> {
+    /// Decodes a message. The error says what it should have been; what was read before the damage is of no use to anybody.
+    pub(super) fn decode(&mut self, message: &KafkaMessage<'_>) -> Result<Found, String> {
         let named = message.encoding.and_then(|name| name.parse().ok());
         let encoding = named.or(self.fallback).or_else(|| guessed(message.value));
         let Some(encoding) = encoding else {
             return Err("it is in none of the encodings that hiq reads; say which by --encoding, if it is one of them".to_owned());
         };
-        let value = message.value;
-        let signal = message.signal.and_then(|name| name.parse().ok());
-        let signal = match signal {
+        let said = message.signal.and_then(|name| name.parse().ok());
+        let signal = match said {
             Some(signal) => signal,
-            None => looks(encoding, value)?.unwrap_or_default(),
+            None => looks(encoding, message.value)?
+                .or(self.signal)
+                .unwrap_or_default(),
         };
-        if signal == KafkaSignal::Metrics {
-            return Err("it holds metrics, and only spans are forwarded".to_owned());
-        }
-        let decoded = match encoding {
+        let decoded = match signal {
+            KafkaSignal::Metrics => self.metrics(encoding, message),
+            _ => self.spans(encoding, message),
+        };
+        decoded.map_err(|problem| match problem {
+            Problem::Damaged(error) => format!("it is no {}: {error}", encoding.name()),
+            Problem::NotRead(words) => words,
+        })
+    }
+
+    fn spans(
+        &mut self,
+        encoding: KafkaEncoding,
+        message: &KafkaMessage<'_>,
+    ) -> Result<Found, Problem> {
+        let mut trees = Vec::new();
+        let (value, sink) = (message.value, &mut |tree| trees.push(tree));
+        match encoding {
             KafkaEncoding::OtlpProto => self.otlp_proto.decode(value, sink),
             KafkaEncoding::OtlpJson => self.otlp_json.decode(value, sink),
             KafkaEncoding::JaegerProto => self.jaeger.decode(value, sink),
@@ -67,9 +92,42 @@ impl Decoders {
                     .set_origin(message.topic, message.partition, message.offset);
                 self.text.decode(value, sink)
             }
-            other => return Err(format!("{} is not read by this build", other.name())),
+            other => {
+                let words = format!("{} is not read by this build", other.name());
+                return Err(Problem::NotRead(words));
+            }
+        }?;
+        Ok(Found::Spans(trees))
+    }
+
+    fn metrics(
+        &mut self,
+        encoding: KafkaEncoding,
+        message: &KafkaMessage<'_>,
+    ) -> Result<Found, Problem> {
+        let decoder = match encoding {
+            KafkaEncoding::OtlpProto => &mut self.metrics_proto,
+            KafkaEncoding::OtlpJson => &mut self.metrics_json,
+            other => {
+                let words = format!("it is said to hold metrics, which {} has not", other.name());
+                return Err(Problem::NotRead(words));
+            }
         };
-        decoded.map_err(|error| format!("it is no {}: {error}", encoding.name()))
+        let mut metrics = Vec::new();
+        let left_out = decoder.decode(message.value, &mut |batch| metrics.push(batch))?;
+        Ok(Found::Metrics(metrics, left_out))
+    }
+}
+
+/// Why a message cannot be read.
+enum Problem {
+    Damaged(DecodeError),
+    NotRead(String),
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        Self::Damaged(error)
     }
 }
 

@@ -16,7 +16,7 @@ use hiq_zipkin::{ZipkinJsonEncoder, ZipkinProtoEncoder};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::metrics::{Push, summaries};
+use super::metrics::{Push, max_age, summaries};
 use super::registry::{Spec, parsed, spec};
 use super::{Arguments, wrong_type};
 use crate::module::errors;
@@ -66,7 +66,8 @@ pub(super) fn read_for_metrics(
     let settings = KafkaSettings::for_metrics(&options(arguments)?, env, warnings);
     let settings = settings.map_err(|error| errors::config(&error))?;
     let encoding = settings.encoding;
-    let exporter = KafkaExporter::new(settings).map_err(|error| errors::config(&error))?;
+    let mut exporter = KafkaExporter::new(settings).map_err(|error| errors::config(&error))?;
+    exporter.delivery_mut().max_age = max_age(env);
     let target = format!("{} as {}", exporter.target(), encoding.name());
     Ok(Push::new(target, collect, move || {
         build_for_metrics(&exporter, encoding)

@@ -23,7 +23,8 @@ mod ledgers;
 mod ways;
 
 pub(crate) use ledgers::show_on_pages;
-pub(super) use ways::{Push, Way, summaries};
+pub(crate) use ways::Build;
+pub(super) use ways::{Push, Way, forwards, max_age, summaries};
 use ways::{known, names};
 
 /// What is to be done with metrics.
@@ -186,6 +187,35 @@ fn add(
     };
     lanes.push((name, way));
     Ok(())
+}
+
+/// An exporter of metrics that others have measured.
+pub(crate) struct Forward {
+    /// As in the ledger.
+    pub(crate) name: String,
+    /// Where it sends, for people: without user, password and query.
+    pub(crate) target: String,
+    pub(crate) build: Box<dyn Build>,
+    /// What was not understood of its settings.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The exporter `name` with the settings of `env`, for metrics that others have measured. `None`: it takes none.
+pub(crate) fn forward(py: Python<'_>, name: &str, env: &Env) -> PyResult<Option<Forward>> {
+    let Some(read) = known(name).filter(|_| forwards(name)) else {
+        return Ok(None);
+    };
+    let (settings, mut warnings) = (PyDict::new(py), Vec::new());
+    let arguments = Arguments { dict: &settings };
+    let Way::Pushed(push) = read(&arguments, env, &mut warnings)? else {
+        return Ok(None);
+    };
+    Ok(Some(Forward {
+        name: format!("metrics-{name}"),
+        target: push.target,
+        build: push.build,
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+    }))
 }
 
 /// The reader of this process, and of those that are forked from it.

@@ -179,6 +179,11 @@ fn written(name: &str, path: String) -> PyResult<Spec> {
     Ok(spec(name, path, move || exporter.build()))
 }
 
+/// True for the name of an exporter of spans.
+pub(super) fn takes_spans(name: &str) -> bool {
+    EXPORTERS.iter().any(|(known, _)| *known == name)
+}
+
 /// What `exporters=` says, else `OTEL_TRACES_EXPORTER`, else OTLP.
 pub(super) fn specs(
     py: Python<'_>,

@@ -2,7 +2,7 @@
 
 Exit codes: 0 fine, 2 usage or conf; `run` has the program's; `doctor` has 1 when an exporter cannot deliver and 2
 when one cannot be set up, `convert` has 1 when a file could not be converted whole and 130 when it was interrupted,
-`bridge` has 1 when spans were lost.
+`bridge` has 1 when spans, points or messages were lost or left out.
 """
 
 from __future__ import annotations
@@ -50,8 +50,12 @@ _BRIDGE_EXAMPLES = """\
 Brokers, topics and group are in the address; user, password and certificates in HIQ_KAFKA_*, where a backend is in its
 own variables. Bridges of one group share the topics' partitions. What was read is committed once it was delivered: a
 bridge that is killed loses nothing, and what it delivered last may be delivered again. SIGTERM ends it cleanly.
+Messages carry spans or metrics: a header says which (hiq-signal), or their looks. otlp, kafka, prometheus, oci_monitoring
+and console take metrics, as they are and in their order within a partition (HIQ_KAFKA_METRICS_KEY=service where they are
+made keeps a service in one); deltas, and what no exporter here takes, are left out and counted.
 For prometheus spans are counted: calls, errors and times by service and function, written to HIQ_REMOTE_WRITE_ENDPOINT
-every OTEL_METRIC_EXPORT_INTERVAL (5000 ms) under an instance of the bridge's own.
+every OTEL_METRIC_EXPORT_INTERVAL (5000 ms) under an instance of the bridge's own. Metrics are written there with the job,
+instance and times that they have.
 
 examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 \\
@@ -59,6 +63,8 @@ examples:
   python -m hiq bridge --from kafka://localhost:9092/zipkin,jaeger-spans --to otlp,jaeger
   HIQ_REMOTE_WRITE_ENDPOINT=http://prometheus:9090 \\
     python -m hiq bridge --from kafka://localhost:9092/otlp_spans?group=to-prometheus --to prometheus
+  HIQ_REMOTE_WRITE_ENDPOINT=http://prometheus:9090 \\
+    python -m hiq bridge --from kafka://localhost:9092/otlp_spans,otlp_metrics?group=both --to prometheus
   python -m hiq bridge --from kafka://localhost:9092/hiq-trees --encoding hiq_text --until-end --to otlp
 """
 
@@ -179,7 +185,7 @@ _unix_time.__name__ = "number of seconds"  # In argparse's messages.
 def _add_bridge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "bridge",
-        help="forward the spans in a topic of Kafka, delivered before committed",
+        help="forward the spans and metrics in a topic of Kafka, delivered before committed",
         usage="hiq bridge --from kafka://HOST:PORT/TOPIC[?group=NAME] --to EXPORTER[,EXPORTER] [options]",
         epilog=_BRIDGE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -189,6 +195,9 @@ def _add_bridge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--to", required=True, metavar="EXPORTER", help="otlp, jaeger, zipkin, kafka, prometheus, ...")
     parser.add_argument("--group", metavar="NAME", help="the consumer group (hiq-bridge)")
     parser.add_argument("--encoding", metavar="NAME", help="of messages that do not say: otlp_proto, zipkin_json, ...")
+    parser.add_argument(
+        "--signal", choices=["traces", "metrics"], help="what messages carry that neither say it nor show it"
+    )
     parser.add_argument("--until-end", action="store_true", help="end when everything there is was delivered")
     parser.set_defaults(command=_bridge, parser=parser)
 
@@ -248,7 +257,14 @@ def _bridge(options: argparse.Namespace) -> int:
     from .bridge import bridge
 
     to = [name for name in options.to.split(",") if name]
-    return bridge(options.source, to, encoding=options.encoding, group=options.group, until_end=options.until_end)
+    return bridge(
+        options.source,
+        to,
+        encoding=options.encoding,
+        signal_name=options.signal,
+        group=options.group,
+        until_end=options.until_end,
+    )
 
 
 def _check(options: argparse.Namespace) -> int:

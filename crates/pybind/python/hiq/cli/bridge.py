@@ -1,4 +1,4 @@
-"""`hiq bridge`: spans from topics of Kafka to any exporter, until told to stop."""
+"""`hiq bridge`: spans and metrics from topics of Kafka to any exporter, until told to stop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from .. import _hiq
 
 __all__ = ["bridge"]
 
-_KNOWN = ("group", "encoding", "offset")
+_KNOWN = ("group", "encoding", "signal", "offset")
+_FAILED = ("lost", "skipped", "left_out", "points_lost", "points_left_out")
 _DEFAULT_GROUP = "hiq-bridge"
 
 
-def bridge(source: str, to: list[str], *, encoding: str | None, group: str | None, until_end: bool) -> int:
-    """Forwards until SIGTERM or SIGINT, says what became of the spans, and returns 1 when some were lost."""
+def bridge(
+    source: str,
+    to: list[str],
+    *,
+    encoding: str | None,
+    signal_name: str | None,
+    group: str | None,
+    until_end: bool,
+) -> int:
+    """Forwards until SIGTERM or SIGINT, says what became of it, and returns 1 when something was lost or left out."""
     brokers, topics, options = _parts(source)
     offset = options.get("offset", "earliest")
     if offset not in ("earliest", "latest"):
@@ -34,6 +43,7 @@ def bridge(source: str, to: list[str], *, encoding: str | None, group: str | Non
             stop,
             brokers=brokers or None,
             encoding=encoding or options.get("encoding"),
+            signal=signal_name or options.get("signal"),
             from_start=offset == "earliest",
             until_end=until_end,
         )
@@ -41,7 +51,7 @@ def bridge(source: str, to: list[str], *, encoding: str | None, group: str | Non
         for number, handler in before.items():
             signal.signal(number, handler)
     _say(_words(counts))
-    return 1 if counts["lost"] or counts["skipped"] else 0
+    return 1 if any(counts[name] for name in _FAILED) else 0
 
 
 def _parts(source: str) -> tuple[str, list[str], dict[str, str]]:
@@ -72,16 +82,25 @@ def _stop_on_signals(stop: threading.Event) -> dict[int, Any]:
 
 
 def _words(counts: dict[str, int]) -> str:
+    """Of spans always, of points where there were some."""
     words = [f"{counts['read']} spans read in {counts['messages']} messages, {counts['delivered']} delivered"]
-    if counts["left"]:
-        words.append(f"{counts['left']} not delivered and not committed: they stay in the topic")
-    if counts["lost"]:
-        words.append(f"{counts['lost']} lost; the lines above say why")
+    words += _fates(counts, "")
     if counts["skipped"]:
         words.append(f"{counts['skipped']} messages left out")
-    if counts["possible_repeats"]:
-        words.append(f"{counts['possible_repeats']} may have arrived twice")
-    return ", ".join(words)
+    if not counts["points_read"]:
+        return ", ".join(words)
+    of_points = [f"{counts['points_read']} points read, {counts['points_delivered']} delivered"]
+    return f"{', '.join(words)}; {', '.join(of_points + _fates(counts, 'points_'))}"
+
+
+def _fates(counts: dict[str, int], prefix: str) -> list[str]:
+    words = {
+        "left": "not delivered and not committed: they stay in the topic",
+        "lost": "lost; the lines above say why",
+        "left_out": "left out; the lines above say why",
+        "possible_repeats": "may have arrived twice",
+    }
+    return [f"{counts[prefix + name]} {fate}" for name, fate in words.items() if counts[prefix + name]]
 
 
 def _say(words: str) -> None:

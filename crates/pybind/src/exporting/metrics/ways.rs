@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hiq_core::config::{ClientIdentity, ConfigError, Env, OtlpSettings, ProxySettings, Warning};
+use hiq_core::config::{
+    ClientIdentity, ConfigError, Env, OtlpSettings, ProxySettings, Settings, Warning,
+};
 use hiq_core::deliver::{DeliveryOptions, EncodedExporter};
 use hiq_core::export::Exporter;
 use hiq_core::metric::MetricBatch;
@@ -80,7 +82,7 @@ impl Push {
     }
 }
 
-pub(in crate::exporting) trait Build:
+pub(crate) trait Build:
     Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync
 {
 }
@@ -88,6 +90,11 @@ pub(in crate::exporting) trait Build:
 impl<F: Fn() -> Result<Box<dyn Exporter<MetricBatch>>, ConfigError> + Send + Sync> Build for F {}
 
 pub(super) type Read = fn(&Arguments<'_, '_>, &Env, &mut Vec<Warning>) -> PyResult<Way>;
+
+/// How long a snapshot is kept that was handed over.
+pub(in crate::exporting) fn max_age(env: &Env) -> Duration {
+    Settings::from_env(env).pipeline.max_age
+}
 
 const STDOUT: &str = "/dev/stdout";
 
@@ -143,8 +150,9 @@ fn otlp(arguments: &Arguments<'_, '_>, env: &Env, warnings: &mut Vec<Warning>) -
     let settings = OtlpSettings::for_metrics(&otlp_options(arguments)?, env, warnings)
         .map_err(|error| errors::config(&error))?;
     let proxies = ProxySettings::from_env(env, warnings);
-    let exporter = OtlpMetricsExporter::new(settings, proxies)
+    let mut exporter = OtlpMetricsExporter::new(settings, proxies)
         .map_err(|error| errors::config(&of_variable(error, "METRICS", arguments, env)))?;
+    exporter.delivery_mut().max_age = max_age(env);
     let target = exporter.target().to_owned();
     Ok(Way::pushed(target, summaries(arguments)?, move || {
         exporter.build()
@@ -178,8 +186,9 @@ fn remote_write(
     let settings = RemoteWriteSettings::new(&options, env, warnings)
         .map_err(|error| errors::config(&error))?;
     let proxies = ProxySettings::from_env(env, warnings);
-    let exporter =
+    let mut exporter =
         RemoteWriteExporter::new(settings, proxies).map_err(|error| errors::config(&error))?;
+    exporter.delivery_mut().max_age = max_age(env);
     let target = exporter.target();
     Ok(Way::pushed(target, summaries(arguments)?, move || {
         exporter.build()
@@ -287,7 +296,8 @@ fn oci_monitoring(
     env: &Env,
     warnings: &mut Vec<Warning>,
 ) -> PyResult<Way> {
-    let exporter = oci::monitoring(arguments, env, warnings)?;
+    let mut exporter = oci::monitoring(arguments, env, warnings)?;
+    exporter.delivery_mut().max_age = max_age(env);
     Ok(Way::pushed(
         exporter.target(),
         CollectOptions::default(),
@@ -323,6 +333,14 @@ pub(in crate::exporting) fn summaries(arguments: &Arguments<'_, '_>) -> PyResult
             "use quantiles or histogram",
         ))),
     }
+}
+
+/// Those that take what others have measured: a scrape and a Pushgateway have room for one snapshot of one sender.
+const FORWARDING: [&str; 5] = ["otlp", "remote_write", "kafka", "oci_monitoring", "console"];
+
+/// True for an exporter of what others have measured.
+pub(in crate::exporting) fn forwards(name: &str) -> bool {
+    FORWARDING.contains(&name)
 }
 
 /// The exporter that users call `name`.
