@@ -50,12 +50,12 @@ _BRIDGE_EXAMPLES = """\
 Brokers, topics and group are in the address; user, password and certificates in HIQ_KAFKA_*, where a backend is in its
 own variables. Bridges of one group share the topics' partitions. What was read is committed once it was delivered: a
 bridge that is killed loses nothing, and what it delivered last may be delivered again. SIGTERM ends it cleanly.
-Messages carry spans or metrics: a header says which (hiq-signal), or their looks. otlp, kafka, prometheus, oci_monitoring
-and console take metrics, as they are and in their order within a partition (HIQ_KAFKA_METRICS_KEY=service where they are
-made keeps a service in one); deltas, and what no exporter here takes, are left out and counted.
+Messages carry spans or metrics: a header says which (hiq-signal), or their looks. otlp, kafka, prometheus,
+oci_monitoring and console take metrics, as they are and in the order of their partition (HIQ_KAFKA_METRICS_KEY=service
+where they are made keeps a service in one); deltas, and what no exporter here takes, are left out and counted.
 For prometheus spans are counted: calls, errors and times by service and function, written to HIQ_REMOTE_WRITE_ENDPOINT
-every OTEL_METRIC_EXPORT_INTERVAL (5000 ms) under an instance of the bridge's own. Metrics are written there with the job,
-instance and times that they have.
+every OTEL_METRIC_EXPORT_INTERVAL (5000 ms) under an instance of the bridge's own. Metrics are written there with the
+job, instance and times that they have.
 
 examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 \\
