@@ -22,7 +22,7 @@ use super::{Form, json, proto};
 /// Exemplars are sorted by time. A last bound at infinity is what every histogram has anyway: it goes, and its bucket is
 /// that of all above the bound before.
 ///
-/// Takes a few times the payload's memory; a hostile payload of nothing but empty points up to two hundred times.
+/// Takes a few times the payload's memory; a hostile payload of nothing but empty points up to two hundred and fifty times.
 /// Lists and maps may be nested 64 levels deep.
 ///
 /// ```
