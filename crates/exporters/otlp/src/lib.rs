@@ -43,7 +43,8 @@
 //! | counter, up-down counter, gauge | `Sum` (monotonic or not), `Gauge` | cumulative; a gauge has no start |
 //! | histograms | `Histogram`, `ExponentialHistogram` | cumulative |
 //! | summary | `ExponentialHistogram` where its sketch comes with it, else `Summary` | one of the two for a whole family |
-//! | labels, exemplars | attributes, exemplars with trace and span id | |
+//! | labels, exemplars | attributes, exemplars with trace and span id | labels are texts, and read back as such |
+//! | what no snapshot holds | deltas, series that ended, buckets that cannot be | left out when read, and counted: [`LeftOutPoints`] |
 //!
 //! gRPC comes with the feature `grpc`, which is on unless turned off.
 //!

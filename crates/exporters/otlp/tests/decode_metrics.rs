@@ -162,7 +162,8 @@ fn labels(point: &Point) -> Vec<(&str, &str)> {
     point.labels().iter().collect()
 }
 
-/// Of a program that counted orders, measured latencies and sizes, and watched visits as deltas.
+/// What opentelemetry-sdk 1.45.1 and its two encoders made of a program that counted orders, measured latencies and sizes,
+/// and watched visits as deltas.
 #[test]
 fn what_the_python_sdk_sends_is_what_the_program_measured_in_either_form() {
     let proto = bytes(include_str!("golden/sdk_metrics.hex"));
