@@ -42,7 +42,8 @@ impl OtlpDecoder {
         Self { form: Form::Proto }
     }
 
-    /// Reads requests in JSON, one after the other: a single one, or lines as the Collector's file exporter writes them.
+    /// Reads requests in JSON, one after the other: a single one, or lines as the Collector's file exporter writes them. Fields
+    /// may also be called as in protobuf.
     pub fn json() -> Self {
         Self { form: Form::Json }
     }

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value::IntValue;
 use proptest::prelude::*;
 use prost::Message as _;
-use support::{Origin, Plain, SpanOut, arbitrary, read_trees, sorted, write_proto};
+use support::{Origin, Plain, SpanOut, arbitrary, read_json, read_trees, sorted, write_proto};
 
 fn decode(mut decoder: OtlpDecoder, payload: &[u8]) -> Result<Vec<Arc<SpanTree>>, DecodeError> {
     let mut trees = Vec::new();
@@ -108,6 +108,16 @@ fn a_collectors_json_and_protobuf_say_the_same() {
     );
     assert_eq!(spans[0].status, Some((2, "bad".to_owned())));
     assert_eq!(spans[0].attributes[2], ("l".to_owned(), Plain::Int(-3)));
+}
+
+#[test]
+fn json_whose_names_are_protobufs_is_the_same() {
+    let json = include_bytes!("golden/collector.json");
+    let renamed = read_json::with_protobufs_names(json);
+    assert!(renamed.starts_with(b"{\"resource_spans\""));
+    let spans = decode_spans(OtlpDecoder::json(), &renamed);
+    assert_eq!(spans, decode_spans(OtlpDecoder::json(), json));
+    assert_eq!(spans.len(), 1);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
+use support::metrics::expected;
+use support::read_json::with_protobufs_names;
 use support::write_metrics::*;
 
 #[test]
@@ -459,4 +461,23 @@ fn lines_of_json_are_read_one_after_the_other_and_an_error_says_where() {
     let error = result.unwrap_err();
     let seven = line.len() + 1 + "{\"resourceMetrics\":".len();
     assert_eq!(error.offset, seven, "{error}");
+}
+
+/// No rule of OTLP's, but the Collector reads them, and to ignore a whole request would lose it without a word.
+#[test]
+fn json_whose_names_are_protobufs_is_the_same() {
+    for json in [
+        &include_bytes!("golden/metrics.json")[..],
+        include_bytes!("golden/sdk_metrics.json"),
+    ] {
+        let renamed = with_protobufs_names(json);
+        assert_ne!(renamed.len(), json.len());
+        let [ours, theirs] = [json, &renamed[..]].map(|json| {
+            let (batches, left_out) = decode(OtlpMetricsDecoder::json(), json).unwrap();
+            let whole: Vec<_> = batches.iter().map(expected).collect();
+            format!("{whole:?} {left_out:?}")
+        });
+        assert_eq!(ours, theirs);
+        assert!(ours.len() > json.len(), "not every point is lost in both");
+    }
 }

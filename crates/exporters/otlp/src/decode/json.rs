@@ -28,10 +28,11 @@ pub(super) fn each_resource_spans(
     })
 }
 
-/// Every field may be missing or `null`; unknown ones are ignored.
+/// Every field may be missing or `null`, and called as in protobuf; unknown ones are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
+    #[serde(alias = "resource_spans")]
     resource_spans: Option<Vec<JsonResourceSpans>>,
 }
 
@@ -39,7 +40,9 @@ struct Request {
 #[serde(rename_all = "camelCase")]
 struct JsonResourceSpans {
     resource: Option<JsonOrigin>,
+    #[serde(alias = "scope_spans")]
     scope_spans: Option<Vec<JsonScopeSpans>>,
+    #[serde(alias = "schema_url")]
     schema_url: Option<String>,
 }
 
@@ -48,26 +51,36 @@ struct JsonResourceSpans {
 struct JsonScopeSpans {
     scope: Option<JsonOrigin>,
     spans: Option<Vec<JsonSpan>>,
+    #[serde(alias = "schema_url")]
     schema_url: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonSpan {
+    #[serde(alias = "trace_id")]
     trace_id: Option<String>,
+    #[serde(alias = "span_id")]
     span_id: Option<String>,
+    #[serde(alias = "trace_state")]
     trace_state: Option<String>,
+    #[serde(alias = "parent_span_id")]
     parent_span_id: Option<String>,
     flags: Option<u32>,
     name: Option<String>,
     kind: Option<i64>,
+    #[serde(alias = "start_time_unix_nano")]
     start_time_unix_nano: Option<Uint64>,
+    #[serde(alias = "end_time_unix_nano")]
     end_time_unix_nano: Option<Uint64>,
     attributes: Option<Vec<KeyValue>>,
+    #[serde(alias = "dropped_attributes_count")]
     dropped_attributes_count: Option<u32>,
     events: Option<Vec<JsonEvent>>,
+    #[serde(alias = "dropped_events_count")]
     dropped_events_count: Option<u32>,
     links: Option<Vec<JsonLink>>,
+    #[serde(alias = "dropped_links_count")]
     dropped_links_count: Option<u32>,
     status: Option<JsonStatus>,
 }
@@ -81,20 +94,26 @@ struct JsonStatus {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonEvent {
+    #[serde(alias = "time_unix_nano")]
     time_unix_nano: Option<Uint64>,
     name: Option<String>,
     attributes: Option<Vec<KeyValue>>,
+    #[serde(alias = "dropped_attributes_count")]
     dropped_attributes_count: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonLink {
+    #[serde(alias = "trace_id")]
     trace_id: Option<String>,
+    #[serde(alias = "span_id")]
     span_id: Option<String>,
+    #[serde(alias = "trace_state")]
     trace_state: Option<String>,
     flags: Option<u32>,
     attributes: Option<Vec<KeyValue>>,
+    #[serde(alias = "dropped_attributes_count")]
     dropped_attributes_count: Option<u32>,
 }
 

@@ -16,6 +16,34 @@ pub(crate) fn value(payload: &[u8]) -> Value {
     value
 }
 
+/// The same document with its keys as protobuf has them: `resourceSpans` is `resource_spans`.
+pub(crate) fn with_protobufs_names(json: &[u8]) -> Vec<u8> {
+    serde_json::to_vec(&renamed(value(json))).expect("JSON")
+}
+
+fn renamed(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(renamed).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            Value::Object(
+                fields
+                    .map(|(key, value)| (snake(&key), renamed(value)))
+                    .collect(),
+            )
+        }
+        other => other,
+    }
+}
+
+fn snake(key: &str) -> String {
+    let letters = key.chars().map(|letter| match letter {
+        'A'..='Z' => format!("_{}", letter.to_ascii_lowercase()),
+        other => other.to_string(),
+    });
+    letters.collect()
+}
+
 /// All spans of a payload, in its order.
 pub(crate) fn spans(payload: &[u8]) -> Vec<SpanOut> {
     let mut spans = Vec::new();

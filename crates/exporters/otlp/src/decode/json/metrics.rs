@@ -31,10 +31,11 @@ pub(in crate::decode) fn each_resource_metrics(
     })
 }
 
-/// Every field may be missing or `null`; unknown ones are ignored.
+/// Every field may be missing or `null`, and called as in protobuf; unknown ones are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
+    #[serde(alias = "resource_metrics")]
     resource_metrics: Option<Vec<JsonResourceMetrics>>,
 }
 
@@ -42,7 +43,9 @@ struct Request {
 #[serde(rename_all = "camelCase")]
 struct JsonResourceMetrics {
     resource: Option<JsonOrigin>,
+    #[serde(alias = "scope_metrics")]
     scope_metrics: Option<Vec<JsonScopeMetrics>>,
+    #[serde(alias = "schema_url")]
     schema_url: Option<String>,
 }
 
@@ -51,6 +54,7 @@ struct JsonResourceMetrics {
 struct JsonScopeMetrics {
     scope: Option<JsonOrigin>,
     metrics: Option<Vec<JsonMetric>>,
+    #[serde(alias = "schema_url")]
     schema_url: Option<String>,
 }
 
@@ -64,6 +68,7 @@ struct JsonMetric {
     gauge: Option<Measured>,
     sum: Option<Measured>,
     histogram: Option<Measured>,
+    #[serde(alias = "exponential_histogram")]
     exponential_histogram: Option<Measured>,
     summary: Option<Measured>,
 }
@@ -71,8 +76,11 @@ struct JsonMetric {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Measured {
+    #[serde(alias = "data_points")]
     data_points: Option<Vec<JsonPoint>>,
+    #[serde(alias = "aggregation_temporality")]
     aggregation_temporality: Option<JsonTemporality>,
+    #[serde(alias = "is_monotonic")]
     is_monotonic: Option<bool>,
 }
 
@@ -81,23 +89,32 @@ struct Measured {
 #[serde(rename_all = "camelCase")]
 struct JsonPoint {
     attributes: Option<Vec<KeyValue>>,
+    #[serde(alias = "start_time_unix_nano")]
     start_time_unix_nano: Option<Uint64>,
+    #[serde(alias = "time_unix_nano")]
     time_unix_nano: Option<Uint64>,
     flags: Option<Uint64>,
     exemplars: Option<Vec<JsonExemplar>>,
+    #[serde(alias = "as_double")]
     as_double: Option<Double>,
+    #[serde(alias = "as_int")]
     as_int: Option<Int64>,
     count: Option<Uint64>,
     sum: Option<Double>,
     min: Option<Double>,
     max: Option<Double>,
+    #[serde(alias = "bucket_counts")]
     bucket_counts: Option<Vec<Uint64>>,
+    #[serde(alias = "explicit_bounds")]
     explicit_bounds: Option<Vec<Double>>,
     scale: Option<Int64>,
+    #[serde(alias = "zero_count")]
     zero_count: Option<Uint64>,
+    #[serde(alias = "zero_threshold")]
     zero_threshold: Option<Double>,
     positive: Option<JsonBuckets>,
     negative: Option<JsonBuckets>,
+    #[serde(alias = "quantile_values")]
     quantile_values: Option<Vec<JsonQuantile>>,
 }
 
@@ -105,6 +122,7 @@ struct JsonPoint {
 #[serde(rename_all = "camelCase")]
 struct JsonBuckets {
     offset: Option<Int64>,
+    #[serde(alias = "bucket_counts")]
     bucket_counts: Option<Vec<Uint64>>,
 }
 
@@ -117,11 +135,17 @@ struct JsonQuantile {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonExemplar {
+    #[serde(alias = "filtered_attributes")]
     filtered_attributes: Option<Vec<KeyValue>>,
+    #[serde(alias = "time_unix_nano")]
     time_unix_nano: Option<Uint64>,
+    #[serde(alias = "as_double")]
     as_double: Option<Double>,
+    #[serde(alias = "as_int")]
     as_int: Option<Int64>,
+    #[serde(alias = "span_id")]
     span_id: Option<String>,
+    #[serde(alias = "trace_id")]
     trace_id: Option<String>,
 }
 

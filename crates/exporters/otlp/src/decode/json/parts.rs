@@ -82,6 +82,7 @@ pub(super) struct JsonOrigin {
     name: Option<String>,
     version: Option<String>,
     attributes: Option<Vec<KeyValue>>,
+    #[serde(alias = "dropped_attributes_count")]
     dropped_attributes_count: Option<u32>,
 }
 
@@ -96,12 +97,19 @@ pub(super) struct KeyValue {
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct AnyValue {
+    #[serde(alias = "string_value")]
     string_value: Option<String>,
+    #[serde(alias = "bool_value")]
     bool_value: Option<bool>,
+    #[serde(alias = "int_value")]
     int_value: Option<Int64>,
+    #[serde(alias = "double_value")]
     double_value: Option<Double>,
+    #[serde(alias = "array_value")]
     array_value: Option<List<AnyValue>>,
+    #[serde(alias = "kvlist_value")]
     kvlist_value: Option<List<KeyValue>>,
+    #[serde(alias = "bytes_value")]
     bytes_value: Option<String>,
 }
 
