@@ -427,6 +427,25 @@ def test_conf_check_refuses_what_a_run_refuses_with_the_same_words(tmp_path: Pat
             assert said in run.stderr.splitlines(), run.stderr
 
 
+def test_a_module_that_raises_while_it_loads_is_no_missing_one(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        conf__DOT__csv="broken,,price,p\nneedy,,price,n\n",
+        broken__DOT__py="import os\n\ndef price(): pass\nos.nothing\n",
+        needy__DOT__py="import nowhere_to_be_found\n",
+    )
+    place = f"{tmp_path / 'broken.py'}:4"
+    reason = f"AttributeError: module 'os' has no attribute 'nothing' ({place})"
+    check = python("-m", "hiq", "conf", "check", "conf.csv", folder=tmp_path)
+    assert check.stderr.splitlines() == [
+        f"conf.csv:1:1: broken cannot be imported: {reason}",
+        f"conf.csv:2:1: needy cannot be imported: No module named 'nowhere_to_be_found' ({tmp_path / 'needy.py'}:1)",
+    ]
+    suggest = python("-m", "hiq", "conf", "suggest", "broken", folder=tmp_path)
+    assert (suggest.returncode, suggest.stdout) == (2, "")
+    assert suggest.stderr == f"hiq: broken: cannot be imported: {reason}\n"
+
+
 @pytest.mark.parametrize("ends", ["pass", "raise SystemExit(0)", "raise SystemExit(3)", "1 / 0"])
 def test_a_row_whose_module_is_not_there_is_told_of_when_the_program_ends(ends: str, tmp_path: Path) -> None:
     write(

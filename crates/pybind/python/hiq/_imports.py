@@ -28,6 +28,10 @@ class ModuleWatch:
         """Tells of the modules that are there, then of those to come."""
         for name in sorted(self._names & sys.modules.keys()):
             self._tell(name, sys.modules[name])
+        self.listen()
+
+    def listen(self) -> None:
+        """Tells of the modules to come alone."""
         sys.meta_path.insert(0, self)
 
     def remove(self) -> None:

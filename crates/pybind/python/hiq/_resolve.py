@@ -62,6 +62,15 @@ class Found:
         return kind_of(self.function)
 
     @property
+    def is_held_by_others(self) -> bool:
+        """Whether a function of a module has been taken by somebody else, who will not look it up again."""
+        if not isinstance(self.owner, types.ModuleType) or self.raw is MISSING or _hiq.is_traced(self.raw):
+            return False
+        own = sum(holder is self.raw for holder in (self.raw, self._holder, self.function))
+        # Besides its module, and the argument of this very call.
+        return sys.getrefcount(self.raw) - own > 2
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """`code.*` by OpenTelemetry's conventions, and what the row adds."""
         return {**_code_attributes(self.function, self.owner, self.attribute), **self.row.attributes}
@@ -151,8 +160,10 @@ def _import(name: str) -> Any:
         return loaded
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # A module may raise anything while it loads.
+    except ImportError as error:
         raise NotTraceable(_reason(error)) from error
+    except (Exception, SystemExit) as error:  # A module may raise anything while it loads.
+        raise NotTraceable(f"{type(error).__name__}: {error}") from error
 
 
 def _owners(module: Any, row: Row) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import _hiq
+from ._holders import Place, exchange
 from ._resolve import MISSING, Found, NotTraceable, find, is_c_type, raw_attribute
 from ._rows import Row
 
@@ -55,6 +56,10 @@ class Instrumentation:
         # Told of each row that cannot be traced, and why.
         self._say = say
         self._places: dict[tuple[int, str], tuple[Target, Row]] = {}
+        # Functions that others hold too: found by the last rows, and exchanged.
+        self._to_exchange: list[tuple[Target, Row]] = []
+        self._exchanged: set[Target] = set()
+        self._exchanged_at: set[Place] = set()
 
     @property
     def targets(self) -> list[Target]:
@@ -67,6 +72,7 @@ class Instrumentation:
             # Rows without wildcards first: where both fit, they say the name.
             for row in sorted(rows, key=lambda row: row.has_wildcard):
                 added += [(row, target) for target in self._add(row)]
+            self._exchange_held()
         return added
 
     def remove(self) -> None:
@@ -107,13 +113,37 @@ class Instrumentation:
                 raise NotTraceable(f"🅳 {row.dotted} cannot be hiqed twice. Please check your hiq table.")
             # Something else was put there since: a module was loaded again, a decorator came after us.
             self._release([known])
+        # HiQ's drivers trace what is called by its name, as HiQ does.
+        is_held = self._driver is None and found.is_held_by_others
         target = _target(found)
+        if is_held:
+            self._to_exchange.append((target, row))
         _hiq.subscribe(target.traced, self._driver, name=found.name, min_duration_ns=row.min_duration_ns)
         target.subscriptions += 1
         self._places[place] = (target, row)
         return target
 
+    def _exchange_held(self) -> None:
+        """Has routes, registries and others call the wrapper where they have taken the function before."""
+        held, self._to_exchange = self._to_exchange, []
+        if not held:
+            return
+        wanted = {id(target.raw): (target.raw, target.kept) for target, _ in held}
+        places, fixed = exchange(wanted)
+        self._exchanged.update(target for target, _ in held)
+        self._exchanged_at |= places
+        for target, row in held:
+            if kind := fixed.get(id(target.raw)):
+                self._say(row, f"by calls through a {kind} that was made before (others are)")
+
+    def _take_back(self, targets: list[Target]) -> None:
+        given = self._exchanged.intersection(targets)
+        if given:
+            exchange({id(target.kept): (target.kept, target.raw) for target in given}, only=self._exchanged_at)
+            self._exchanged -= given
+
     def _release(self, targets: list[Target]) -> None:
+        self._take_back(targets)
         for target in targets:
             target.subscriptions = _hiq.unsubscribe(target.traced, self._driver)
             del self._places[id(target.owner), target.attribute]

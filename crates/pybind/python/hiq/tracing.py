@@ -11,6 +11,7 @@ from . import _hiq
 from .exporters import Exporter, OtlpExporter
 
 if TYPE_CHECKING:
+    from ._imports import ModuleWatch
     from ._rows import Row
     from ._targets import Instrumentation
 
@@ -93,7 +94,7 @@ def init(
 
         install_log_ids()
     if rows is not None:
-        pipeline_instrumentation().add(rows)
+        _trace(rows)
 
 
 def instrument(conf: str | os.PathLike[str] | list[Any]) -> None:
@@ -101,11 +102,13 @@ def instrument(conf: str | os.PathLike[str] | list[Any]) -> None:
 
     A row whose target is not there is told of in one line; the others are traced. ConfigError for a conf that is wrong.
     """
-    pipeline_instrumentation().add(_rows(conf))
+    _trace(_rows(conf))
 
 
 def uninstrument() -> None:
     """Takes back what `instrument` did: the originals are in place again."""
+    while _watches:
+        _watches.pop().remove()
     pipeline_instrumentation().remove()
 
 
@@ -174,6 +177,27 @@ def say(text: str) -> None:
 
 
 _instrumentation: Instrumentation | None = None
+_watches: list[ModuleWatch] = []
+
+
+def _trace(rows: list[Row]) -> None:
+    """Traces what the rows name, now and when their modules are loaded again."""
+    from ._imports import ModuleWatch
+
+    pipeline_instrumentation().add(rows)
+    by_module: dict[str, list[Row]] = {}
+    for row in rows:
+        by_module.setdefault(row.module, []).append(row)
+    watch = ModuleWatch(frozenset(by_module), lambda name, _module: _trace_again(by_module[name]))
+    watch.listen()
+    _watches.append(watch)
+
+
+def _trace_again(rows: list[Row]) -> None:
+    try:
+        pipeline_instrumentation().add(rows)
+    except Exception as error:  # The program's import must not meet an error of ours.
+        say(f"{rows[0].place or rows[0].dotted}: {type(error).__name__}: {error}")
 
 
 def _rows(conf: str | os.PathLike[str] | list[Any]) -> list[Row]:

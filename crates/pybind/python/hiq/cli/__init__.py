@@ -108,7 +108,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("-c", "--conf", metavar="FILE", help="which functions are traced (YAML, JSON or CSV)")
     parser.add_argument("--service-name", metavar="NAME", help="the program's name in the backend (OTEL_SERVICE_NAME)")
     parser.add_argument("--endpoint", metavar="URL", help="where OTLP goes (OTEL_EXPORTER_OTLP_ENDPOINT)")
-    parser.add_argument("--protocol", choices=["http/protobuf", "http/json"], help="OTEL_EXPORTER_OTLP_PROTOCOL")
+    parser.add_argument(
+        "--protocol", choices=["grpc", "http/protobuf", "http/json"], help="OTEL_EXPORTER_OTLP_PROTOCOL"
+    )
     parser.add_argument("--file", metavar="PATH", help="append OTLP JSON lines to a file, instead of sending")
     parser.add_argument("--console", action="store_true", help="print spans, instead of sending")
     parser.add_argument("--log-ids", action="store_true", help="put trace and span ids on logging records")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import traceback
 from typing import Any
 
 from .. import _hiq
+from .._imports import missing_part
 from .._resolve import Found, NotTraceable, find
 from .._rows import Row
 from .run import put_current_folder_first
 
-__all__ = ["check"]
+__all__ = ["check", "raised_at"]
 
 
 def check(conf: str) -> int:
@@ -39,6 +41,8 @@ def _problem(row: Row, found: Found | NotTraceable, targets: dict[tuple[int, str
         column, wanted, known = _first_missing(row)
         if column == 0:
             return f"3: {row.dotted} cannot be traced: {found}"
+        if column == 1 and missing_part(row.module) is None:
+            return f"1: {row.module} cannot be imported: {found}{raised_at(found.__cause__)}"
         close = difflib.get_close_matches(wanted, known, n=1)
         return f"{column}: {row.dotted} is not there: {found}" + (f"; did you mean {close[0]}?" if close else "")
     earlier = targets.setdefault((id(found.owner), found.attribute), row)
@@ -46,6 +50,13 @@ def _problem(row: Row, found: Found | NotTraceable, targets: dict[tuple[int, str
         return ""
     line = earlier.place.rpartition(":")[2]
     return f"3: {row.dotted} is the target of line {line} as well; remove one of the rows"
+
+
+def raised_at(error: BaseException | None) -> str:
+    """Where the program's own code raised it, in brackets; nothing when that is not known."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    own = [frame for frame in frames if not frame.filename.startswith("<frozen ")]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if len(own) > 2 else ""
 
 
 def _first_missing(row: Row) -> tuple[int, str, list[str]]:

@@ -18,6 +18,7 @@ from typing import Any
 from .. import _hiq
 from .._resolve import Found, find
 from .._rows import Row
+from .check import raised_at
 from .run import put_current_folder_first
 
 __all__ = ["long_functions", "suggest"]
@@ -32,6 +33,9 @@ def suggest(package: str, form: str) -> int:
         root = importlib.import_module(package)
     except ImportError as error:
         raise _hiq.ConfigError(f"{package}: cannot be imported ({error}); run this where it can be") from error
+    except (Exception, SystemExit) as error:  # A module may raise anything while it loads.
+        reason = f"{type(error).__name__}: {error}"
+        raise _hiq.ConfigError(f"{package}: cannot be imported: {reason}{raised_at(error)}") from error
     rows = named_rows([place for place in sorted(set(_places(root))) if _can_be_traced(place)])
     sys.stdout.write(_WRITERS[form](rows))
     return 0
