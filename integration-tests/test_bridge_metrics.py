@@ -235,7 +235,8 @@ class Request:
     def __init__(self, service: str, instance: str) -> None:
         self.message = ExportMetricsServiceRequest()
         group = self.message.resource_metrics.add()
-        for key, value in (("service.name", service), ("service.instance.id", instance)):
+        names = {"service.name": service, "service.instance.id": instance, "host.name": "h"}
+        for key, value in names.items():
             attribute = group.resource.attributes.add()
             attribute.key, attribute.value.string_value = key, value
         self._scope = group.scope_metrics.add()
@@ -359,7 +360,8 @@ def test_messages_of_others_without_a_header_are_known_by_their_looks(
         assert stored("wait_bucket", le=bound) == sum(wait <= limit for wait in waits)
     assert stored("wait_count") == len(waits)
     assert stored("wait_sum") == pytest.approx(sum(waits), rel=1e-12)
-    assert len(points) == 7
+    assert stored("target_info", host_name="h") == 1
+    assert len(points) == 8
     compared(f"metrics of others, Kafka otlp_{form}, hiq bridge", prometheus.name, len(points))
     assert_committed(kafka, topic, tmp_path)
 
@@ -401,10 +403,15 @@ def test_a_bridge_that_is_killed_in_mid_stream_loses_no_point(
     topic, service = new_topic("killed"), Service().name
     count, enough = 6_000, 400
     now = time.time_ns()
-    values = [
-        Request(service, "1").gauge("work", (now, number), number=str(number)).proto()
+    # Each message has a series of its own, which may come twice, and the next point of one that all
+    # have, which Prometheus takes once and in order alone.
+    requests = [
+        Request(service, "1")
+        .gauge("work", (now, number), number=str(number))
+        .gauge("tick", (now + number * MILLISECOND, number))
         for number in range(count)
     ]
+    values = [request.proto() for request in requests]
     counted = f'count(work{{job="{service}"}})'
     way = over_remote_write(prometheus, "auto")
 
@@ -429,7 +436,7 @@ def test_a_bridge_that_is_killed_in_mid_stream_loses_no_point(
             bridge.send_signal(signal.SIGKILL)
             bridge.finish(LIMIT_SECONDS)
         producer.finish(LIMIT_SECONDS).require_success()
-    last = bridged(kafka, topic, tmp_path, to="prometheus", **way).require_success()
+    last = bridged(kafka, topic, tmp_path, to="prometheus", **way)
 
     assert wait_for_count(count).value == count, last
     found = {
@@ -437,8 +444,11 @@ def test_a_bridge_that_is_killed_in_mid_stream_loses_no_point(
         for sample in prometheus.query(f'work{{job="{service}"}}')
     }
     assert found == {str(number): float(number) for number in range(count)}
+    ((_, ticks),) = prometheus.points(f'tick{{job="{service}"}}')
+    assert [float(value) for _, value in ticks] == list(range(count))
     read = int(re.findall(r"(\d+) points read", last.stdout)[0])
-    assert read <= count - enough, last
+    assert read <= 2 * (count - enough), last
+    assert_committed(kafka, topic, tmp_path)
     compared("metrics, Kafka, hiq bridge killed twice", prometheus.name, count)
 
 

@@ -18,9 +18,11 @@ use crate::native::schema_of;
 use crate::series::{FamilyKind, FamilyNames, Label, Row, Sample, Target, labels_of, pairs, rows};
 
 mod histogram;
+mod metadata;
 mod v1;
 mod v2;
 
+use metadata::Metadata;
 use v1::WriteRequest;
 use v2::RequestV2;
 
@@ -32,7 +34,8 @@ pub(crate) const TYPE_V2: &str = "application/x-protobuf;proto=io.prometheus.wri
 /// Prometheus' remote write, version 2.0 with 1.0 to fall back to, or either alone.
 ///
 /// Payloads are compressed as the protocol demands: snappy, block format. Each series has `job` and `instance` from the
-/// resource; its other attributes are the labels of `target_info`, which comes with each snapshot. An item is a point, however
+/// resource; its other attributes are the labels of `target_info`, which comes with each snapshot but those that are older than the
+/// last one of their target. An item is a point, however
 /// many series it becomes.
 #[derive(Debug)]
 pub struct RemoteWriteEncoder {
@@ -43,6 +46,7 @@ pub struct RemoteWriteEncoder {
     natives: Cell<bool>,
     raw: Vec<u8>,
     scratch: Scratch,
+    metadata: Metadata,
     snappy: Snappy,
     /// Why the last snapshot is not whole.
     clash: Option<String>,
@@ -64,6 +68,7 @@ impl RemoteWriteEncoder {
             natives: Cell::new(true),
             raw: Vec::new(),
             scratch: Scratch::default(),
+            metadata: Metadata::default(),
             snappy: Snappy(snap::raw::Encoder::new()),
             clash: None,
         }
@@ -98,7 +103,13 @@ impl Encoder<MetricBatch> for RemoteWriteEncoder {
         let (batch, natives) = (cursor.batch(), style.natives);
         let groups = Groups::of(batch, target.naming(self.alphabet), natives);
         self.clash = told(&groups.clashes);
-        let (given, raw) = ((&target, &groups, style), &mut self.raw);
+        let given = Given {
+            target: &target,
+            groups: &groups,
+            style,
+            metadata: &mut self.metadata,
+        };
+        let raw = &mut self.raw;
         let encoded = match self.version.get() {
             WriteVersion::V1 => fill_request(cursor, limits, given, &mut self.scratch.v1, raw),
             WriteVersion::V2 | WriteVersion::V2OrV1 => {
@@ -188,22 +199,31 @@ struct Style {
     natives: bool,
 }
 
+/// What a request is made with.
+struct Given<'e> {
+    target: &'e Target,
+    groups: &'e Groups<'e>,
+    style: Style,
+    metadata: &'e mut Metadata,
+}
+
 fn fill_request<B: Body>(
     cursor: &mut MetricCursor<'_>,
     limits: &Limits,
-    (target, groups, style): (&Target, &Groups<'_>, Style),
+    given: Given<'_>,
     body: &mut B,
     out: &mut Vec<u8>,
 ) -> Encoded {
     body.clear();
-    let info_is_due = cursor.position() == MetricPosition::START && !target.info.is_empty();
+    let info_is_due = cursor.position() == MetricPosition::START && !given.target.info.is_empty();
     let mut page = Page {
         before: (body.mark(), info_is_due),
         body,
         out,
-        target,
-        groups,
-        style,
+        target: given.target,
+        groups: given.groups,
+        style: given.style,
+        metadata: given.metadata,
         info_is_due,
         family: None,
         names: FamilyNames::default(),
@@ -218,6 +238,7 @@ struct Page<'a, 'e, B: Body> {
     target: &'e Target,
     groups: &'e Groups<'e>,
     style: Style,
+    metadata: &'e mut Metadata,
     /// The snapshot begins in this request, and `target_info` is not in it yet.
     info_is_due: bool,
     /// The one that `names` are of, when it is told in this request.
@@ -306,6 +327,10 @@ impl<B: Body> Page<'_, '_, B> {
     /// What is known of the sender, beside its names.
     fn target_info(&mut self, point: &Point) {
         self.info_is_due = false;
+        let time_millis = point.time().0 / 1_000_000;
+        if !(self.metadata).is_to_be_written(self.target, time_millis) {
+            return;
+        }
         let names = FamilyNames {
             name: TARGET_INFO.to_owned(),
             help: "Target metadata".to_owned(),
@@ -329,7 +354,7 @@ impl<B: Body> Page<'_, '_, B> {
                 value: Sample::Float(1.0),
                 exemplars: Vec::new(),
             },
-            time_millis: point.time().0 / 1_000_000,
+            time_millis,
             start_millis: 0,
             alphabet,
         });

@@ -212,7 +212,7 @@ fn count(count: u64) -> f64 {
 }
 
 /// Who sends: `job` and `instance`, as Prometheus would set them if it scraped, and what else is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Target {
     /// `service.namespace/service.name`.
     job: String,

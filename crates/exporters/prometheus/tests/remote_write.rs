@@ -622,3 +622,54 @@ fn the_defaults_in_the_table_are_those_in_force_and_code_beats_the_environment()
         "version: `3` is not known; give one of 1, 2, auto"
     );
 }
+
+/// The names of the series of a payload, each with its time.
+fn names_and_times(encoder: &mut RemoteWriteEncoder, batch: &MetricBatch) -> Vec<(String, i64)> {
+    let mut out = Vec::new();
+    let encoded = encoder.encode(&mut batch.cursor(), &Limits::bytes(usize::MAX), &mut out);
+    assert_eq!((encoded.items, encoded.more), (batch.items(), false));
+    let request = v1::WriteRequest::decode(&*unpacked(&out)).unwrap();
+    let series = request.timeseries.into_iter();
+    series
+        .map(|series| {
+            let mut names = series
+                .labels
+                .iter()
+                .filter(|label| label.name == "__name__");
+            (
+                names.next().unwrap().value.clone(),
+                series.samples[0].timestamp,
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_snapshot_that_is_older_than_the_last_brings_its_points_and_no_older_metadata() {
+    let at = |millis: u64, host: &str| {
+        let texts = [("service.name", "shop"), ("host.name", host)];
+        let named = |(key, value): (&str, &str)| (key.to_owned(), Value::from(value));
+        let time = UnixNanos(millis * 1_000_000);
+        let point = Point::new(LabelSet::new([("a", "b")]), START, time, Number::Int(1));
+        let family = family(Descriptor::new("level", Kind::Gauge), vec![point]);
+        let resource = Arc::new(Resource::new(texts.map(named)));
+        MetricBatch::new(resource, Arc::new(Scope::default()), vec![family])
+    };
+    let with = |millis: i64| {
+        vec![
+            ("target_info".to_owned(), millis),
+            ("level".to_owned(), millis),
+        ]
+    };
+    let mut encoder = encoder(WriteVersion::V1);
+    assert_eq!(names_and_times(&mut encoder, &at(2_000, "h")), with(2_000));
+    // Sent again, or in halves: the same moment.
+    assert_eq!(names_and_times(&mut encoder, &at(2_000, "h")), with(2_000));
+    let late = names_and_times(&mut encoder, &at(1_999, "h"));
+    assert_eq!(late, [("level".to_owned(), 1_999)]);
+    // Of another target.
+    assert_eq!(names_and_times(&mut encoder, &at(1_000, "i")), with(1_000));
+    assert_eq!(names_and_times(&mut encoder, &at(2_001, "h")), with(2_001));
+    let late = names_and_times(&mut encoder, &at(2_000, "h"));
+    assert_eq!(late, [("level".to_owned(), 2_000)]);
+}
