@@ -54,6 +54,8 @@ pub(crate) struct Fragment {
     is_left: AtomicBool,
     /// It stands for a task's `suppress()`.
     is_silence: AtomicBool,
+    /// It stands for a block whose span is in a tree with others.
+    pub(crate) is_of_tree: bool,
 }
 
 /// Context objects of open blocks, with the ids of the blocks' spans.
@@ -228,6 +230,13 @@ pub(crate) fn is_silenced() -> bool {
 }
 
 impl Fragment {
+    pub(crate) fn of_tree() -> Self {
+        Self {
+            is_of_tree: true,
+            ..Self::default()
+        }
+    }
+
     fn tree(&self) -> *mut OpenTree {
         self.tree.load(Relaxed)
     }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use hiq_core::context::Context;
 use hiq_core::fork;
+use hiq_core::id::SpanId;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
@@ -15,7 +16,10 @@ use crate::block::Fragment;
 use crate::otel;
 use crate::state::state;
 
+mod inherited;
 mod token;
+
+pub(crate) use inherited::{Inherited, attach_again};
 
 /// A place in a trace: where the next span hangs.
 #[pyclass(frozen, name = "Context", module = "hiq._hiq")]
@@ -140,7 +144,8 @@ pub(crate) fn attached_object() -> *mut ffi::PyObject {
             return ptr::null_mut();
         }
         ffi::Py_XDECREF(value);
-        value
+        let is_none = ptr::eq(value, ffi::Py_None());
+        if is_none { ptr::null_mut() } else { value }
     }
 }
 
@@ -179,11 +184,30 @@ pub(crate) fn fragment<'a>(object: *mut ffi::PyObject) -> Option<&'a Fragment> {
     }
 }
 
+/// The id of the span that a context object stands for.
+pub(crate) fn span_id(object: *mut ffi::PyObject) -> Option<SpanId> {
+    // SAFETY: called with the GIL and a live object or null.
+    let object = unsafe {
+        let py = Python::assume_attached();
+        Bound::from_borrowed_ptr_or_opt(py, object)?
+    };
+    Some(object.cast::<PyContext>().ok()?.get().0.span_id)
+}
+
 /// A new `Context` object; null when there is no memory.
 pub(crate) fn new_object(context: Context) -> *mut ffi::PyObject {
+    make_object(PyContext::new(context))
+}
+
+/// The same for a block whose span is in a tree with others.
+fn new_block_object(context: Context) -> *mut ffi::PyObject {
+    make_object(PyContext(context, fork::generation(), Fragment::of_tree()))
+}
+
+fn make_object(context: PyContext) -> *mut ffi::PyObject {
     // SAFETY: called with the GIL.
     let py = unsafe { Python::assume_attached() };
-    Py::new(py, PyContext::new(context)).map_or(ptr::null_mut(), Py::into_ptr)
+    Py::new(py, context).map_or(ptr::null_mut(), Py::into_ptr)
 }
 
 /// Attaches a context object. Returns the token for [`reset`], or null.

@@ -31,7 +31,8 @@ pub(crate) struct Stepped {
     base: ffi::PyObject,
     /// The coroutine or generator; null once it has been let go.
     pub(crate) inner: *mut ffi::PyObject,
-    /// What tasks begun inside a step inherit.
+    /// What tasks begun inside the next step inherit: its own place, or that of a block that is open in it. Null for a plain
+    /// generator without one.
     context: *mut ffi::PyObject,
     weak_references: *mut ffi::PyObject,
     /// Its place in [`OPEN`], counted from one; zero for none.

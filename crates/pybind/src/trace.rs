@@ -8,9 +8,8 @@ use std::ffi::CStr;
 use std::ptr;
 
 use hiq_core::context::Context;
-use hiq_core::id::{SpanId, TraceId};
+use hiq_core::id::TraceId;
 use hiq_core::intern::{SiteId, Symbol};
-use hiq_core::record::OpenTree;
 use hiq_core::span::Kind;
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
@@ -23,17 +22,17 @@ use pyo3::types::PyTuple;
 use crate::attributes::{self, Foreign};
 use crate::block::{self, Block};
 use crate::entries::Entries;
-use crate::exception::{self, OpenSpan};
 use crate::open::Handle;
 use crate::otel;
 use crate::span::Span;
 use crate::state::{self, Begun, Parent, Root, ThreadState, state};
-use crate::step;
 
 mod decorate;
+mod inside;
 mod record;
 
 use decorate::decorate;
+use inside::Inside;
 use record::record;
 
 /// One use of `hiq.trace(...)`: a context manager, sync and async, and a decorator. The same object may be entered again
@@ -60,53 +59,6 @@ enum Entered {
     SampledOut { thread: u64, context: Box<Context> },
     /// Not recorded.
     Nothing { thread: u64 },
-}
-
-/// A span in a tree that others record in as well.
-#[derive(Debug)]
-struct Inside {
-    thread: u64,
-    handle: Handle,
-    id: SpanId,
-}
-
-impl Inside {
-    fn close(&self, py: Python<'_>, state: &ThreadState, error: &Bound<'_, PyAny>) {
-        let tick = Clock::ticks();
-        if !error.is_none() {
-            exception::record(py, state, self, tick, error);
-        }
-        if self.handle.with_tree(|tree| self.is_open_in(tree)) == Some(true) {
-            self.handle.end(self.id, tick);
-        } else if state.with_tree(|tree| self.is_open_in(tree)) == Some(true) {
-            state.end(self.id, tick);
-        } else {
-            // Never a root: those of coroutines and generators are their own.
-            step::with_tree_of(self.id, |tree| tree.end(self.id, tick));
-        }
-    }
-
-    fn is_open_in(&self, tree: &mut OpenTree) -> bool {
-        tree.index_of_open(self.id).is_some()
-    }
-}
-
-impl OpenSpan for Inside {
-    /// In the tree that it began in. A coroutine or generator that was making its first step has taken it along since, into
-    /// its own: that is the thread's in the middle of a step, and suspended between steps.
-    fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
-        let write = |tree: &mut OpenTree| {
-            let index = tree.index_of_open(self.id)?;
-            Some(then(tree.builder(), index))
-        };
-        if self.handle.with_tree(|tree| self.is_open_in(tree)) == Some(true) {
-            self.handle.with_tree(write)?
-        } else if state().with_tree(|tree| self.is_open_in(tree)) == Some(true) {
-            state().with_tree(write)?
-        } else {
-            step::with_tree_of(self.id, write)?
-        }
-    }
 }
 
 impl Trace {
@@ -175,7 +127,7 @@ impl Trace {
             unsafe { Handle::on(tree) }
         });
         match handle {
-            Some(handle) => Entered::Inside(Inside { thread, handle, id }),
+            Some(handle) => Entered::Inside(Inside::new(state, handle, id)),
             None => Entered::Nothing { thread },
         }
     }
@@ -196,7 +148,7 @@ impl Trace {
             return;
         };
         match entered {
-            Entered::Inside(inside) => inside.close(py, state, error),
+            Entered::Inside(inside) => inside.leave(py, state, error),
             Entered::Block(block) => block.leave(py, state, error),
             Entered::SampledOut { thread, context } => {
                 otel::leave(context.span_id);
@@ -213,9 +165,7 @@ impl Entered {
     /// True in the thread that entered, of blocks in the task that is inside.
     fn is_here(&self, state: &ThreadState) -> bool {
         match self {
-            Self::Inside(inside) => {
-                inside.handle.is_on(state.tree.get()) || inside.thread == state.number.get()
-            }
+            Self::Inside(inside) => inside.is_here(state),
             Self::SampledOut { thread, .. } | Self::Nothing { thread } => {
                 *thread == state.number.get()
             }

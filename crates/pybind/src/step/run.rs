@@ -78,6 +78,15 @@ impl Run {
         }
     }
 
+    /// Its fragment has the span open. Between steps.
+    fn has_open(&self, id: SpanId) -> bool {
+        let Stage::Open { tree, .. } = &self.stage else {
+            return false;
+        };
+        // SAFETY: null, or the fragment, which nothing else is in with the GIL held.
+        unsafe { tree.as_ref() }.is_some_and(|tree| tree.index_of_open(id).is_some())
+    }
+
     /// The span begins in the thread's open tree, as that of a plain call does, where the function was called by the innermost
     /// open span.
     fn begin_inside(&mut self, state: &ThreadState, tick: u64) -> bool {
@@ -114,6 +123,9 @@ pub(super) struct Outer {
     in_step: bool,
     unsampled: *const Context,
     quiet: u32,
+    /// What was attached, or null; kept alive.
+    attached: *mut ffi::PyObject,
+    /// Of what is attached for the step; null for nothing.
     token: *mut ffi::PyObject,
     started: u64,
     /// The process that it was doing it in.
@@ -142,6 +154,7 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
             in_step: state.in_step.get(),
             unsampled: state.unsampled.get(),
             quiet: state.quiet.get(),
+            attached: ptr::null_mut(),
             token: ptr::null_mut(),
             started,
             process: fork::generation(),
@@ -170,8 +183,11 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         state.task.set(tasks::running());
         run.is_running = true;
         if run.returns != Returns::Generator {
-            outer.token = set_context(object, state);
+            make_context(object, state);
         }
+        outer.attached = context::attached_object();
+        ffi::Py_XINCREF(outer.attached);
+        outer.token = context::set((*object).context);
         Some(outer)
     }
 }
@@ -201,7 +217,7 @@ unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) {
     }
 }
 
-unsafe fn set_context(object: *mut Stepped, state: &ThreadState) -> *mut ffi::PyObject {
+unsafe fn make_context(object: *mut Stepped, state: &ThreadState) {
     // SAFETY: a live object of ours; the context is kept for all steps.
     unsafe {
         if (*object).context.is_null()
@@ -209,7 +225,6 @@ unsafe fn set_context(object: *mut Stepped, state: &ThreadState) -> *mut ffi::Py
         {
             (*object).context = context::new_object(place);
         }
-        context::set((*object).context)
     }
 }
 
@@ -261,17 +276,49 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         state.quiet.set(outer.quiet);
         state.in_step.set(outer.in_step);
         run.is_running = false;
-        if !outer.token.is_null() {
-            let failed = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
-            context::reset(outer.token);
-            if let Some(pending) = failed {
-                pending.restore();
-            }
+        let now = context::attached_object();
+        if now != (*object).context {
+            keep_context(object, now, outer.attached);
         }
+        outer.attach_again(now);
+    }
+}
+
+/// What is attached at the end of a step is so again in the next one: the place of a block that was entered or left in it.
+#[cold]
+unsafe fn keep_context(object: *mut Stepped, now: *mut ffi::PyObject, outer: *mut ffi::PyObject) {
+    // SAFETY: a live object of ours, and what is attached, which is alive.
+    unsafe {
+        let run = &(*object).run;
+        // A plain generator has no place of its own attached: what is, unless it is a block of its own, is its caller's.
+        let is_own = run.returns != Returns::Generator
+            || now != outer && context::span_id(now).is_some_and(|id| run.has_open(id));
+        let kept = if is_own { now } else { ptr::null_mut() };
+        ffi::Py_XINCREF(kept);
+        ffi::Py_XDECREF(std::mem::replace(&mut (*object).context, kept));
     }
 }
 
 impl Outer {
+    /// Attaches what was, where `now` is. An exception that is pending stays so.
+    unsafe fn attach_again(&self, now: *mut ffi::PyObject) {
+        // SAFETY: references that `enter` got, by the thread that entered.
+        unsafe {
+            if !self.token.is_null() || now != self.attached {
+                let failed = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
+                if self.token.is_null() {
+                    context::attach_again(self.attached);
+                } else {
+                    context::reset(self.token);
+                }
+                if let Some(pending) = failed {
+                    pending.restore();
+                }
+            }
+            ffi::Py_XDECREF(self.attached);
+        }
+    }
+
     fn take_tree_back(&self, state: &ThreadState) {
         // In a forked child the tree is the parent process's.
         let is_ours = self.process == fork::generation();
