@@ -10,7 +10,6 @@
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use hiq_core::context::Context;
 use hiq_core::fork;
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::record::OpenTree;
@@ -201,8 +200,7 @@ pub(crate) fn is_beside_others(state: &ThreadState) -> bool {
 
 /// The context object of a task's `suppress()`: its place is the one around it.
 pub(crate) fn new_silence(state: &ThreadState) -> *mut ffi::PyObject {
-    let nowhere = || Context::local(TraceId::INVALID, SpanId::INVALID, 0);
-    let silence = context::new_object(state.capture().unwrap_or_else(nowhere));
+    let silence = context::new_object(state.capture().unwrap_or_else(context::nowhere));
     if let Some(fragment) = context::fragment(silence) {
         fragment.is_silence.store(true, Relaxed);
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hiq_core::context::Context;
 use hiq_core::fork;
-use hiq_core::id::SpanId;
+use hiq_core::id::{SpanId, TraceId};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
@@ -107,9 +107,41 @@ impl PyContext {
         result
     }
 
+    /// False for the one that was captured where nothing was open.
+    fn __bool__(&self) -> bool {
+        self.0.is_valid()
+    }
+
+    /// For other processes, where it is remote.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Pickled)> {
+        let context = self.0.clone();
+        let ids = (context.trace_id.0, context.span_id.0);
+        let made_by = py.import("hiq._hiq")?.getattr("_unpickled_context")?;
+        let flags = (context.trace_flags, context.is_deferred);
+        Ok((made_by, (ids, flags, context.trace_state, context.baggage)))
+    }
+
     fn __repr__(&self) -> String {
         format!("Context({})", self.0.traceparent())
     }
+}
+
+/// What a pickled context is made of: its ids, its flags and whether they are deferred, its trace state, its baggage.
+type Pickled = (([u8; 16], u64), (u8, bool), String, Vec<(String, String)>);
+
+#[pyfunction]
+fn _unpickled_context(
+    ids: ([u8; 16], u64),
+    flags: (u8, bool),
+    trace_state: String,
+    baggage: Vec<(String, String)>,
+) -> PyContext {
+    let mut context = Context::local(TraceId(ids.0), SpanId(ids.1), flags.0);
+    context.is_deferred = flags.1;
+    context.trace_state = trace_state;
+    context.baggage = baggage;
+    context.is_remote = true;
+    PyContext::new(context)
 }
 
 /// The variable; made when the module is loaded.
@@ -236,10 +268,17 @@ pub(crate) unsafe fn reset(token: *mut ffi::PyObject) {
     }
 }
 
-/// The place where the next span would hang: what to hand to another thread. None: under nothing.
+/// The place where the next span would hang: what to hand to another thread. Where nothing is open, a context that is false, and
+/// under which spans are roots.
 #[pyfunction]
-fn capture() -> Option<PyContext> {
-    current_context()
+fn capture() -> PyContext {
+    let place = state().capture();
+    PyContext::new(place.unwrap_or_else(nowhere))
+}
+
+/// The place under which spans are roots.
+pub(crate) fn nowhere() -> Context {
+    Context::local(TraceId::INVALID, SpanId::INVALID, 0)
 }
 
 /// The place where the next span would hang: under the innermost open span, else under what is attached. None: under nothing.
@@ -293,6 +332,7 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyContext>()?;
     module.add_class::<token::Token>()?;
     module.add_function(wrap_pyfunction!(capture, module)?)?;
+    module.add_function(wrap_pyfunction!(_unpickled_context, module)?)?;
     module.add_function(wrap_pyfunction!(current_context, module)?)?;
     module.add_function(wrap_pyfunction!(token::attach, module)?)?;
     module.add_function(wrap_pyfunction!(token::detach, module)?)?;

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hiq
 import pytest
 from conftest import python
 from hiq import _hiq
@@ -396,3 +400,43 @@ def test_a_forked_child_holds_nothing_of_what_its_parent_keeps_in_memory() -> No
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert edges(spans()) == {("leaf", None): 1}
+
+
+@pytest.mark.parametrize("around", [contextlib.nullcontext, hiq.suppress], ids=["no span", "suppressed"])
+def test_a_place_that_is_captured_where_nothing_is_open_can_be_used_as_any_other(
+    around: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
+    def leaf() -> None: ...
+
+    small = traced(leaf)
+    with around():
+        place = hiq.capture()
+    assert not place
+    assert hiq.current_context() is None
+    thread = threading.Thread(target=place.run, args=(small,))
+    thread.start()
+    thread.join()
+    with hiq.attach(place):
+        small()
+        assert hiq.inject({}) == {}
+    pickle.loads(pickle.dumps(place)).run(small)
+    assert place.run(lambda one, *, other: (one, other), 1, other=2) == (1, 2)
+    assert edges(spans()) == {("leaf", None): 3}
+
+
+def test_a_place_is_pickled_for_another_process() -> None:
+    def leaf() -> None: ...
+
+    headers = {"traceparent": f"00-{'a' * 31}1-{'b' * 15}2-01", "tracestate": "v=1", "baggage": "k=a%20b"}
+    context = hiq.extract(headers)
+    assert context
+    found = pickle.loads(pickle.dumps(context))
+    assert (found.trace_id, found.span_id, found.trace_flags) == ("a" * 31 + "1", "b" * 15 + "2", 1)
+    assert (found.trace_state, found.baggage, found.is_remote) == ("v=1", {"k": "a b"}, True)
+    with hiq.trace("root"):
+        place = hiq.capture()
+        assert not place.is_remote
+        again = pickle.loads(pickle.dumps(place))
+    assert again.is_remote
+    again.run(traced(leaf))
+    assert edges(spans()) == {("root", None): 1, ("leaf", "root"): 1}

@@ -489,6 +489,9 @@ class Context:
     def baggage(self) -> dict[str, str]: ...
     @property
     def is_remote(self) -> bool: ...
+    def __bool__(self) -> bool:
+        """False where `capture` found nothing to hang under."""
+
     def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Calls `func` with this context attached."""
 
@@ -503,8 +506,11 @@ def extract(
 def inject(carrier: Any = None, propagators: Iterable[str] | str | None = None) -> Any:
     """Writes headers of the current span into `carrier` (a dict by default), which is returned."""
 
-def capture() -> Context | None:
-    """The place where the next span would be recorded: what to hand to another thread."""
+def capture() -> Context:
+    """The place where the next span would be recorded: what to hand to another thread.
+
+    Where no span is open and nothing is attached, and under `suppress()` there, the context is false: what is run in it just runs,
+    and its spans are roots. It says where spans hang, not whether they are recorded."""
 
 def current_context() -> Context | None:
     """The place where the next span would be recorded: under the innermost open span, else under what is attached."""

@@ -23,7 +23,7 @@ def install() -> None:
     @functools.wraps(before)
     def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         context = _hiq.capture()
-        if context is None:
+        if not context:
             return before(self, fn, *args, **kwargs)
         return before(self, context.run, fn, *args, **kwargs)
 
