@@ -49,7 +49,7 @@ mod value;
 pub use cursor::{FamilyRun, MetricCursor, MetricPosition};
 pub use family::{Descriptor, Family, Kind, Point};
 pub use fill::{PointPage, fill_points};
-pub use labels::{LabelForm, LabelSet, exported};
+pub use labels::{LabelForm, LabelQuestion, LabelSet, exported};
 pub use value::{
     Buckets, Exemplar, ExponentialHistogram, Histogram, Number, PointValue, QuantileValue, Summary,
 };

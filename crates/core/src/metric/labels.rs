@@ -6,10 +6,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-/// Names and values, sorted by name. What a format makes of them is written [once](LabelSet::rendered).
+/// Names and values, sorted by name. What a format makes of them is written [once](LabelSet::rendered), and what it asks of
+/// them is [answered](LabelSet::answer) once.
 #[derive(Clone, Default)]
 pub struct LabelSet {
     pairs: Box<[(Box<str>, Box<str>)]>,
+    answers: [OnceLock<bool>; LabelQuestion::COUNT],
     rendered: [OnceLock<Box<[u8]>>; LabelForm::COUNT],
 }
 
@@ -35,6 +37,20 @@ impl LabelForm {
     const COUNT: usize = 6;
 }
 
+/// What formats ask of labels at every reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LabelQuestion {
+    /// Does Prometheus, with names of the classic alphabet only, have every label as it is, in whatever metric?
+    ArePrometheus,
+    /// The same with UTF-8 names.
+    ArePrometheusUtf8,
+}
+
+impl LabelQuestion {
+    const COUNT: usize = 2;
+}
+
 impl LabelSet {
     /// A set of `labels`. Of a repeated name the last value counts.
     pub fn new<N: Into<Box<str>>, V: Into<Box<str>>>(
@@ -54,6 +70,7 @@ impl LabelSet {
         });
         Arc::new(Self {
             pairs: pairs.into(),
+            answers: Default::default(),
             rendered: Default::default(),
         })
     }
@@ -103,6 +120,12 @@ impl LabelSet {
             write(self, &mut bytes);
             bytes.into()
         })
+    }
+
+    /// What `judge` says of the labels: asked on the first call, and kept.
+    #[inline]
+    pub fn answer(&self, question: LabelQuestion, judge: impl FnOnce(&Self) -> bool) -> bool {
+        *self.answers[question as usize].get_or_init(|| judge(self))
     }
 }
 
@@ -185,5 +208,15 @@ mod tests {
         assert_eq!(labels.rendered(LabelForm::OtlpProto, write("x")), b"x");
         assert_eq!(labels.rendered(LabelForm::OtlpProto, write("y")), b"x");
         assert_eq!(labels.rendered(LabelForm::OtlpJson, write("y")), b"y");
+    }
+
+    #[test]
+    fn a_question_is_answered_once_and_questions_are_kept_apart() {
+        let labels = LabelSet::new([("a", "1")]);
+        let has_a = |labels: &LabelSet| labels.get("a").is_some();
+        assert!(labels.answer(LabelQuestion::ArePrometheus, has_a));
+        assert!(labels.answer(LabelQuestion::ArePrometheus, |_| false));
+        assert!(!labels.answer(LabelQuestion::ArePrometheusUtf8, |_| false));
+        assert!(!labels.answer(LabelQuestion::ArePrometheusUtf8, has_a));
     }
 }

@@ -165,6 +165,10 @@ fn may_have_same_series(families: &[&Family], kind: FamilyKind, naming: Naming<'
     let [family] = families else {
         return true;
     };
+    let mut points = family.points().iter();
+    if points.all(|point| naming.keeps_in_any_kind(point.labels())) {
+        return false;
+    }
     let Some(first) = family.points().first() else {
         return false;
     };

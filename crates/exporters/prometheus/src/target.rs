@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hiq_core::metric::{LabelSet, exported};
+use hiq_core::metric::{LabelQuestion, LabelSet, exported};
 use hiq_core::resource::Resource;
 
 use crate::names::{Alphabet, label_name};
@@ -27,6 +27,21 @@ impl Naming<'_> {
             };
             moved.map_or(name, Cow::Owned)
         })
+    }
+
+    /// True when all of the labels are written, as they are, in a family of whatever kind. Costs a look: it is kept with the
+    /// labels.
+    pub(crate) fn keeps_in_any_kind(&self, labels: &LabelSet) -> bool {
+        let question = match self.alphabet {
+            Alphabet::Classic => LabelQuestion::ArePrometheus,
+            Alphabet::Utf8 => LabelQuestion::ArePrometheusUtf8,
+        };
+        // Histograms have whatever label others have of their own.
+        let judge = |labels: &LabelSet| {
+            self.keeps(labels, FamilyKind::Histogram)
+                && labels.iter().all(|(_, value)| !value.is_empty())
+        };
+        self.taken.is_empty() && labels.answer(question, judge)
     }
 
     /// True when the labels are written as they are.
@@ -57,7 +72,7 @@ impl Naming<'_> {
                     )
             })
         };
-        !labels.iter().any(|(name, _)| is_reserved(name))
+        self.keeps_in_any_kind(labels) || !labels.iter().any(|(name, _)| is_reserved(name))
     }
 }
 

@@ -231,6 +231,41 @@ fn labels_that_become_the_same_are_one_series() {
     );
 }
 
+/// Which is asked once of labels that many pages and metrics share.
+#[test]
+fn labels_that_one_page_or_metric_keeps_may_be_others_in_the_next() {
+    let [dotted, plain, le] =
+        [("a.b", "x"), ("a_b", "x"), ("le", "1")].map(|label| LabelSet::new([label]));
+    let family = |name, kind, labels: &[&Arc<LabelSet>]| {
+        let point =
+            |labels: &&Arc<LabelSet>| Point::new(Arc::clone(labels), START, NOW, value(kind));
+        let points = labels.iter().map(point).collect();
+        Family::new(Arc::new(Descriptor::new(name, kind)), points)
+    };
+    let batch = batch(vec![
+        family("c", Kind::COUNTER, &[&dotted, &plain]),
+        family("g", Kind::Gauge, &[&le]),
+        family("h", Kind::Histogram, &[&le]),
+    ]);
+    let mut utf8 = Form::new(Format::Text);
+    utf8.alphabet = Alphabet::Utf8;
+    assert_eq!(expose(&batch, utf8, &mut Vec::new()), 0);
+    let (text, left_out) = page(&batch, Format::Text);
+    let shown: Vec<_> = lines(&text)
+        .into_iter()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let expected = [
+        "c_total{a_b=\"x\"} 1",
+        "g{le=\"1\"} 1",
+        "h_bucket{exported_le=\"1\",le=\"2.0\"} 1",
+        "h_bucket{exported_le=\"1\",le=\"+Inf\"} 1",
+        "h_sum{exported_le=\"1\"} 1.0",
+        "h_count{exported_le=\"1\"} 1",
+    ];
+    assert_eq!((shown, left_out), (expected.to_vec(), 1));
+}
+
 #[test]
 fn remote_write_counts_what_it_leaves_out_and_names_both() {
     let batch = batch(vec![

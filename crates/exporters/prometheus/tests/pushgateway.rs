@@ -19,6 +19,7 @@ use hiq_core::metric::MetricBatch;
 use hiq_core::metric::record::{CollectOptions, Registry};
 use hiq_prometheus::{
     PUSH_VARIABLES, PushMethod, PushgatewayExporter, PushgatewayOptions, PushgatewaySettings,
+    Scrape,
 };
 use hiq_testkit::metrics::deliver;
 use server::{Request, Server, response};
@@ -187,6 +188,12 @@ fn labels_of_the_group_do_not_overwrite_those_of_its_metrics() {
         runs.with([("job", city), ("instance", city), ("city", city)])
             .add(1);
     }
+    // A scrape of the same metrics keeps them.
+    let accepted = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let scraped = Scrape::new(registry.clone()).answer(accepted, "");
+    let scraped = families(&scraped.body);
+    let names = scraped[0].metric[0].label.iter().map(|label| &label.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["city", "instance", "job"]);
     let mut exporter = exporter(&server, PushMethod::Put).build().unwrap();
     let ledger = deliver(&mut *exporter, registry.collect(&CollectOptions::default()));
     assert_eq!(ledger.exported, 2);
