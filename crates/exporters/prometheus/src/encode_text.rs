@@ -3,6 +3,7 @@
 //! Sources: prometheus/docs, `exposition_formats.md`; the OpenMetrics specification 1.0.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use hiq_core::metric::{
     Exemplar, ExponentialHistogram, Histogram, LabelForm, LabelSet, Number, Point, PointValue,
@@ -24,12 +25,31 @@ pub(crate) struct TextPage<'o> {
     form: Form,
     integers: itoa::Buffer,
     floats: zmij::Buffer,
-    /// Shares as the label `quantile`: those of one family are the same.
-    shares: Vec<(f64, String)>,
+    /// Numbers as the label that a point's series differ in, up to the blank before a value: those of one family are the same.
+    ends: Vec<(f64, String)>,
 }
 
-/// A label that only some series of a point have.
-type Extra<'e> = Option<(&'static str, &'e str)>;
+/// Series of a point that differ in the label `key` alone.
+struct Alike<'p> {
+    name: &'p str,
+    suffix: &'static str,
+    labels: &'p [u8],
+    key: &'static str,
+    /// Where the first one stands in the page, up to that label.
+    start: Option<Range<usize>>,
+}
+
+impl<'p> Alike<'p> {
+    fn new(name: &'p str, suffix: &'static str, labels: &'p [u8], key: &'static str) -> Self {
+        Self {
+            name,
+            suffix,
+            labels,
+            key,
+            start: None,
+        }
+    }
+}
 
 impl<'o> TextPage<'o> {
     pub(crate) fn new(form: Form, out: &'o mut Vec<u8>) -> Self {
@@ -38,7 +58,7 @@ impl<'o> TextPage<'o> {
             form,
             integers: itoa::Buffer::new(),
             floats: zmij::Buffer::new(),
-            shares: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -68,7 +88,7 @@ impl<'o> TextPage<'o> {
         for (name, value) in &labels {
             write_label(&mut rendered, name, value);
         }
-        self.open(TARGET_INFO, "", &rendered, None);
+        self.open(TARGET_INFO, "", &rendered);
         self.put(b"1\n");
     }
 
@@ -92,6 +112,7 @@ impl<'o> TextPage<'o> {
             names.name.as_str().into()
         };
         self.head(&name, kind, &names.help, &names.unit);
+        self.ends.clear();
         for point in group.points() {
             self.point(group, point);
         }
@@ -148,7 +169,7 @@ impl<'o> TextPage<'o> {
         let name = names.name.as_str();
         match point.value() {
             PointValue::Number(number) if names.kind == FamilyKind::Counter => {
-                self.open(name, "_total", labels, None);
+                self.open(name, "_total", labels);
                 self.number(*number);
                 if group.is_untyped {
                     return self.put(b"\n");
@@ -157,7 +178,7 @@ impl<'o> TextPage<'o> {
                 self.created(name, labels, point.start());
             }
             PointValue::Number(number) => {
-                self.open(name, "", labels, None);
+                self.open(name, "", labels);
                 self.number(*number);
                 self.put(b"\n");
             }
@@ -225,8 +246,9 @@ impl<'o> TextPage<'o> {
         buckets: impl Iterator<Item = (f64, u64)>,
     ) {
         let mut above = f64::NEG_INFINITY;
-        for (bound, count) in buckets {
-            self.open(name, "_bucket", labels, Some(("le", &label_number(bound))));
+        let mut series = Alike::new(name, "_bucket", labels, "le");
+        for (place, (bound, count)) in buckets.enumerate() {
+            self.open_next(&mut series, place, bound);
             self.integer(count);
             let is_here = |exemplar: &&Exemplar| {
                 let value = exemplar.value.as_f64();
@@ -238,11 +260,9 @@ impl<'o> TextPage<'o> {
     }
 
     fn summary(&mut self, name: &str, labels: &[u8], point: &Point, summary: &Summary) {
+        let mut series = Alike::new(name, "", labels, "quantile");
         for (place, one) in summary.quantiles.iter().enumerate() {
-            let mut shares = std::mem::take(&mut self.shares);
-            let share = share_text(&mut shares, place, one.quantile);
-            self.open(name, "", labels, Some(("quantile", share)));
-            self.shares = shares;
+            self.open_next(&mut series, place, one.quantile);
             self.float(one.value);
             self.put(b"\n");
         }
@@ -258,11 +278,11 @@ impl<'o> TextPage<'o> {
         count: u64,
     ) {
         if let Some(sum) = sum {
-            self.open(name, "_sum", labels, None);
+            self.open(name, "_sum", labels);
             self.float(sum);
             self.put(b"\n");
         }
-        self.open(name, "_count", labels, None);
+        self.open(name, "_count", labels);
         self.integer(count);
         self.put(b"\n");
         self.created(name, labels, point.start());
@@ -271,7 +291,7 @@ impl<'o> TextPage<'o> {
     /// When the point began to count, where the format has a place for it.
     fn created(&mut self, name: &str, labels: &[u8], start: UnixNanos) {
         if self.is_open_metrics() && start.0 > 0 {
-            self.open(name, "_created", labels, None);
+            self.open(name, "_created", labels);
             self.time(start);
             self.put(b"\n");
         }
@@ -296,35 +316,56 @@ impl<'o> TextPage<'o> {
 
     /// A series' name and labels, up to the blank before its value.
     #[inline]
-    fn open(&mut self, name: &str, suffix: &str, labels: &[u8], extra: Extra<'_>) {
-        let is_plain = self.form.alphabet == Alphabet::Classic || is_classic(name);
-        self.out
-            .reserve(name.len() + suffix.len() + labels.len() + 64);
+    fn open(&mut self, name: &str, suffix: &str, labels: &[u8]) {
+        let is_plain = self.is_plain(name);
+        if is_plain && labels.is_empty() {
+            self.put(name.as_bytes());
+            self.put(suffix.as_bytes());
+            return self.put(b" ");
+        }
+        self.begin(name, suffix, is_plain, labels);
+        self.put(b"} ");
+    }
+
+    /// The same of the one of `series` whose label is `number`, the `place`th of its point.
+    #[inline]
+    fn open_next(&mut self, series: &mut Alike<'_>, place: usize, number: f64) {
+        if let Some(start) = &series.start {
+            self.out.extend_from_within(start.clone());
+        } else {
+            let start = self.out.len();
+            let is_plain = self.is_plain(series.name);
+            self.begin(series.name, series.suffix, is_plain, series.labels);
+            if !(is_plain && series.labels.is_empty()) {
+                self.put(b",");
+            }
+            series.start = Some(start..self.out.len());
+        }
+        let end = end(&mut self.ends, place, series.key, number);
+        self.out.extend_from_slice(end.as_bytes());
+    }
+
+    /// A series' name and labels, up to the brace behind them.
+    #[inline]
+    fn begin(&mut self, name: &str, suffix: &str, is_plain: bool, labels: &[u8]) {
         if is_plain {
             self.put(name.as_bytes());
             self.put(suffix.as_bytes());
-            if labels.is_empty() && extra.is_none() {
-                return self.put(b" ");
-            }
             self.put(b"{");
         } else {
             self.put(b"{");
             write_name(self.out, name, suffix);
-            if !labels.is_empty() || extra.is_some() {
+            if !labels.is_empty() {
                 self.put(b",");
             }
         }
         self.put(labels);
-        if let Some((name, value)) = extra {
-            if !labels.is_empty() {
-                self.put(b",");
-            }
-            self.put(name.as_bytes());
-            self.put(b"=\"");
-            self.put(value.as_bytes());
-            self.put(b"\"");
-        }
-        self.put(b"} ");
+    }
+
+    /// True when `name` stands before the braces.
+    #[inline]
+    fn is_plain(&self, name: &str) -> bool {
+        self.form.alphabet == Alphabet::Classic || is_classic(name)
     }
 
     #[inline]
@@ -368,17 +409,15 @@ impl<'o> TextPage<'o> {
     }
 }
 
-/// The text of a share, kept for the next point of its family.
-fn share_text(shares: &mut Vec<(f64, String)>, place: usize, share: f64) -> &str {
-    let is_known = (shares.get(place)).is_some_and(|(known, _)| known.to_bits() == share.to_bits());
+/// The label `key` of `number` and what follows up to the value, kept for the next point of the family.
+#[inline]
+fn end<'e>(ends: &'e mut Vec<(f64, String)>, place: usize, key: &str, number: f64) -> &'e str {
+    let is_known = (ends.get(place)).is_some_and(|(known, _)| known.to_bits() == number.to_bits());
     if !is_known {
-        shares.truncate(place);
-        shares.push((share, label_number(share)));
+        ends.truncate(place);
+        ends.push((number, format!("{key}=\"{}\"}} ", label_number(number))));
     }
-    shares
-        .last()
-        .filter(|_| shares.len() == place + 1)
-        .map_or_else(|| shares[place].1.as_str(), |(_, text)| text.as_str())
+    &ends[place].1
 }
 
 fn is_summary(point: &Point) -> bool {

@@ -224,6 +224,39 @@ drift_bucket{le="+Inf"} 3
     );
 }
 
+#[test]
+fn a_share_and_a_bound_of_one_value_are_labels_of_their_own() {
+    let summary = Summary {
+        count: 1,
+        sum: 2.0,
+        quantiles: vec![QuantileValue {
+            quantile: 0.5,
+            value: 2.0,
+        }],
+        sketch: None,
+    };
+    let histogram = Histogram {
+        count: 1,
+        sum: Some(2.0),
+        bounds: [0.5].into(),
+        counts: vec![0, 1],
+        ..Histogram::default()
+    };
+    let batch = batch(vec![
+        family(
+            Descriptor::new("s", Kind::Summary),
+            vec![point([], summary)],
+        ),
+        family(
+            Descriptor::new("h", Kind::Histogram),
+            vec![point([], histogram)],
+        ),
+    ]);
+    let expected = "# TYPE s summary\ns{quantile=\"0.5\"} 2.0\ns_sum 2.0\ns_count 1\n\
+        # TYPE h histogram\nh_bucket{le=\"0.5\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_sum 2.0\nh_count 1\n";
+    assert_eq!(text(&batch, Format::Text), expected);
+}
+
 /// `exposition_formats.md`, "UTF-8 names".
 #[test]
 fn utf8_names_stand_in_quotes_inside_the_braces() {
