@@ -23,13 +23,12 @@ impl<'t> Octaves<'t> {
         let mut octaves = table.octaves();
         let low = octaves.next().map_or(0, |(octave, _)| octave);
         let mut totals = [0; CHUNKS];
-        let above_low = |octave: i32| usize::try_from(octave - low).unwrap_or_default();
         for (octave, place) in table.octaves() {
             let first = place.chunk().map_or(0, Chunk::count_first);
-            totals[above_low(octave)] = place.aside() + first;
+            totals[above(low, octave)] = place.aside() + first;
         }
         for (octave, place) in table.octaves() {
-            totals[above_low(octave)] += place.chunk().map_or(0, Chunk::count_others);
+            totals[above(low, octave)] += place.chunk().map_or(0, Chunk::count_others);
         }
         Self {
             table,
@@ -67,13 +66,13 @@ impl Ranked for Octaves<'_> {
         let Some(chunk) = chunk.and_then(|octave| self.table.chunk_of(octave)) else {
             return f64::NAN;
         };
-        let mut seen = seek.seen;
-        for (bucket, count) in chunk.buckets().zip(chunk.counts()) {
-            seen += count;
-            if seen >= rank {
-                return index::middle(bucket, self.table.scale());
-            }
-        }
-        f64::NAN
+        let bucket = chunk.bucket_of(rank - seek.seen);
+        bucket.map_or(f64::NAN, |bucket| index::middle(bucket, self.table.scale()))
     }
+}
+
+/// How far `octave` is above the lowest of a table.
+#[expect(clippy::cast_sign_loss, reason = "only the last five bits count")]
+fn above(low: i32, octave: i32) -> usize {
+    (octave - low) as usize % CHUNKS
 }

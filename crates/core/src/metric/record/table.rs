@@ -257,6 +257,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::super::counts::Distribution;
+    use super::super::index;
     use super::super::rank::{Ranked, Seek};
     use super::*;
 
@@ -328,6 +329,21 @@ mod tests {
         let buckets = left.to_buckets().counts;
         assert_eq!((buckets[0], buckets.last()), (30, Some(&20)));
         assert_eq!(buckets.iter().sum::<u64>(), 50);
+    }
+
+    #[test]
+    fn a_rank_is_found_where_much_is_aside() {
+        let tables = Tables::new();
+        for bucket in [3, 40] {
+            (0..1_000).for_each(|_| _ = tables.add(bucket));
+        }
+        tables.forget(&Sparse::default()); // sets aside
+        let octaves = tables.octaves();
+        let mut seek = Seek::default();
+        let mut value = |rank| octaves.value_of(rank, &mut seek);
+        let values = [1, 1_000, 1_001, 2_000].map(&mut value).map(f64::to_bits);
+        let middles = [3, 3, 40, 40].map(|bucket| index::middle(bucket, 6).to_bits());
+        assert_eq!(values, middles);
     }
 
     #[test]
