@@ -110,6 +110,21 @@ def test_instruments_leave_with_their_values_labels_and_units(server: Receiver) 
     check_ledger()
 
 
+def test_points_are_given_up_when_they_are_as_old_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIQ_QUEUE_MAX_AGE", "1")
+    # Nobody listens on this port of the discard protocol.
+    nowhere = "http://127.0.0.1:9"
+    exporters = [hiq.OtlpMetricExporter(nowhere), hiq.RemoteWriteExporter(nowhere)]
+    hiq.init("shop", exporters=[], metrics=exporters)
+    hiq.metrics.counter(f"own.{secrets.token_hex(6)}").inc()
+    assert hiq.flush(30)
+    stats = hiq.stats()
+    for name in ("metrics-otlp", "metrics-remote_write"):
+        ledger = stats[name]
+        assert ledger["dropped"] == {"expired": ledger["offered"]}
+    check_ledger()
+
+
 def test_a_summary_leaves_as_a_histogram_where_that_is_asked_for(server: Receiver) -> None:
     name = f"own.{secrets.token_hex(6)}"
     hiq.init("shop", exporters=[], metrics=[otlp(server, summaries="histogram")])

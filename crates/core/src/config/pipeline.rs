@@ -20,7 +20,7 @@ pub struct PipelineSettings {
     pub max_queue_bytes: usize,
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: spans that are handed to an exporter together; 512, at most the queue.
     pub max_batch_spans: usize,
-    /// `HIQ_QUEUE_MAX_AGE`: how long spans wait without a spool before they are given up; 5 min.
+    /// `HIQ_QUEUE_MAX_AGE`: how long spans, or points, wait without a spool before they are given up; 5 min.
     pub max_age: Duration,
     /// `HIQ_SHUTDOWN_TIMEOUT`: the one deadline of flush and shutdown at exit; 5 s.
     pub shutdown_timeout: Duration,

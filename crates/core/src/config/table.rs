@@ -189,7 +189,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "HIQ_QUEUE_MAX_AGE",
         "300000",
-        "milliseconds that spans wait for a backend without a spool",
+        "milliseconds that spans and points wait for a backend without a spool",
     ),
     variable(
         "HIQ_SHUTDOWN_TIMEOUT",
