@@ -137,7 +137,8 @@ class Kafka(ServerProcess):
     def _cluster_id(self) -> str:
         kept = self.folder / "cluster-id"
         if not kept.exists():
-            kept.write_text(secrets.token_urlsafe(16))
+            # One that begins with a dash would be taken for an option.
+            kept.write_text("A" + secrets.token_urlsafe(16)[1:])
         return kept.read_text()
 
     def _make_certificate(self) -> None:

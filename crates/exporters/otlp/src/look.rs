@@ -66,15 +66,14 @@ fn of_item(item: &Fields<'_>) -> Option<OtlpSignal> {
         .or_else(|| by_ids(&fields))
 }
 
-/// Of `Span`: kind, times, dropped counts, links, status, flags. Of `Metric`: sum, exponential histogram. Of `LogRecord`: times,
-/// severity, flags.
+/// Of `Span`: kind, times, dropped counts, links, status, flags. Of `LogRecord`: times, severity, flags. `Metric` has messages and
+/// texts alone.
 fn by_wire_type(field: &Field<'_>) -> Option<OtlpSignal> {
     Some(match (field.number, field.value) {
         (7 | 8, Wire::Fixed64(_))
         | (6 | 10 | 12 | 14, Wire::Varint(_))
         | (13 | 15, Wire::Bytes(_))
         | (16, Wire::Fixed32(_)) => OtlpSignal::Traces,
-        (7 | 10, Wire::Bytes(_)) => OtlpSignal::Metrics,
         (1 | 11, Wire::Fixed64(_)) | (2, Wire::Varint(_)) | (8, Wire::Fixed32(_)) => {
             OtlpSignal::Logs
         }
