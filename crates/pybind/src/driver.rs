@@ -239,6 +239,11 @@ impl Driver {
         self.shared.lock().dropped
     }
 
+    #[getter]
+    fn outgrown(&self) -> usize {
+        self.shared.lock().outgrown
+    }
+
     fn keys(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.shared
             .lock()

@@ -7,6 +7,8 @@
 //! ```
 
 use hiq_core::time::Clock;
+#[cfg(not(Py_3_12))]
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 mod attributes;
@@ -45,6 +47,8 @@ mod wrap;
 
 #[pymodule(gil_used = true)]
 fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    #[cfg(not(Py_3_12))]
+    refuse_sub_interpreters()?;
     Clock::prepare();
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     tasks::look();
@@ -68,4 +72,22 @@ fn _hiq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     bridge::add_to_module(module)?;
     convert::add_to_module(module)?;
     tree::add_to_module(module)
+}
+
+/// Since 3.12 the interpreter itself refuses them, as far as they have a lock of their own; before, whoever takes the lock in one by
+/// the thread's state waits for the main one's for ever.
+#[cfg(not(Py_3_12))]
+#[expect(unsafe_code, reason = "asks the interpreter which one it is")]
+fn refuse_sub_interpreters() -> PyResult<()> {
+    // SAFETY: a module is initialised with the lock held.
+    let is_main = unsafe {
+        let interpreter = pyo3::ffi::PyInterpreterState_Get();
+        pyo3::ffi::PyInterpreterState_GetID(interpreter) == 0
+    };
+    if is_main {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "hiq works in the main interpreter only, before Python 3.12; under mod_wsgi set `WSGIApplicationGroup %{GLOBAL}`",
+    ))
 }

@@ -1,20 +1,57 @@
-//! A child of `multiprocessing` that is told to end (`Pool.terminate`, `Process.terminate`: SIGTERM) ends a moment later: what
-//! it has finished leaves first.
+//! A process that is told to end by SIGTERM (a service by its supervisor, a child by `Pool.terminate`) ends a moment later: what it has
+//! finished leaves first.
 //!
 //! Python itself does nothing on SIGTERM: the kernel ends the process. Here a handler of ours wakes a native thread, which
 //! ends the pipeline in at most [`LONGEST`] and then has the kernel do what it would have done. The traced program goes on
 //! running meanwhile, in C code or not, as if the signal had come later. A handler that the program sets takes the place of
-//! ours; one that it has set before is left alone. The thread is started with the first finished tree.
+//! ours; one that it has set before is left alone. Servers that have ended in order put the default back and raise the signal
+//! again: with the default ours is back as well. The thread is started with the first finished tree.
 #![allow(
     unsafe_code,
     reason = "a signal handler, a semaphore and the calls of signals, each argued"
 )]
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// What `signal.signal` calls, as it was.
+static SET_HANDLER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Has this process send what it has finished before SIGTERM ends it. On Linux; elsewhere nothing changes.
 #[pyfunction]
-fn send_before_termination() {
+#[pyo3(pass_module)]
+fn send_before_termination(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(());
+    }
+    let py = module.py();
+    let signals = py.import("_signal")?;
+    SET_HANDLER.get_or_try_init(py, || {
+        let original = signals.getattr("signal")?.unbind();
+        signals.setattr("signal", module.getattr("signal")?)?;
+        Ok::<_, PyErr>(original)
+    })?;
+    arm();
+    Ok(())
+}
+
+/// Sets a handler as `_signal.signal` does, and has ours stand where the default one would.
+#[pyfunction]
+#[pyo3(signature = (signalnum, handler, /))]
+fn signal<'py>(
+    py: Python<'py>,
+    signalnum: &Bound<'py, PyAny>,
+    handler: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let original = SET_HANDLER.get(py).ok_or_else(|| {
+        pyo3::exceptions::PyRuntimeError::new_err("hiq has not taken the place of _signal.signal")
+    })?;
+    let before = original.bind(py).call1((signalnum, handler))?;
+    arm();
+    Ok(before)
+}
+
+fn arm() {
     #[cfg(target_os = "linux")]
     linux::arm();
 }
@@ -26,6 +63,7 @@ pub(crate) fn watch() {
 }
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(signal, module)?)?;
     module.add_function(wrap_pyfunction!(send_before_termination, module)?)
 }
 
@@ -60,7 +98,12 @@ mod linux {
 
     pub(super) fn arm() {
         let this = this_process();
+        // The first process of a container is not ended by a signal that it does not handle.
+        if this == 1 {
+            return;
+        }
         if ARMED.load(Ordering::Acquire) == this {
+            handle_instead_of_default();
             return;
         }
         // SAFETY: nobody of this process waits for the semaphore or posts it before `ARMED` names the process; in a forked

@@ -17,7 +17,7 @@ use hiq_core::value::Value;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyTuple, PyType};
 
 use crate::attributes::{self, Foreign};
 use crate::block::{self, Block};
@@ -307,6 +307,12 @@ unsafe fn make_trace(
             Some(name) => match attributes::text_symbol(name.as_ptr()) {
                 Some(name) => Some(name),
                 // A class method cannot be called, but what it holds can.
+                None if name.is_instance_of::<PyType>() => {
+                    let class = name.cast::<PyType>()?.name()?;
+                    return Err(PyTypeError::new_err(format!(
+                        "trace() takes a name or a function, and {class} is a class; put it above the methods"
+                    )));
+                }
                 None if name.is_callable() || name.hasattr("__func__")? => {
                     return decorate(py, name, None, Kind::Internal, Vec::new());
                 }

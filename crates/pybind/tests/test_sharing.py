@@ -235,3 +235,40 @@ def test_two_threads_enable_different_drivers_on_one_target(program) -> None:
 def test_c_modules_are_no_aliases(caplog) -> None:
     hiq.HiQLatency([["os", "", "getpid", "getpid"]]).disable()
     assert "posix" not in caplog.text
+
+
+def test_a_wildcard_leaves_objects_alone_that_are_more_than_called(program, spans) -> None:
+    module = program(
+        """
+        import functools
+        from typing import NewType
+        class Registry:
+            def __init__(self): self.items = {"one": 1}
+            def __call__(self, x): log.append("registry"); return x
+            def __getitem__(self, name): return self.items[name]
+            def __contains__(self, name): return name in self.items
+        class Decorator:
+            def __init__(self, function): functools.update_wrapper(self, function)
+            def __call__(self, x): log.append("decorated"); return self.__wrapped__(x)
+        registry = Registry()
+        registry.__module__ = __name__
+        UserId = NewType("UserId", int)
+        @Decorator
+        def decorated(x): return x
+        @functools.lru_cache
+        def cached(x): log.append("cached"); return x
+        partial = functools.partial(print, end="")
+        partial.__module__ = __name__
+        """
+    )
+    hiq.instrument([[module.__name__, "", "*", "*"]])
+    assert registry_answers(module) == (1, True, 5)
+    assert module.UserId | None == module.UserId | None
+    assert (module.decorated(3), module.cached(4)) == (3, 4)
+    module.partial("")
+    assert module.log == ["registry", "decorated", "cached"]
+    assert traced_names(spans) == ["__decorated", "__cached", "__partial"]
+
+
+def registry_answers(module) -> tuple[int, bool, int]:
+    return module.registry["one"], "one" in module.registry, module.registry(5)

@@ -183,6 +183,63 @@ def test_the_memory_exporter_leaves_nothing_running_and_its_spans_readable() -> 
     assert list(hiq.stats()) == ["memory"]
 
 
+def test_each_memory_exporter_that_is_entered_has_its_own_spans() -> None:
+    @hiq.trace
+    def work(x: int) -> int:
+        return x
+
+    with InMemoryExporter() as outer:
+        work(1)
+        with InMemoryExporter() as inner:
+            work(2)
+            inner.clear()
+            work(3)
+        work(4)
+        assert len(outer) == 4
+        assert inner.spans() == [outer.spans()[2]]
+        assert inner.encoded("otlp-proto").count(b"test_tracing.py") == 1
+    assert len(outer) == 4, "readable after the end"
+
+
+def test_a_class_is_refused_by_name_instead_of_being_replaced() -> None:
+    class Basket:
+        pass
+
+    with pytest.raises(TypeError, match=r"a name or a function, and Basket is a class; put it above the methods"):
+        hiq.trace(Basket)
+
+
+SUB_INTERPRETER = """
+import _xxsubinterpreters as interpreters
+code = "try: import hiq\\nexcept ImportError as error: print(error, flush=True)"
+interpreters.run_string(interpreters.create(), code)
+import hiq
+print(hiq.trace(len)("four"))
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the interpreter itself refuses it")
+def test_a_sub_interpreter_is_refused_where_it_would_wait_for_ever(tmp_path: Path) -> None:
+    run = python("-c", SUB_INTERPRETER, folder=tmp_path)
+    assert run.stdout.splitlines() == [
+        "hiq works in the main interpreter only, before Python 3.12; under mod_wsgi set `WSGIApplicationGroup %{GLOBAL}`",
+        "4",
+    ], run.stderr
+
+
+def test_a_driver_that_has_no_room_for_all_spans_says_how_many_have_gone(program, caplog) -> None:
+    module = program("def work(): pass")
+    calls = 1_000_250
+    with hiq.HiQLatency([[module.__name__, "", "work", "work"]], max_hiq_size=2 * calls) as driver:
+        for _ in range(calls):
+            module.work()
+        held = driver._native.spans
+        # As `show` does, which would print a million lines.
+        driver._say_outgrown()
+    assert held <= 1_000_000
+    assert f"{calls - held} older ones have gone for newer ones" in caplog.text
+
+
 def test_the_ledger_balances() -> None:
     hiq.init(exporters=["memory"])
     for _ in range(100):

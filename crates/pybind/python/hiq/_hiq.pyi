@@ -97,6 +97,7 @@ __all__ = [
     "set_type_attribute",
     "set_zin_threshold",
     "shutdown",
+    "signal",
     "stats",
     "status_follow",
     "status_get",
@@ -271,6 +272,9 @@ class Driver:
     @property
     def dropped(self) -> int:
         """Spans given up because of the cap or of `max_keys`."""
+    @property
+    def outgrown(self) -> int:
+        """Those given up because of the cap alone."""
     def keys(self) -> list[object]:
         """The keys (k0), oldest first."""
     def tree(self, key: object, metric: str = "time") -> Tree | None:
@@ -556,11 +560,11 @@ def set_scope(name: str, version: str) -> tuple[str, str]:
 def remove_exporter(handle: int, timeout_s: float = 5.0) -> None:
     """Flushes and removes it."""
 
-def memory_spans(clear: bool = False) -> list[dict[str, Any]]:
-    """The spans of the `memory` exporter: dicts with trace_id, span_id, parent_span_id, name, kind, start_unix_nanos, end_unix_nanos,
+def memory_spans(clear: bool = False, shelf: int = 0) -> list[dict[str, Any]]:
+    """The spans of the `memory` exporter that keeps them on that shelf: dicts with trace_id, span_id, parent_span_id, name, kind, start_unix_nanos, end_unix_nanos,
     attributes, events, links, status, status_message, scope, resource."""
 
-def memory_bytes(format: str, clear: bool = False) -> bytes:
+def memory_bytes(format: str, clear: bool = False, shelf: int = 0) -> bytes:
     """The same spans as one payload: `otlp-proto`, `otlp-json`, `zipkin-json`, `zipkin-proto`, `chrome`, `perfetto`; ConfigError for any
     other format. The GIL is released meanwhile."""
 
@@ -644,8 +648,11 @@ def at_exit() -> None:
     """Lets open spans go as unfinished and shuts the pipeline down; registered with `atexit`."""
 
 def send_before_termination() -> None:
-    """Gives this process, a child of `multiprocessing`, up to a second from SIGTERM on to send what was finished; on Linux,
-    and while the program has no handler of its own."""
+    """Gives this process up to a second from SIGTERM on to send what was finished; on Linux, and while the program has no
+    handler of its own: `signal` takes the place of `_signal.signal`, to be there when the program's handler goes."""
+
+def signal(signalnum: int, handler: Any, /) -> Any:
+    """As `signal.signal`."""
 
 def overhead_ns() -> float:
     """Calibrated cost of one recorded call, in nanoseconds."""

@@ -1,9 +1,9 @@
 """Child processes made by `multiprocessing`: their spans leave before they end, and spawned ones are traced as well.
 
 A forked child has everything already, but ends without running exit handlers: a finalizer of `multiprocessing`
-flushes. A child that is terminated (by `Process.terminate`, or with its pool at the end of `with Pool()`) runs nothing
-of Python any more: it gets up to a second to send what was finished (`_hiq.send_before_termination`). One that is
-killed (SIGKILL) loses what it has not sent, as any killed process does.
+flushes. A process that is terminated (a service by its supervisor, a child by `Process.terminate`, or with its pool at
+the end of `with Pool()`) runs nothing of Python any more: it gets up to a second to send what was finished
+(`_hiq.send_before_termination`). One that is killed (SIGKILL) loses what it has not sent, as any killed process does.
 
 A spawned child begins anew: what `hiq run` needs there travels in the preparation data that the parent sends, and takes
 effect before the child imports the main module. Children that are not made by `multiprocessing` (subprocesses) are
@@ -82,6 +82,7 @@ def _send_with_preparation(_name: str, spawn: Any) -> None:
 
 
 def _register_flush() -> None:
+    _hiq.send_before_termination()
     util = sys.modules.get("multiprocessing.util")
     if util is None:
         return
@@ -89,9 +90,6 @@ def _register_flush() -> None:
     if process is not None and process.parent_process() is not None:
         # Begun inside a child that is already under way.
         _finalize()
-    elif process is not None and getattr(process.current_process(), "_inheriting", False):
-        # Begun inside one that is being spawned: it runs exit handlers, but forgets nothing before.
-        _hiq.send_before_termination()
     # A child throws the finalizers that it finds away, then asks these.
     util.register_after_fork(_anchor, _finalize)
 
@@ -100,7 +98,6 @@ def _finalize(*_anchor: object) -> None:
     from multiprocessing import util
 
     util.Finalize(None, _hiq.shutdown, exitpriority=_LAST)
-    _hiq.send_before_termination()
 
 
 class _Anchor:

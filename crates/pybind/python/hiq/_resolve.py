@@ -29,6 +29,12 @@ _DESCRIPTOR_HINTS: dict[type, str] = {
     functools.partialmethod: "a partialmethod: name the method that it calls",
     functools.singledispatchmethod: "a singledispatchmethod: name the methods registered with it",
 }
+# What a wrapper forwards, and what only making and copying objects looks up.
+_FORWARDED = frozenset(dir(types.FunctionType)) | {
+    "__abstractmethods__", "__class_getitem__", "__copy__", "__deepcopy__", "__dict__", "__firstlineno__",
+    "__getattr__", "__getstate__", "__orig_bases__", "__parameters__", "__set_name__", "__setstate__", "__slots__",
+    "__static_attributes__", "__vectorcalloffset__", "__weakref__",
+}  # fmt: skip
 _IMMUTABLE_TYPE = 1 << 8
 _HEAP_TYPE = 1 << 9
 
@@ -210,11 +216,20 @@ def _is_offered(name: str, pattern: str) -> bool:
 def _is_own_function(owner: Any, value: Any) -> bool:
     """Not what a module has imported, and no class."""
     inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-    if isinstance(inner, type) or not callable(inner):
+    if isinstance(inner, type) or not callable(inner) or not _can_be_stood_in_for(inner):
         return False
     if isinstance(owner, types.ModuleType):
         return getattr(inner, "__module__", None) == owner.__name__
     return True
+
+
+def _can_be_stood_in_for(value: Any) -> bool:
+    """A function, or an object that is called and nothing else: operators look methods up in types, where a wrapper has
+    none."""
+    if inspect.isroutine(value) or _hiq.is_traced(value):
+        return True
+    names = {name for kind in type(value).__mro__ if kind is not object for name in vars(kind)}
+    return not any(name.startswith("__") and name.endswith("__") for name in names - _FORWARDED)
 
 
 # --- attributes -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, KeysView, Sequence
 from typing import Any, ClassVar
 
-from . import _driver, _hiq, hiq_utils
+from . import _driver, _hiq, hiq_utils, tracing
 from ._extras import COUNTERS, metrics_of_tables
 from ._hiq import Tree as Tree
 from ._rows import read_rows, rows_of_table
@@ -287,6 +287,7 @@ class HiQBase(LogMonkeyKing, Jack):
 
     def show(self, ignore_empty_tree: bool = False, show_key: bool = False, time_format: str = FORMAT_DATETIME) -> None:
         """Prints all trees."""
+        self._say_outgrown()
         for k0, trees in self.tau.items():
             for k1, tree in trees.items():
                 span = abs(_consolidated(tree).get_root().span())
@@ -295,6 +296,10 @@ class HiQBase(LogMonkeyKing, Jack):
                 if show_key:
                     print(f"🔑 k0: {k0}, 🗝 k1: {k1}")
                 print(tree.get_graph(time_format=time_format))
+
+    def _say_outgrown(self) -> None:
+        if outgrown := self._native.outgrown:
+            tracing.say(f"{type(self).__name__} holds a million spans; {outgrown} older ones have gone for newer ones")
 
     # --- spans by hand --------------------------------------------------------------------------
 

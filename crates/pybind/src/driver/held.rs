@@ -15,6 +15,8 @@ pub(super) struct Held {
     pub(super) keys: VecDeque<Key>,
     pub(super) spans: usize,
     pub(super) dropped: usize,
+    /// Those of `dropped` that went since the spans were too many, not since HiQ's limit of keys was reached.
+    pub(super) outgrown: usize,
     /// Own spans that were ever held: what the overhead is counted by.
     pub(super) seen: usize,
 }
@@ -90,6 +92,7 @@ impl Held {
         if let Some((_, own)) = key.fragments.pop_front() {
             self.spans -= own;
             self.dropped += own;
+            self.outgrown += own;
         }
         true
     }

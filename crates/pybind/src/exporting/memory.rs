@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hiq_core::batch::TreeBatch;
+use hiq_core::config::{Env, Warning};
 use hiq_core::export::{Deadline, Exporter, Progress};
 use hiq_core::ledger::Custody;
 use hiq_core::span::{Kind, Span, Status};
@@ -14,6 +15,9 @@ use hiq_core::wire::Text;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use super::Arguments;
+use super::registry::{Spec, spec};
+
 mod encoded;
 
 use encoded::Desk;
@@ -21,10 +25,13 @@ pub(super) use encoded::memory_bytes;
 
 type Held = Mutex<Memory>;
 
+/// Whose the spans are: 0 for all who have not asked for a shelf of their own.
+type Shelf = usize;
+
 /// What the exporter was given, and what is at hand for writing it.
 #[derive(Debug, Default)]
 struct Memory {
-    trees: Vec<Arc<SpanTree>>,
+    trees: Vec<(Shelf, Arc<SpanTree>)>,
     /// Those that nobody writes at.
     desks: Vec<Desk>,
 }
@@ -52,9 +59,24 @@ pub(super) fn after_fork_in_child() {
     HELD.store(Box::into_raw(Box::default()), Ordering::Release);
 }
 
+/// The exporter that settings describe.
+pub(super) fn read(
+    arguments: &Arguments<'_, '_>,
+    _env: &Env,
+    _warnings: &mut Vec<Warning>,
+) -> PyResult<Spec> {
+    arguments.refuse_unknown(&["shelf"])?;
+    let shelf = arguments.count("shelf")?.unwrap_or_default();
+    Ok(spec("memory", "this process", move || {
+        Ok(Box::new(MemoryExporter { shelf }))
+    }))
+}
+
 /// Keeps what it is given.
 #[derive(Debug)]
-pub(super) struct MemoryExporter;
+struct MemoryExporter {
+    shelf: Shelf,
+}
 
 impl Exporter<TreeBatch> for MemoryExporter {
     fn export(
@@ -63,19 +85,24 @@ impl Exporter<TreeBatch> for MemoryExporter {
         custody: Custody,
         _deadline: &Deadline,
     ) -> Progress {
-        let trees = batch.trees().iter().map(Arc::clone);
+        let trees = batch.trees().iter();
+        let trees = trees.map(|tree| (self.shelf, Arc::clone(tree)));
         held().trees.extend(trees);
         custody.delivered();
         Progress::Done
     }
 }
 
-/// The spans that the `memory` exporter was given, in the order they came.
+/// The spans that the `memory` exporter of that shelf was given, in the order they came.
 #[pyfunction]
-#[pyo3(signature = (clear=false))]
-pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, PyList>> {
+#[pyo3(signature = (clear=false, shelf=0))]
+pub(super) fn memory_spans(
+    py: Python<'_>,
+    clear: bool,
+    shelf: Shelf,
+) -> PyResult<Bound<'_, PyList>> {
     let spans = PyList::empty(py);
-    for tree in &trees(clear) {
+    for tree in &trees(shelf, clear) {
         for span in tree.spans() {
             spans.append(span_dict(py, span)?)?;
         }
@@ -84,13 +111,14 @@ pub(super) fn memory_spans(py: Python<'_>, clear: bool) -> PyResult<Bound<'_, Py
 }
 
 /// What is held, in the order it came; nothing of it any more where it is to be `clear`ed.
-fn trees(clear: bool) -> Vec<Arc<SpanTree>> {
+fn trees(shelf: Shelf, clear: bool) -> Vec<Arc<SpanTree>> {
     let mut held = held();
+    let wanted = held.trees.iter().filter(|(place, _)| *place == shelf);
+    let trees = wanted.map(|(_, tree)| Arc::clone(tree)).collect();
     if clear {
-        std::mem::take(&mut held.trees)
-    } else {
-        held.trees.clone()
+        held.trees.retain(|(place, _)| *place != shelf);
     }
+    trees
 }
 
 fn span_dict<'py>(py: Python<'py>, span: Span<'_>) -> PyResult<Bound<'py, PyDict>> {

@@ -43,11 +43,7 @@ const EXPORTERS: [(&str, Read); 10] = [
     ("chrome", chrome::read),
     ("file", file),
     ("console", console),
-    ("memory", |_, _, _| {
-        Ok(spec("memory", "this process", || {
-            Ok(Box::new(memory::MemoryExporter))
-        }))
-    }),
+    ("memory", memory::read),
 ];
 
 pub(super) fn spec(

@@ -56,14 +56,15 @@ static FORMATS: [Format; 6] = [
 
 /// The spans that the `memory` exporter was given, in the format `format`, as one payload. Written without the GIL.
 #[pyfunction]
-#[pyo3(signature = (format, clear=false))]
+#[pyo3(signature = (format, clear=false, shelf=0))]
 pub(in crate::exporting) fn memory_bytes<'py>(
     py: Python<'py>,
     format: &str,
     clear: bool,
+    shelf: usize,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let format = by_name(format).map_err(|error| errors::config(&error))?;
-    let desk = py.detach(|| Desk::of(format).write(super::trees(clear)));
+    let desk = py.detach(|| Desk::of(format).write(super::trees(shelf, clear)));
     let bytes = PyBytes::new(py, &desk.payload);
     desk.leave();
     Ok(bytes)
