@@ -1,7 +1,8 @@
 //! Names that live as long as the process: span names, attribute keys, and the **sites** that declared functions are.
 //!
-//! A [`Symbol`] is one word; reading its text is one indexed load, without a lock. The table is bounded: once it is full,
-//! a new name is stored in the tree that uses it, so a program that makes up names cannot grow the process for ever.
+//! A [`Symbol`] is one word; reading its text is one indexed load, without a lock. The table is bounded: names that a program
+//! makes up while it runs ([`passing_symbol`]) are stored in the tree that uses them once there is no room for them, so they cannot
+//! grow the process for ever. Names of code ([`symbol`]) have room of their own behind them.
 
 #![allow(unsafe_code, reason = "one pointer read, argued at its place")]
 
@@ -20,6 +21,8 @@ pub struct Symbol(pub(crate) u32);
 
 /// Names and keys that the process-wide table holds at most.
 pub const MAX_SYMBOLS: usize = 1 << 16;
+/// Of these, so many are kept for names of code: of declared functions, and those that hiq itself writes.
+pub const RESERVED_SYMBOLS: usize = 1 << 14;
 /// Sites that the process-wide table holds at most.
 pub const MAX_SITES: usize = 1 << 16;
 
@@ -66,8 +69,18 @@ pub(crate) fn slot(symbol: u64) -> Option<&'static TextSlot> {
     SYMBOLS.get(usize::try_from(symbol).ok()?)
 }
 
-/// The symbol of `name` in the process-wide table, put there if need be; `None` when the table is full.
+/// The symbol of a name of code in the process-wide table, put there if need be; `None` when the table is full.
 pub fn symbol(name: &str) -> Option<Symbol> {
+    symbol_below(MAX_SYMBOLS, name)
+}
+
+/// The symbol of a name that data may have made up, such as an attribute's key, in the process-wide table; `None` when there is no
+/// room but the [reserved](RESERVED_SYMBOLS).
+pub fn passing_symbol(name: &str) -> Option<Symbol> {
+    symbol_below(MAX_SYMBOLS - RESERVED_SYMBOLS, name)
+}
+
+fn symbol_below(end: usize, name: &str) -> Option<Symbol> {
     if name.is_empty() {
         return Some(Symbol::EMPTY);
     }
@@ -77,7 +90,7 @@ pub fn symbol(name: &str) -> Option<Symbol> {
     }
     // Index 0 is the empty text.
     let index = known.len() + 1;
-    let slot = SYMBOLS.get(index)?;
+    let slot = SYMBOLS.get(index).filter(|_| index < end)?;
     let text = leaked_text(name);
     slot.fill(text);
     #[expect(clippy::cast_possible_truncation, reason = "below MAX_SYMBOLS")]

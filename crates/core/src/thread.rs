@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::fork;
-use crate::intern::{Symbol, symbol};
+use crate::intern::{Symbol, passing_symbol};
 use crate::wire::Text;
 
 /// A thread of this or another process.
@@ -27,7 +27,7 @@ impl Thread {
 
     /// A thread with the operating system's number `id`; 0: unknown. `name` may be empty.
     pub fn new(id: u64, name: &str) -> Self {
-        let name = symbol(name).unwrap_or(Symbol::EMPTY);
+        let name = passing_symbol(name).unwrap_or(Symbol::EMPTY);
         Self { id, name }
     }
 
@@ -43,7 +43,7 @@ impl Thread {
 
     /// Names the calling thread, for languages whose thread names the operating system does not know.
     pub fn name_current(name: &str) {
-        look_up(symbol(name).unwrap_or(Symbol::EMPTY));
+        look_up(passing_symbol(name).unwrap_or(Symbol::EMPTY));
     }
 
     /// The operating system's number; 0: unknown.
@@ -61,7 +61,7 @@ impl Thread {
 #[cold]
 fn look_up(known_name: Symbol) -> Thread {
     let thread = std::thread::current();
-    let own_name = || symbol(thread.name()?);
+    let own_name = || passing_symbol(thread.name()?);
     let name = if known_name == Symbol::EMPTY {
         own_name().unwrap_or(Symbol::EMPTY)
     } else {

@@ -39,7 +39,7 @@ pub(crate) fn key_symbol(builder: &mut TreeBuilder, key: *mut ffi::PyObject) -> 
 }
 
 /// The symbol of a name, found as a key's is; `None` for what is no text. A name that the process-wide table has no room for is
-/// the empty one.
+/// the empty one: it has to be given to the span once that has a tree.
 #[inline]
 pub(crate) fn text_symbol(text: *mut ffi::PyObject) -> Option<Symbol> {
     let slot = (text as usize >> 4) % KEYS;
@@ -48,7 +48,7 @@ pub(crate) fn text_symbol(text: *mut ffi::PyObject) -> Option<Symbol> {
     if entry.0 == text {
         return Some(entry.1);
     }
-    let symbol = with_utf8(text, hiq_core::intern::symbol)?.unwrap_or(Symbol::EMPTY);
+    let symbol = with_utf8(text, hiq_core::intern::passing_symbol)?.unwrap_or(Symbol::EMPTY);
     remember(entry, text, symbol);
     Some(symbol)
 }

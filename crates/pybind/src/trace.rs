@@ -9,7 +9,7 @@ use std::ptr;
 
 use hiq_core::context::Context;
 use hiq_core::id::TraceId;
-use hiq_core::intern::{SiteId, Symbol};
+use hiq_core::intern::{SiteId, Symbol, symbol};
 use hiq_core::span::Kind;
 use hiq_core::time::Clock;
 use hiq_core::tree::{Role, TreeBuilder};
@@ -41,6 +41,8 @@ use record::record;
 #[derive(Debug)]
 pub(crate) struct Trace {
     name: Option<Symbol>,
+    /// A name that each tree has to keep for itself.
+    passing_name: Option<Py<PyAny>>,
     kind: Kind,
     /// Keyword names and, in their order, values; null when there are none.
     names: Option<Py<PyTuple>>,
@@ -133,6 +135,10 @@ impl Trace {
     }
 
     fn describe(&self, builder: &mut TreeBuilder, index: u32, foreign: &Foreign) {
+        if let Some(name) = &self.passing_name {
+            let name = attributes::key_symbol(builder, name.as_ptr());
+            builder.set_name(index, name);
+        }
         if let Some(names) = &self.names {
             for (position, value) in self.values.iter().enumerate() {
                 // SAFETY: a tuple with one name for each value.
@@ -222,7 +228,11 @@ impl Trace {
                 .collect(),
             None => Vec::new(),
         };
-        decorate(py, func, self.name, self.kind, site_attributes)
+        let name = match &self.passing_name {
+            Some(name) => symbol(&name.extract::<String>(py)?),
+            None => self.name,
+        };
+        decorate(py, func, name, self.kind, site_attributes)
     }
 }
 
@@ -367,8 +377,10 @@ unsafe fn make_trace(
                 }
             }
         }
+        let passing_name = first.filter(|_| name == Some(Symbol::EMPTY));
         let trace = Trace {
             name,
+            passing_name: passing_name.map(Bound::unbind),
             kind,
             names: kept,
             values,

@@ -2,13 +2,13 @@
 
 use super::finish::keep_last_of_each_key;
 use super::{Entry, Range, Tag, TreeBuilder};
-use crate::intern::{Symbol, symbol};
+use crate::intern::{Symbol, passing_symbol};
 use crate::value::{Value, ValueRef};
 
 impl TreeBuilder {
-    /// The symbol of a name or key, in the process-wide table or, when that is full, in this tree.
+    /// The symbol of a name or key, in the process-wide table or, when that has no room for it, in this tree.
     pub fn symbol(&mut self, name: &str) -> Symbol {
-        symbol(name).unwrap_or_else(|| {
+        passing_symbol(name).unwrap_or_else(|| {
             let Some(place) = self.tree.texts.push(name) else {
                 return Symbol::EMPTY;
             };

@@ -66,14 +66,20 @@ fn record_now(
         Some(false) => return,
         None => {}
     }
-    let name = attributes::text_symbol(name).unwrap_or(Symbol::EMPTY);
+    let (text, name) = (name, attributes::text_symbol(name).unwrap_or(Symbol::EMPTY));
     let begun = state.begin_root(&Root {
         role: Role::new(name, SiteId::NONE),
         tick,
         parent: Parent::Attached,
     });
     if let Begun::Recording(id) = begun {
-        state.with_open_span(id, describe);
+        state.with_open_span(id, |builder, index| {
+            if name == Symbol::EMPTY {
+                let name = attributes::key_symbol(builder, text);
+                builder.set_name(index, name);
+            }
+            describe(builder, index);
+        });
         state.end(id, tick);
     }
 }
