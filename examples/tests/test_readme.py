@@ -25,10 +25,11 @@ def pay(order):
 SEEN = """
 from hiq.testing import InMemoryExporter
 with InMemoryExporter() as spans:
-    checkout(Order())
+    receipt = checkout(Order())
     seen = {span["name"]: span for span in spans.spans()}
 assert seen["charge"]["parent_span_id"] == seen["checkout"]["span_id"], seen
 assert seen["charge"]["attributes"] == {"amount": 12.5, "receipt": "r-1"}, seen
+assert seen["checkout"]["span_id"] in receipt.headers["traceparent"], receipt.headers
 assert [event["name"] for event in seen["checkout"]["events"]] == ["sold"], seen
 """
 
