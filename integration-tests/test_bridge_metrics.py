@@ -59,6 +59,7 @@ from test_metrics import (
     over_otlp,
     over_remote_write,
 )
+from test_oracle_cloud import COMPARTMENT, KEYS, cloud, server  # noqa: F401 - two are fixtures
 
 pytestmark = pytest.mark.usefixtures("hiq_installed")
 
@@ -547,3 +548,37 @@ def test_messages_that_are_said_to_hold_what_their_encoding_has_not_are_left_out
     assert finished.code == 1
     assert "it is said to hold metrics, which zipkin_json has not" in finished.stderr
     assert "1 messages left out" in finished.stdout
+
+
+def test_oracle_s_monitoring_is_given_the_metrics_of_a_topic_and_no_spans(
+    request: pytest.FixtureRequest, kafka: Kafka, tmp_path: Path
+) -> None:
+    oracle, running = request.getfixturevalue("cloud"), request.getfixturevalue("server")
+    running.answer = running.take_metrics()
+    topic = new_topic("monitoring")
+    sent = send(kafka, topic, "otlp_proto")
+    depth = Request("mill", "3").gauge("depth", (time.time_ns(), 2.5), queue="north")
+    produce(kafka, topic, tmp_path, depth.json())
+    finished = bridged(
+        *(kafka, topic, tmp_path),
+        to="oci_monitoring",
+        HOME=str(tmp_path),
+        OCI_CLI_USER=oracle.USER,
+        OCI_CLI_TENANCY=oracle.TENANCY,
+        OCI_CLI_FINGERPRINT=oracle.FINGERPRINT,
+        OCI_CLI_KEY_FILE=str(KEYS / "plain_pkcs8.pem"),
+        OCI_CLI_REGION="eu-frankfurt-1",
+        OCI_COMPARTMENT_ID=COMPARTMENT,
+        OCI_MONITORING_NAMESPACE="shop",
+        OCI_MONITORING_ENDPOINT=running.url,
+    )
+    assert finished.code == 1
+    words = f"{len(sent.spans)} left out; the lines above say why; 1 points read, 1 delivered\n"
+    assert words in finished.stdout, finished
+    assert "oci_monitoring takes no spans: they are left out and counted" in finished.stderr
+    (posted,) = running.requests
+    (series,) = oracle.metrics(posted)
+    assert (series["name"], series["compartmentId"]) == ("depth", COMPARTMENT)
+    assert series["dimensions"].items() >= {"queue": "north", "service.name": "mill"}.items()
+    assert [point["value"] for point in series["datapoints"]] == [2.5]
+    assert_committed(kafka, topic, tmp_path)
