@@ -2,7 +2,6 @@
 //! exporter for Prometheus, and by the floor.
 
 use std::hint::black_box;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -285,40 +284,79 @@ impl Floor {
     }
 }
 
-fn many_floors() -> Vec<(String, Floor)> {
-    let labels = |number| format!("function=\"function-{number}\",service=\"shop\"");
-    (0..SUMMARIES)
-        .map(|number| (labels(number), Floor::default()))
-        .collect()
+/// A summary, with what its lines begin with.
+struct FloorSeries {
+    starts: [String; QUANTILES.len() + 2],
+    floor: Floor,
 }
 
-fn measure_floors(floors: &[(String, Floor)], values: &[f64]) {
-    for (number, (_, floor)) in floors.iter().enumerate() {
-        measurements(values, number).for_each(|value| floor.observe(value));
+impl FloorSeries {
+    fn new(number: usize) -> Self {
+        let labels = format!("function=\"function-{number}\",service=\"shop\"");
+        let [median, nine, most] =
+            QUANTILES.map(|share| format!("took{{{labels},quantile=\"{share}\"}} "));
+        let [sum, count] = ["sum", "count"].map(|what| format!("took_{what}{{{labels}}} "));
+        Self {
+            starts: [median, nine, most, sum, count],
+            floor: Floor::default(),
+        }
     }
 }
 
-fn expose_floors(floors: &[(String, Floor)], out: &mut Vec<u8>) {
+fn many_floors() -> Vec<FloorSeries> {
+    (0..SUMMARIES).map(FloorSeries::new).collect()
+}
+
+fn measure_floors(floors: &[FloorSeries], values: &[f64]) {
+    for (number, one) in floors.iter().enumerate() {
+        measurements(values, number).for_each(|value| one.floor.observe(value));
+    }
+}
+
+fn expose_floors(floors: &[FloorSeries], out: &mut Vec<u8>) {
+    let mut numbers = (zmij::Buffer::new(), itoa::Buffer::new());
     out.clear();
-    for (labels, floor) in floors {
-        let [first, last] = [&floor.first, &floor.last].map(|end| end.load(Ordering::Relaxed));
-        let counts = &floor.counts[first as usize..=last as usize];
-        let load = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
-        let total: u64 = counts.iter().map(load).sum();
-        let (mut seen, mut place) = (0, 0);
-        for share in QUANTILES {
-            while (seen as f64) < share * total as f64 {
-                seen += load(&counts[place]);
-                place += 1;
-            }
-            let value = f64::from_bits((FIRST + u64::from(first) + place as u64) << SHIFT);
-            write!(out, "took{{{labels},quantile=\"{share}\"}} ").expect("memory");
-            out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    for FloorSeries { starts, floor } in floors {
+        let (quantiles, total) = floor.read();
+        let sum = f64::from_bits(floor.sum.load(Ordering::Relaxed));
+        let [starts @ .., count] = starts;
+        for (start, number) in starts.iter().zip(quantiles.into_iter().chain([sum])) {
+            out.extend_from_slice(start.as_bytes());
+            out.extend_from_slice(numbers.0.format_finite(number).as_bytes());
             out.push(b'\n');
         }
-        let sum = f64::from_bits(floor.sum.load(Ordering::Relaxed));
-        write!(out, "took_sum{{{labels}}} ").expect("memory");
-        out.extend_from_slice(zmij::Buffer::new().format_finite(sum).as_bytes());
-        writeln!(out, "\ntook_count{{{labels}}} {total}").expect("memory");
+        out.extend_from_slice(count.as_bytes());
+        out.extend_from_slice(numbers.1.format(total).as_bytes());
+        out.push(b'\n');
+    }
+}
+
+impl Floor {
+    /// The quantiles, and how many measurements there are.
+    fn read(&self) -> ([f64; QUANTILES.len()], u64) {
+        let load = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
+        let [first, last] = [&self.first, &self.last].map(|end| end.load(Ordering::Relaxed) / 64);
+        let octaves = &self.counts.as_chunks::<64>().0[first as usize..=last as usize];
+        let mut totals = [0; 32];
+        for (total, octave) in totals.iter_mut().zip(octaves) {
+            *total = octave.iter().map(load).sum::<u64>();
+        }
+        let total = totals.iter().sum();
+        let (mut seen, mut above) = (0, 0);
+        let quantiles = QUANTILES.map(|share| {
+            let rank = (share * total as f64).ceil() as u64;
+            while above + 1 < octaves.len() && seen + totals[above] < rank {
+                seen += totals[above];
+                above += 1;
+            }
+            let mut left = rank - seen;
+            let place = octaves[above].iter().position(|count| {
+                left = left.saturating_sub(load(count));
+                left == 0
+            });
+            let place = (u64::from(first) + above as u64) * 64 + place.unwrap_or(63) as u64;
+            f64::from_bits((FIRST + place + 1) << SHIFT)
+        });
+        (quantiles, total)
     }
 }
