@@ -332,6 +332,19 @@ mod tests {
     }
 
     #[test]
+    fn every_bucket_of_an_octave_counts() {
+        let tables = Tables::new();
+        (64..128).for_each(|bucket| _ = tables.add(bucket));
+        assert_eq!(total(&tables), 64);
+        let octaves = tables.octaves();
+        let mut seek = Seek::default();
+        for (bucket, rank) in (64..128).zip(1..) {
+            let value = octaves.value_of(rank, &mut seek);
+            assert_eq!(value.to_bits(), index::middle(bucket, 6).to_bits());
+        }
+    }
+
+    #[test]
     fn a_rank_is_found_where_much_is_aside() {
         let tables = Tables::new();
         for bucket in [3, 40] {
