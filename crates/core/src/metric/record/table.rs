@@ -18,7 +18,7 @@ use super::index::MAX_SCALE;
 use super::octaves::Octaves;
 use crate::fork::Lock;
 
-/// Chunks of a table: 4 KiB of counters, and 16 KiB for what was set aside of them.
+/// Chunks of a table: 4 KiB of counters, and 8 KiB for what was set aside of them, 16 where that is much.
 pub(super) const CHUNKS: usize = 32;
 const CHUNKS_I32: i32 = 32;
 
