@@ -42,6 +42,7 @@ __all__ = [
     "TracedUnbound",
     "Tree",
     "UpDownCounter",
+    "_unpickled_context",
     "add_exporter",
     "at_exit",
     "attach",
@@ -509,6 +510,11 @@ def extract(
 
 def inject(carrier: Any = None, propagators: Iterable[str] | str | None = None) -> Any:
     """Writes headers of the current span into `carrier` (a dict by default), which is returned."""
+
+def _unpickled_context(
+    ids: tuple[Sequence[int], int], flags: tuple[int, bool], trace_state: str, baggage: list[tuple[str, str]]
+) -> Context:
+    """What a pickled context is made of again, remote."""
 
 def capture() -> Context:
     """The place where the next span would be recorded: what to hand to another thread.
