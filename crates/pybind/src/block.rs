@@ -18,7 +18,7 @@ use hiq_core::tree::{Role, TreeBuilder};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::context;
+use crate::context::{self, Attached};
 use crate::exception::{self, OpenSpan};
 use crate::gil::GilCell;
 use crate::open::{self, Handle};
@@ -68,7 +68,8 @@ impl Block {
         describe: impl FnOnce(&mut TreeBuilder, u32),
     ) -> Self {
         let thread = state.number();
-        let parent = state.capture();
+        let around = Attached::now();
+        let parent = state.capture_with(&around);
         let opened = state.open_root(&Root {
             role,
             tick: Clock::ticks(),
@@ -80,7 +81,7 @@ impl Block {
                 let open = unsafe { &mut *tree };
                 let index = open.current();
                 describe(open.builder(), index);
-                (tree, root, context_of(open))
+                (tree, root, context_of(open, &around))
             }
             Opened::SampledOut(context) => {
                 crate::state::pass_on(&context);

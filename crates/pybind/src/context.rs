@@ -160,44 +160,69 @@ pub(crate) fn make_variable() {
     });
 }
 
+/// What the variable holds in this thread or task: looked up once by those who need several parts of it.
+pub(crate) struct Attached(*mut ffi::PyObject);
+
+impl Attached {
+    #[inline]
+    pub(crate) fn now() -> Self {
+        let mut value = ptr::null_mut();
+        // SAFETY: called with the GIL; `value` becomes a new reference or stays null.
+        unsafe {
+            if ffi::PyContextVar_Get(variable(), ptr::null_mut(), &raw mut value) < 0 {
+                ffi::PyErr_Clear();
+            }
+        }
+        Self(value)
+    }
+
+    /// The object, for comparing; null for none, and for None.
+    #[inline]
+    pub(crate) fn object(&self) -> *mut ffi::PyObject {
+        // SAFETY: an address is asked for.
+        let is_none = ptr::eq(self.0, unsafe { ffi::Py_None() });
+        if is_none { ptr::null_mut() } else { self.0 }
+    }
+
+    /// The place, if it is one where spans can hang.
+    #[inline]
+    pub(crate) fn context(&self) -> Option<Context> {
+        self.read(PyContext::here).filter(Context::is_valid)
+    }
+
+    #[inline]
+    pub(crate) fn baggage(&self) -> Vec<(String, String)> {
+        self.read(|context| context.0.baggage.clone())
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&PyContext) -> R) -> Option<R> {
+        // SAFETY: called with the GIL and a reference of ours, or null.
+        let value = unsafe {
+            let py = Python::assume_attached();
+            Bound::from_borrowed_ptr_or_opt(py, self.0)?
+        };
+        Some(read(value.cast::<PyContext>().ok()?.get()))
+    }
+}
+
+impl Drop for Attached {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the reference that `now` got.
+        unsafe { ffi::Py_XDECREF(self.0) };
+    }
+}
+
 /// The context that is attached in this thread or task.
 pub(crate) fn attached() -> Option<Context> {
-    with_attached(PyContext::here).filter(Context::is_valid)
+    Attached::now().context()
 }
 
-/// The object that the variable holds, borrowed, for comparing; null when it holds none.
+/// The object that the variable holds, for comparing, as long as its owner, the context that runs, keeps it alive.
 pub(crate) fn attached_object() -> *mut ffi::PyObject {
-    // SAFETY: called with the GIL; the reference is given up at once, and the address is only compared while its owner, the
-    // context that runs, keeps it alive.
-    unsafe {
-        let mut value = ptr::null_mut();
-        if ffi::PyContextVar_Get(variable(), ptr::null_mut(), &raw mut value) < 0 {
-            ffi::PyErr_Clear();
-            return ptr::null_mut();
-        }
-        ffi::Py_XDECREF(value);
-        let is_none = ptr::eq(value, ffi::Py_None());
-        if is_none { ptr::null_mut() } else { value }
-    }
-}
-
-/// The baggage of the attached context.
-pub(crate) fn attached_baggage() -> Vec<(String, String)> {
-    with_attached(|context| context.0.baggage.clone()).unwrap_or_default()
-}
-
-fn with_attached<R>(read: impl FnOnce(&PyContext) -> R) -> Option<R> {
-    // SAFETY: called with the GIL; `value` is a new reference or null.
-    unsafe {
-        let mut value = ptr::null_mut();
-        if ffi::PyContextVar_Get(variable(), ptr::null_mut(), &raw mut value) < 0 {
-            ffi::PyErr_Clear();
-            return None;
-        }
-        let value = Bound::from_owned_ptr_or_opt(Python::assume_attached(), value)?;
-        let context = value.cast::<PyContext>().ok()?;
-        Some(read(context.get()))
-    }
+    Attached::now().object()
 }
 
 /// What a context object has of the block that it stands for; `None` for other objects and null.

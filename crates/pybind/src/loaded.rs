@@ -38,8 +38,8 @@ pub(crate) fn greenlet() -> bool {
 #[inline]
 fn look_if_needed() {
     let Some(modules) = MODULES.get() else { return };
-    // SAFETY: called with the GIL; the dict has a reference of ours.
-    let size = unsafe { ffi::PyDict_Size(*modules as *mut ffi::PyObject) };
+    // SAFETY: called with the GIL; a dict that is never let go.
+    let size = unsafe { (*(*modules as *mut ffi::PyDictObject)).ma_used };
     if size != SIZE_SEEN.load(Ordering::Relaxed) {
         look(size);
     }

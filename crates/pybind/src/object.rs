@@ -9,6 +9,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::gil::GilOnly;
+
 /// A type that is made when the module is loaded.
 pub(crate) struct TypeCell(AtomicPtr<ffi::PyTypeObject>);
 
@@ -109,6 +111,53 @@ pub(crate) const fn fast_method(
         },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: ptr::null(),
+    }
+}
+
+/// Memory of the collector's objects of one size that have been, for the next ones: what the interpreter keeps of its own
+/// coroutines and frames.
+pub(crate) struct Spares(GilOnly<Vec<usize>>);
+
+/// More are seldom made and let go in turn.
+const MOST_SPARES: usize = 64;
+
+impl Spares {
+    pub(crate) const fn new() -> Self {
+        Self(GilOnly::new(Vec::new()))
+    }
+
+    /// An object of `kind` that the collector does not know yet, with nothing behind its header; null when there is no memory.
+    ///
+    /// # Safety
+    /// Called with the GIL; `kind` is a collected heap type whose objects have the size that these have.
+    pub(crate) unsafe fn allocate(&self, kind: *mut ffi::PyTypeObject) -> *mut ffi::PyObject {
+        let spare = self.0.borrow().pop();
+        // SAFETY: by the caller's promise; a spare is memory that `give_back` was given, and nobody else knows it.
+        unsafe {
+            match spare {
+                Some(spare) => ffi::PyObject_Init(spare as *mut ffi::PyObject, kind),
+                None => ffi::PyObject_GC_New(kind),
+            }
+        }
+    }
+
+    /// Takes the memory of an object of [`Spares::allocate`], and its reference to the type.
+    ///
+    /// # Safety
+    /// As for [`free`]; the collector does not know the object any more.
+    pub(crate) unsafe fn give_back(&self, object: *mut ffi::PyObject) {
+        let mut spares = self.0.borrow();
+        // SAFETY: by the caller's promise. A type that is let go with its last object frees no spare: those have none.
+        unsafe {
+            if spares.len() == MOST_SPARES {
+                drop(spares);
+                return free(object);
+            }
+            let kind = ffi::Py_TYPE(object);
+            spares.push(object as usize);
+            drop(spares);
+            ffi::Py_DECREF(kind.cast());
+        }
     }
 }
 

@@ -8,14 +8,14 @@
     reason = "trees behind raw pointers, guarded by the GIL; each block is argued"
 )]
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use hiq_core::fork;
 use hiq_core::id::SpanId;
 use hiq_core::record::OpenTree;
 
-use crate::gil::GilCell;
+use crate::gil::{GilCell, GilOnly};
 use crate::otel;
 use crate::state::{deliver, forget_tree, state};
 
@@ -30,19 +30,28 @@ struct Shared {
     handles: u32,
 }
 
+/// Memory of trees that have left, for the next ones: nearly every root gives back what the last one had.
+static SPARE: GilOnly<Vec<Box<MaybeUninit<Shared>>>> = GilOnly::new(Vec::new());
+const MOST_SPARE: usize = 16;
+
 /// Open trees that no slot keeps: their handles do.
 static PARKED: GilCell<Vec<usize>> = GilCell::new(Vec::new());
 
 /// Puts a tree into memory of its own, for a slot to keep.
 #[inline]
 pub(crate) fn keep(tree: OpenTree) -> *mut OpenTree {
-    Box::into_raw(Box::new(Shared {
-        tree: ManuallyDrop::new(tree),
-        is_open: true,
-        is_kept: true,
-        handles: 0,
-    }))
-    .cast()
+    let spare = SPARE.borrow().pop();
+    let place = spare.unwrap_or_else(Box::new_uninit);
+    let shared = Box::write(
+        place,
+        Shared {
+            tree: ManuallyDrop::new(tree),
+            is_open: true,
+            is_kept: true,
+            handles: 0,
+        },
+    );
+    Box::into_raw(shared).cast()
 }
 
 /// Takes the tree out of the slot that keeps it, which forgets the address. `None` for null, and when it was ended by a handle.
@@ -138,7 +147,11 @@ unsafe fn free_if_unused(shared: *mut Shared) {
     // SAFETY: live memory from `keep`; nobody has the address any more. An open tree is taken out before.
     unsafe {
         if !(*shared).is_kept && (*shared).handles == 0 {
-            drop(Box::from_raw(shared));
+            let place = Box::from_raw(shared.cast::<MaybeUninit<Shared>>());
+            let mut spare = SPARE.borrow();
+            if spare.len() < MOST_SPARE {
+                spare.push(place);
+            }
         }
     }
 }

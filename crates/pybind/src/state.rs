@@ -18,7 +18,7 @@ use hiq_core::record::OpenTree;
 use hiq_core::tree::{Origin, Role, SpanTree, TreeBuilder};
 use pyo3::ffi;
 
-use crate::context;
+use crate::context::{self, Attached};
 use crate::driver;
 use crate::exception::LastException;
 use crate::greenlets;
@@ -161,6 +161,11 @@ impl ThreadState {
 
     /// Where a span would be recorded now, for other threads, tasks and processes.
     pub(crate) fn capture(&self) -> Option<Context> {
+        self.capture_with(&Attached::now())
+    }
+
+    /// The same for who knows what is attached.
+    pub(crate) fn capture_with(&self, attached: &Attached) -> Option<Context> {
         let (foreign, ours) = beside_opentelemetry();
         if foreign.is_some() {
             return foreign;
@@ -168,14 +173,14 @@ impl ThreadState {
         if !self.is_of_another_task()
             && let Some(context) = self.with_tree(|tree| tree.context())
         {
-            return Some(with_baggage(context));
+            return Some(with_baggage(context, attached));
         }
         // SAFETY: set only while the sampled-out root that owns the context is running.
         if let Some(unsampled) = unsafe { self.unsampled.get().as_ref() } {
             return Some(unsampled.clone());
         }
-        let attached = context::attached().or(ours);
-        attached.or_else(|| runtime::current().parent.clone())
+        let place = attached.context().or(ours);
+        place.or_else(|| runtime::current().parent.clone())
     }
 
     /// The same for what hangs there and has no use for its baggage.
@@ -296,7 +301,7 @@ impl ThreadState {
         let id = tree.current_id();
         // Spans that nobody exports are no parents for others.
         if runtime.pipeline.is_some() && loaded::opentelemetry() {
-            otel::enter(&context_of(&tree));
+            otel::enter(&context_of(&tree, &Attached::now()));
         }
         Opened::Tree(open::keep(tree), id)
     }
@@ -387,13 +392,13 @@ fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
     }
 }
 
-/// The place of the innermost span of `tree`.
-pub(crate) fn context_of(tree: &OpenTree) -> Context {
-    with_baggage(tree.context())
+/// The place of the innermost span of `tree`, with the baggage that is attached.
+pub(crate) fn context_of(tree: &OpenTree, attached: &Attached) -> Context {
+    with_baggage(tree.context(), attached)
 }
 
-fn with_baggage(mut context: Context) -> Context {
-    context.baggage = context::attached_baggage();
+fn with_baggage(mut context: Context, attached: &Attached) -> Context {
+    context.baggage = attached.baggage();
     context
 }
 
@@ -425,7 +430,7 @@ pub(crate) fn after_fork_in_child() {
     reseed_thread();
     let state = state();
     let inherited = state.with_tree(|tree| {
-        let mut context = context_of(tree);
+        let mut context = context_of(tree, &Attached::now());
         context.is_remote = true;
         context
     });

@@ -9,10 +9,15 @@
     reason = "iteration slots and their object layout are C; each block is argued"
 )]
 
+use std::ptr;
+
 use hiq_core::id::SpanId;
 use hiq_core::record::OpenTree;
 use pyo3::ffi;
 
+use crate::context::Attached;
+use crate::gil::GilOnly;
+use crate::object::Spares;
 use crate::state::ThreadState;
 use crate::wrap::{Returns, TracedObject};
 
@@ -40,6 +45,9 @@ pub(crate) struct Stepped {
     run: Run,
 }
 
+/// Coroutines and generators come and go with every call.
+static SPARES: Spares = Spares::new();
+
 /// Puts our object around what the call made; hands that back as it is when it is something else.
 pub(crate) unsafe fn wrap(
     traced: *mut TracedObject,
@@ -47,20 +55,24 @@ pub(crate) unsafe fn wrap(
     made: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: a live wrapper and a new reference from its original, which is handed on inside the object or as it is. The
-    // collector, which may already know the object, looks at its references only, and those are null until they are set.
+    // collector hears of the object when all of it is written.
     unsafe {
         let returns = (*traced).returns;
         let Some(kind) = type_for(returns, made) else {
             return made;
         };
-        let object = ffi::PyType_GenericAlloc(kind, 0).cast::<Stepped>();
+        let run = Run::new((*traced).role, returns, state.capture_parent());
+        let object = SPARES.allocate(kind).cast::<Stepped>();
         if object.is_null() {
             ffi::PyErr_Clear();
             return made;
         }
-        let run = Run::new((*traced).role, returns, state.capture_parent());
-        (&raw mut (*object).run).write(run);
         (*object).inner = made;
+        (*object).context = ptr::null_mut();
+        (*object).weak_references = ptr::null_mut();
+        (*object).place = 0;
+        (&raw mut (*object).run).write(run);
+        ffi::PyObject_GC_Track(object.cast());
         object.cast()
     }
 }
@@ -87,7 +99,7 @@ unsafe fn type_for(returns: Returns, made: *mut ffi::PyObject) -> Option<*mut ff
 }
 
 /// All objects of ours with an open fragment: what is suspended at exit leaves as unfinished.
-static OPEN: crate::gil::GilCell<Registry> = crate::gil::GilCell::new(Registry(Vec::new()));
+static OPEN: GilOnly<Registry> = GilOnly::new(Registry(Vec::new()));
 
 struct Registry(Vec<usize>);
 
@@ -104,7 +116,6 @@ impl Registry {
     }
 
     /// Takes `object` out.
-    #[cold]
     unsafe fn remove(&mut self, object: *mut Stepped) {
         // SAFETY: live objects of ours, with the GIL held: they leave the list before their memory goes.
         unsafe {
@@ -125,14 +136,14 @@ unsafe fn forget(object: *mut Stepped) {
     // SAFETY: a live object of ours, with the GIL held.
     unsafe {
         if (*object).place != 0 {
-            OPEN.lock().remove(object);
+            OPEN.borrow().remove(object);
         }
     }
 }
 
 /// At interpreter exit: what is suspended leaves, marked as unfinished.
 pub(crate) fn finish_all() {
-    let objects: Vec<usize> = OPEN.lock().0.clone();
+    let objects: Vec<usize> = OPEN.borrow().0.clone();
     for object in objects {
         let object = object as *mut Stepped;
         // SAFETY: objects leave the list before their memory goes; the GIL keeps them from changing.
@@ -152,7 +163,7 @@ pub(crate) fn finish_all() {
 
 /// In a forked child: suspended work of the parent is the parent's to export.
 pub(crate) fn after_fork_in_child() {
-    for object in &OPEN.lock().0 {
+    for object in &OPEN.borrow().0 {
         let object = *object as *mut Stepped;
         // SAFETY: as in `finish_all`. The tree's memory is left alone: the parent exports it.
         unsafe {
@@ -160,7 +171,7 @@ pub(crate) fn after_fork_in_child() {
             if let Stage::Open { tree, .. } = &run.stage
                 && !tree.is_null()
             {
-                run.parent = Some(crate::state::context_of(&**tree));
+                run.parent = Some(crate::state::context_of(&**tree, &Attached::now()));
                 run.stage = Stage::Fresh;
             }
         }
@@ -169,7 +180,7 @@ pub(crate) fn after_fork_in_child() {
 
 /// Calls `then` with the suspended fragment that has the span `id` open.
 pub(crate) fn with_tree_of<R>(id: SpanId, then: impl FnOnce(&mut OpenTree) -> R) -> Option<R> {
-    let open = OPEN.lock();
+    let open = OPEN.borrow();
     // SAFETY: as in `finish_all`; `then` does not come to Python, so the fragments stay where they are.
     let mut trees = open.0.iter().filter_map(|object| unsafe {
         match &(*(*object as *mut Stepped)).run.stage {

@@ -136,8 +136,11 @@ unsafe extern "C" fn call_recorded(
     // have changed anything.
     unsafe {
         let me = callable.cast::<TracedObject>();
+        if status::is_off() {
+            return ffi::PyObject_Vectorcall((*me).func, args, count, names);
+        }
         let state = state();
-        if !state.is_plain() || status::is_off() {
+        if !state.is_plain() {
             return call_carefully(me, state, args, count, names);
         }
         if state.tree.get().is_null() {
@@ -184,7 +187,7 @@ unsafe fn call_carefully(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `call_recorded`.
     unsafe {
-        if state.is_silent() || status::is_off() {
+        if state.is_silent() {
             return ffi::PyObject_Vectorcall((*me).func, args, count, names);
         }
         let _turn = state.needs_a_turn().then(|| Turn::take(state));

@@ -19,7 +19,7 @@ use hiq_core::value::ValueRef;
 use pyo3::ffi;
 
 use super::{OPEN, Stepped, forget};
-use crate::context;
+use crate::context::{self, Attached};
 use crate::exception::{Pending, record_pending};
 use crate::loaded;
 use crate::open;
@@ -159,9 +159,10 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
             started,
             process: fork::generation(),
         };
+        let mut attached = None;
         if let Stage::Fresh = run.stage {
             if !run.begin_inside(state, started) {
-                begin(object, state, started);
+                attached = Some(begin(object, state, started));
             }
         } else if let Some(id) = run.place() {
             otel::resume(id);
@@ -182,22 +183,25 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         state.in_step.set(true);
         state.task.set(tasks::running());
         run.is_running = true;
+        let attached = attached.unwrap_or_else(Attached::now);
         if run.returns != Returns::Generator {
-            make_context(object, state);
+            make_context(object, state, &attached);
         }
-        outer.attached = context::attached_object();
+        outer.attached = attached.object();
         ffi::Py_XINCREF(outer.attached);
         outer.token = context::set((*object).context);
         Some(outer)
     }
 }
 
-/// The first step: opens a fragment.
-unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) {
+/// The first step: opens a fragment. Returns what is attached around it.
+unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) -> Attached {
     // SAFETY: as in `enter`.
     unsafe {
         let run = &mut (*object).run;
-        let parent = run.parent.take().or_else(|| state.capture());
+        let attached = Attached::now();
+        let parent = run.parent.take();
+        let parent = parent.or_else(|| state.capture_with(&attached));
         let root = Root {
             role: run.role,
             tick,
@@ -205,7 +209,7 @@ unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) {
         };
         run.stage = match state.open_root(&root) {
             Opened::Tree(tree, root) => {
-                OPEN.lock().add(object);
+                OPEN.borrow().add(object);
                 Stage::Open { tree, root }
             }
             Opened::SampledOut(context) => {
@@ -213,15 +217,16 @@ unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) {
                 Stage::SampledOut(context)
             }
         };
-        state.scope.set(context::attached_object());
+        state.scope.set(attached.object());
+        attached
     }
 }
 
-unsafe fn make_context(object: *mut Stepped, state: &ThreadState) {
+unsafe fn make_context(object: *mut Stepped, state: &ThreadState, attached: &Attached) {
     // SAFETY: a live object of ours; the context is kept for all steps.
     unsafe {
         if (*object).context.is_null()
-            && let Some(place) = place(&mut (*object).run, state)
+            && let Some(place) = place(&mut (*object).run, state, attached)
         {
             (*object).context = context::new_object(place);
         }
@@ -229,14 +234,16 @@ unsafe fn make_context(object: *mut Stepped, state: &ThreadState) {
 }
 
 /// Where what is begun inside the first step hangs.
-fn place(run: &mut Run, state: &ThreadState) -> Option<Context> {
+fn place(run: &mut Run, state: &ThreadState, attached: &Attached) -> Option<Context> {
     match (&run.stage, run.parent.take()) {
         // It is in the tree of its caller.
         (Stage::Inside { id, .. }, Some(mut place)) => {
-            (place.span_id, place.baggage) = (*id, context::attached_baggage());
+            (place.span_id, place.baggage) = (*id, attached.baggage());
             Some(place)
         }
-        (Stage::Open { .. } | Stage::Inside { .. }, _) => state.with_tree(|tree| context_of(tree)),
+        (Stage::Open { .. } | Stage::Inside { .. }, _) => {
+            state.with_tree(|tree| context_of(tree, attached))
+        }
         (Stage::SampledOut(context), _) => Some((**context).clone()),
         (Stage::Fresh | Stage::Ended, _) => None,
     }
@@ -352,7 +359,7 @@ unsafe fn wait(
             root: id,
         });
         if let Stage::Open { .. } = run.stage {
-            OPEN.lock().add(object);
+            OPEN.borrow().add(object);
         }
     }
 }

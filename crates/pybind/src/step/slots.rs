@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::run::{Ended, Stage, enter, leave};
-use super::{Stepped, forget};
+use super::{SPARES, Stepped, forget};
 use crate::exception::Pending;
 use crate::object::{self, fast_method, method, offset_member, slot};
 
@@ -298,7 +298,7 @@ pub(super) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         forget(me);
         ptr::drop_in_place(&raw mut (*me).run);
         ffi::Py_XDECREF((*me).context);
-        object::free(object);
+        SPARES.give_back(object);
     }
 }
 
