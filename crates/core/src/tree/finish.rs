@@ -16,16 +16,29 @@ impl TreeBuilder {
     }
 
     /// The same, for a tree that several will hold: it is not moved.
+    #[inline]
     pub fn finish_shared(self) -> Arc<SpanTree> {
         self.finish_in_place().share()
     }
 
-    fn finish_in_place(mut self) -> OwnTree {
+    /// What most trees need is done to the tree alone, so that the builder is not moved for it.
+    #[inline]
+    fn finish_in_place(self) -> OwnTree {
+        let Self {
+            mut tree, limits, ..
+        } = self;
+        let too_many = tree.group_attributes(limits.attributes);
+        if too_many || tree.known_rare_mut().is_some() {
+            Self::filling(tree, limits).finish_the_rest(too_many)
+        } else {
+            tree
+        }
+    }
+
+    #[inline(never)]
+    fn finish_the_rest(mut self, too_many_attributes: bool) -> OwnTree {
         let (spans, limits) = (self.tree.nodes.len(), self.limits);
-        let attributes = &mut self.tree.attributes;
-        if attributes.group(spans, limits.attributes)
-            && has_too_many_or_repeated(attributes.items(), limits.attributes)
-        {
+        if too_many_attributes {
             self.trim_attributes(spans);
         }
         if let Some(rare) = self.tree.known_rare_mut() {
@@ -88,6 +101,16 @@ impl TreeBuilder {
             *count(&mut dropped) += more;
             self.set_dropped(span, dropped);
         }
+    }
+}
+
+impl SpanTree {
+    /// Puts attributes to their spans. True when a span has more than `limit` of them, or two of one key.
+    fn group_attributes(&mut self, limit: u32) -> bool {
+        let attributes = &mut self.attributes;
+        attributes.give_up_room();
+        attributes.group(self.nodes.len(), limit)
+            && has_too_many_or_repeated(attributes.items(), limit)
     }
 }
 
@@ -278,6 +301,24 @@ mod tests {
         }
         let pair = (String::from("finish key 4"), Value::Int(4));
         assert_eq!(read(&tree, third as usize), [pair]);
+    }
+
+    #[test]
+    fn a_finished_tree_keeps_no_more_room_than_the_next_one_of_its_size_may_need() {
+        for (attributes, most) in [(1_030, 1_300), (500, 1_024)] {
+            let mut builder = builder(SpanLimits::UNLIMITED);
+            let root = open(&mut builder, None);
+            for number in 0..attributes {
+                builder.set_attribute(root, key(number), ValueRef::Int(number));
+            }
+            let grown = builder.tree.attributes.capacity_bytes();
+            let tree = builder.finish();
+            let kept = tree.attributes.capacity_bytes();
+            assert!(kept <= most * size_of::<Entry>(), "{kept} of {grown}");
+            assert_eq!(kept == grown, attributes == 500, "little room is kept");
+            let set = usize::try_from(attributes).unwrap();
+            assert_eq!(read(&tree, 0).len(), set);
+        }
     }
 
     #[test]

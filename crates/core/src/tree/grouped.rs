@@ -41,6 +41,9 @@ impl Seen {
     }
 }
 
+/// Unused room that a finished tree may keep, in bytes: small trees, which are filled again and again, keep all of theirs.
+const MOST_ROOM_LEFT: usize = 4 << 10;
+
 impl<T> Grouped<T> {
     pub(crate) const fn new() -> Self {
         Self {
@@ -60,6 +63,22 @@ impl<T> Grouped<T> {
     #[inline]
     pub(crate) fn items_mut(&mut self) -> &mut Vec<T> {
         self.seen.doubts |= DISORDER;
+        &mut self.items
+    }
+
+    /// Trees that wait in a queue are many: gives most of what growing by doubling has left over back, where that is much. A
+    /// little stays, so that the next tree of about this size fits in; in the memory of a larger one all does.
+    #[inline]
+    pub(super) fn give_up_room(&mut self) {
+        let (used, room) = (self.items.len(), self.items.capacity());
+        let has_grown_into_it = used > room / 2;
+        if has_grown_into_it && (room - used) * size_of::<T>() > MOST_ROOM_LEFT {
+            self.items.shrink_to(used + used / 8);
+        }
+    }
+
+    /// For changes of what has nothing to do with owners and marks.
+    pub(super) fn items_to_rewrite(&mut self) -> &mut [T] {
         &mut self.items
     }
 
@@ -147,6 +166,55 @@ impl<T: Owned> Grouped<T> {
             self.items.truncate(start as usize);
             self.last = NONE;
         }
+    }
+
+    /// Moves the items of the owners in `moved` over to `other`, which is empty, where each owner's number is its position there.
+    /// Of the `owners` here the others close the gaps. False, and nothing is done, when the items are not in the order of owners.
+    #[expect(clippy::cast_possible_truncation, reason = "owners have 28 bits")]
+    pub(super) fn move_to(&mut self, other: &mut Self, moved: &[u32], owners: usize) -> bool {
+        if self.seen.doubts & DISORDER != 0 {
+            return false;
+        }
+        if self.items.is_empty() {
+            self.clear();
+            return true;
+        }
+        self.starts.resize(owners + 1, self.items.len() as u32);
+        let (mut kept, mut next) = (0, 0);
+        for (gaps, owner) in moved.iter().map(|owner| *owner as usize).enumerate() {
+            kept = self.close_gap(next..owner, gaps, kept);
+            let (start, end) = (self.starts[owner], self.starts[owner + 1]);
+            for item in &self.items[start as usize..end as usize] {
+                let mut item = *item;
+                item.set_owner(gaps as u32);
+                other.push(item);
+            }
+            next = owner + 1;
+        }
+        kept = self.close_gap(next..owners, moved.len(), kept);
+        self.items.truncate(kept);
+        self.starts.truncate(owners - moved.len());
+        self.starts.push(kept as u32);
+        (self.last, self.seen.marks) = (NONE, 0);
+        true
+    }
+
+    /// Renumbers `owners`, in front of whom `gaps` have gone, and moves their items to `kept`. Returns where the next ones go.
+    #[expect(clippy::cast_possible_truncation, reason = "owners have 28 bits")]
+    fn close_gap(&mut self, owners: std::ops::Range<usize>, gaps: usize, kept: usize) -> usize {
+        let from = self.starts[owners.start] as usize;
+        let to = self.starts[owners.end] as usize;
+        for item in &mut self.items[from..to] {
+            item.set_owner(item.owner() - gaps as u32);
+        }
+        if kept != from {
+            self.items.copy_within(from..to, kept);
+        }
+        let shift = (from - kept) as u32;
+        for owner in owners {
+            self.starts[owner - gaps] = self.starts[owner] - shift;
+        }
+        kept + to - from
     }
 
     /// Sorts by owner, keeping the order within one. Answers whether a group may be over `limit` or hold two items that clash.

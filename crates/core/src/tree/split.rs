@@ -115,11 +115,10 @@ impl SpanTree {
             node.parent = moves.place_of_stayed(node.parent).unwrap_or(NONE);
             rest.nodes.push(node);
         }
-        part(
-            self.attributes.items_mut(),
-            rest.attributes.items_mut(),
-            moves,
-        );
+        let (attributes, stayed) = (&mut self.attributes, &mut rest.attributes);
+        if !attributes.move_to(stayed, &moves.stayed, self.nodes.len()) {
+            part(attributes.items_mut(), stayed.items_mut(), moves);
+        }
         if let Some(rare) = self.known_rare_mut() {
             rare.part_with(rest.rare_mut(), moves);
         }
@@ -151,11 +150,11 @@ impl SpanTree {
         reason = "fewer than in the old tree"
     )]
     pub(super) fn adopt_all(&mut self, old: &Self) {
-        let mut attributes = std::mem::take(self.attributes.items_mut());
-        for entry in &mut attributes {
+        let mut attributes = std::mem::take(&mut self.attributes);
+        for entry in attributes.items_to_rewrite() {
             self.adopt(entry, old);
         }
-        *self.attributes.items_mut() = attributes;
+        self.attributes = attributes;
         let Some(rare) = self.known_rare_mut() else {
             return;
         };
@@ -375,6 +374,75 @@ mod tests {
         read.sort_by_key(|span| span.id);
         noted.sort_by_key(|span| span.id);
         assert_eq!(read, noted);
+    }
+
+    /// Of each span its own, by its id: keys and last values.
+    type Said = std::collections::BTreeMap<SpanId, Vec<(String, Value)>>;
+
+    fn say(said: &mut Said, builder: &mut TreeBuilder, span: u32, (key, value): (i64, i64)) {
+        let name = format!("split key {key}");
+        builder.set_attribute(span, symbol(&name).unwrap(), ValueRef::Int(value));
+        let own = said.entry(builder.span_id(span)).or_default();
+        match own.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = Value::Int(value),
+            None => own.push((name, Value::Int(value))),
+        }
+    }
+
+    #[test]
+    fn attributes_stay_with_their_spans_over_many_splits_whether_or_not_they_were_set_in_order() {
+        for sets_outer_ones_late in [false, true] {
+            let start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
+            let mut builder = TreeBuilder::new(start, SpanLimits::default());
+            let (mut said, mut fragments, mut random) = (Said::new(), Vec::new(), 11_u32);
+            let mut open = vec![builder.start(symbol("s").unwrap(), SiteId::NONE, None, 1)];
+            for step in 2..3_000_u32 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let tick = u64::from(step);
+                if open.len() > 1 && random >> 31 == 0 {
+                    builder.end(open.pop().unwrap(), tick);
+                } else {
+                    let parent = open.last().copied();
+                    let span = builder.start(symbol("s").unwrap(), SiteId::NONE, parent, tick);
+                    open.push(span);
+                    // None, one, two, or two of one key.
+                    for number in 0..i64::from(random >> 20 & 3) {
+                        let key = if random >> 19 & 1 == 0 { 0 } else { number };
+                        say(
+                            &mut said,
+                            &mut builder,
+                            span,
+                            (key, i64::from(step) + number),
+                        );
+                    }
+                }
+                if sets_outer_ones_late && random >> 25 == 5 {
+                    let outer = open[open.len() / 2];
+                    say(&mut said, &mut builder, outer, (9, i64::from(step)));
+                }
+                if random >> 25 == 9
+                    && let Some(split) = builder.split_finished()
+                {
+                    let moved = open.iter().map(|span| split.place_of(*span).unwrap());
+                    open = moved.collect();
+                    fragments.push(split.finished);
+                }
+            }
+            assert!(fragments.len() > 5, "the test splits");
+            fragments.push(Arc::new(builder.finish_unfinished(9_999)));
+            let mut read = Said::new();
+            for span in fragments.iter().flat_map(|tree| tree.spans()) {
+                let own = span.own_attributes();
+                let own: Vec<_> = own
+                    .filter(|(key, _)| key.as_str() != "hiq.unfinished")
+                    .map(|(key, value)| (key.as_str().to_owned(), value.to_value()))
+                    .collect();
+                if !own.is_empty() {
+                    assert!(read.insert(span.id(), own).is_none(), "a span leaves once");
+                }
+            }
+            assert_eq!(read, said);
+        }
     }
 
     fn note_of(span: crate::span::Span<'_>) -> Noted {
