@@ -49,6 +49,7 @@ pub struct Started {
 
 impl OpenTree {
     /// Opens the root of the tree in `builder`.
+    #[inline(always)]
     pub fn new(mut builder: TreeBuilder, hold_back_ticks: u64, role: Role, tick: u64) -> Self {
         let current = builder.open_as(role, None, tick);
         Self {
@@ -183,11 +184,14 @@ impl OpenTree {
     /// Where the next span would hang, for other threads and processes.
     pub fn context(&self) -> Context {
         let builder = &self.builder;
-        let mut context =
-            Context::local(builder.trace_id(), self.current_id(), builder.trace_flags());
-        context.trace_state.push_str(builder.trace_state());
-        context.scale = Some(builder.scale());
-        context
+        Context {
+            trace_id: builder.trace_id(),
+            span_id: self.current_id(),
+            trace_flags: builder.trace_flags(),
+            trace_state: builder.trace_state().to_owned(),
+            scale: Some(builder.scale()),
+            ..Context::default()
+        }
     }
 
     /// The index of the open span `id`, walking outwards from the innermost one.
@@ -256,6 +260,7 @@ impl OpenTree {
     }
 
     /// The complete tree. Call after [`OpenTree::end`] said that the root is closed.
+    #[inline]
     pub fn finish(self) -> Arc<SpanTree> {
         self.builder.finish_shared()
     }

@@ -184,9 +184,18 @@ impl Attached {
         if is_none { ptr::null_mut() } else { self.0 }
     }
 
+    /// True when nothing is attached.
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.0.is_null()
+    }
+
     /// The place, if it is one where spans can hang.
     #[inline]
     pub(crate) fn context(&self) -> Option<Context> {
+        if self.is_nothing() {
+            return None;
+        }
         self.read(PyContext::here).filter(Context::is_valid)
     }
 

@@ -10,10 +10,12 @@
 
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
+use std::sync::Arc;
 
 use hiq_core::fork;
 use hiq_core::id::SpanId;
 use hiq_core::record::OpenTree;
+use hiq_core::tree::SpanTree;
 
 use crate::gil::{GilCell, GilOnly};
 use crate::otel;
@@ -31,6 +33,7 @@ struct Shared {
 }
 
 /// Memory of trees that have left, for the next ones: nearly every root gives back what the last one had.
+#[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 static SPARE: GilOnly<Vec<Box<MaybeUninit<Shared>>>> = GilOnly::new(Vec::new());
 const MOST_SPARE: usize = 16;
 
@@ -71,6 +74,29 @@ pub(crate) unsafe fn take(tree: *mut OpenTree) -> Option<OpenTree> {
         (*shared).is_kept = false;
         free_if_unused(shared);
         taken
+    }
+}
+
+/// The same for a tree whose root is closed: the root's id, and the tree, which is finished where it lies.
+///
+/// # Safety
+///
+/// As for [`take`].
+#[inline]
+pub(crate) unsafe fn finish(tree: *mut OpenTree) -> Option<(SpanId, Arc<SpanTree>)> {
+    if tree.is_null() {
+        return None;
+    }
+    let shared = tree.cast::<Shared>();
+    // SAFETY: as in `take`.
+    unsafe {
+        let finished = std::mem::replace(&mut (*shared).is_open, false).then(|| {
+            let root = (*shared).tree.root_id();
+            (root, ManuallyDrop::take(&mut (*shared).tree).finish())
+        });
+        (*shared).is_kept = false;
+        free_if_unused(shared);
+        finished
     }
 }
 
@@ -147,11 +173,20 @@ unsafe fn free_if_unused(shared: *mut Shared) {
     // SAFETY: live memory from `keep`; nobody has the address any more. An open tree is taken out before.
     unsafe {
         if !(*shared).is_kept && (*shared).handles == 0 {
-            let place = Box::from_raw(shared.cast::<MaybeUninit<Shared>>());
-            let mut spare = SPARE.borrow();
-            if spare.len() < MOST_SPARE {
-                spare.push(place);
-            }
+            give_back(shared);
+        }
+    }
+}
+
+/// Apart, since most handles are dropped while their tree is open.
+#[inline(never)]
+unsafe fn give_back(shared: *mut Shared) {
+    // SAFETY: as in `free_if_unused`.
+    unsafe {
+        let place = Box::from_raw(shared.cast::<MaybeUninit<Shared>>());
+        let mut spare = SPARE.borrow();
+        if spare.len() < MOST_SPARE {
+            spare.push(place);
         }
     }
 }

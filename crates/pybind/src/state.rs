@@ -166,21 +166,37 @@ impl ThreadState {
 
     /// The same for who knows what is attached.
     pub(crate) fn capture_with(&self, attached: &Attached) -> Option<Context> {
-        let (foreign, ours) = beside_opentelemetry();
-        if foreign.is_some() {
-            return foreign;
+        if loaded::opentelemetry() {
+            return self.capture_beside_opentelemetry(attached);
         }
+        // Most roots: asked before, since an `Option` of a place is large, and is moved whole when there is none in it.
+        let is_nowhere =
+            self.tree.get().is_null() && self.unsampled.get().is_null() && attached.is_nothing();
+        if !is_nowhere && let Some(place) = self.own_place(attached) {
+            return Some(place);
+        }
+        runtime::current().parent.clone()
+    }
+
+    #[cold]
+    fn capture_beside_opentelemetry(&self, attached: &Attached) -> Option<Context> {
+        let (foreign, ours) = beside_opentelemetry();
+        let place = foreign.or_else(|| self.own_place(attached)).or(ours);
+        place.or_else(|| runtime::current().parent.clone())
+    }
+
+    /// The innermost place that we know of ourselves.
+    fn own_place(&self, attached: &Attached) -> Option<Context> {
         if !self.is_of_another_task()
-            && let Some(context) = self.with_tree(|tree| tree.context())
+            && let Some(context) = self.with_tree(|tree| context_of(tree, attached))
         {
-            return Some(with_baggage(context, attached));
+            return Some(context);
         }
         // SAFETY: set only while the sampled-out root that owns the context is running.
-        if let Some(unsampled) = unsafe { self.unsampled.get().as_ref() } {
-            return Some(unsampled.clone());
+        match unsafe { self.unsampled.get().as_ref() } {
+            Some(unsampled) => Some(unsampled.clone()),
+            None => attached.context(),
         }
-        let place = attached.context().or(ours);
-        place.or_else(|| runtime::current().parent.clone())
     }
 
     /// The same for what hangs there and has no use for its baggage.
@@ -223,9 +239,11 @@ impl ThreadState {
     #[cold]
     #[inline(never)]
     fn complete(&self) {
-        if let Some(tree) = self.take_tree() {
-            otel::leave(tree.root_id());
-            deliver(tree.finish());
+        let tree = self.tree.replace(ptr::null_mut());
+        // SAFETY: the slot's own tree, which it has just given up.
+        if let Some((root, tree)) = unsafe { open::finish(tree) } {
+            otel::leave(root);
+            deliver(tree);
         }
     }
 
@@ -297,13 +315,14 @@ impl ThreadState {
             runtime.count_sampled_out();
             return Opened::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
         }
-        let tree = open_tree(runtime, root, parent, (trace_id, sampled));
-        let id = tree.current_id();
+        let tree = open::keep(open_tree(runtime, root, parent, (trace_id, sampled)));
+        // SAFETY: it is kept by nobody else yet, and what is made of it is a copy.
+        let id = unsafe { (*tree).current_id() };
         // Spans that nobody exports are no parents for others.
         if runtime.pipeline.is_some() && loaded::opentelemetry() {
-            otel::enter(&context_of(&tree, &Attached::now()));
+            otel::enter(&unsafe { context_of(&*tree, &Attached::now()) });
         }
-        Opened::Tree(open::keep(tree), id)
+        Opened::Tree(tree, id)
     }
 }
 
@@ -351,6 +370,7 @@ pub(crate) enum Opened {
     SampledOut(Box<Context>),
 }
 
+#[inline]
 fn open_tree(
     runtime: &Runtime,
     root: &Root<'_>,
@@ -371,6 +391,9 @@ fn open_tree(
 
 /// Where a root hangs that was given no place of its own.
 fn attached() -> Option<Context> {
+    if !loaded::opentelemetry() {
+        return context::attached();
+    }
     let (foreign, ours) = beside_opentelemetry();
     foreign.or_else(context::attached).or(ours)
 }
@@ -379,10 +402,8 @@ fn attached() -> Option<Context> {
 ///
 /// With a pipeline our spans are in its context, so a span of its own there is the innermost of all. Without one they are
 /// not, and what is inside them cannot be told from what they are inside of.
+#[cold]
 fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
-    if !loaded::opentelemetry() {
-        return (None, None);
-    }
     match otel::current() {
         Some(otel::Current::Foreign(place)) if runtime::current().pipeline.is_some() => {
             (Some(place), None)
@@ -394,10 +415,7 @@ fn beside_opentelemetry() -> (Option<Context>, Option<Context>) {
 
 /// The place of the innermost span of `tree`, with the baggage that is attached.
 pub(crate) fn context_of(tree: &OpenTree, attached: &Attached) -> Context {
-    with_baggage(tree.context(), attached)
-}
-
-fn with_baggage(mut context: Context, attached: &Attached) -> Context {
+    let mut context = tree.context();
     context.baggage = attached.baggage();
     context
 }

@@ -61,7 +61,7 @@ pub(crate) unsafe fn wrap(
         let Some(kind) = type_for(returns, made) else {
             return made;
         };
-        let run = Run::new((*traced).role, returns, state.capture_parent());
+        let parent = state.capture_parent();
         let object = SPARES.allocate(kind).cast::<Stepped>();
         if object.is_null() {
             ffi::PyErr_Clear();
@@ -71,7 +71,11 @@ pub(crate) unsafe fn wrap(
         (*object).context = ptr::null_mut();
         (*object).weak_references = ptr::null_mut();
         (*object).place = 0;
-        (&raw mut (*object).run).write(run);
+        (&raw mut (*object).run).write(Run::new((*traced).role, returns));
+        // Not by way of `new`: the many that have none are not to pay for moving one.
+        if parent.is_some() {
+            (*object).run.parent = parent;
+        }
         ffi::PyObject_GC_Track(object.cast());
         object.cast()
     }

@@ -58,6 +58,9 @@ impl TreeBuilder {
     }
 
     /// An empty tree of this thread whose root starts at `tick`, in used memory if some is at hand.
+    ///
+    /// Inlined, and the builder made last: then it is written once, where the recorder keeps it.
+    #[inline(always)]
     pub fn begin(origin: &Origin<'_>, tick: u64) -> Self {
         let mut tree = pool::take().unwrap_or_else(|| {
             SpanTree::of(Arc::clone(origin.resource), Arc::clone(origin.scope)).into()
@@ -72,13 +75,13 @@ impl TreeBuilder {
         tree.thread = Thread::current();
         tree.root = SpanId::INVALID;
         tree.scale = Clock::scale_under(origin.parent, tick);
-        let mut builder = Self::filling(tree, origin.limits);
         if let Some(parent) = origin.parent {
-            builder.hang_under(parent);
+            tree.hang_under(parent);
         }
-        builder
+        Self::filling(tree, origin.limits)
     }
 
+    #[inline]
     pub(super) fn filling(tree: OwnTree, limits: SpanLimits) -> Self {
         Self {
             tree,
@@ -88,13 +91,6 @@ impl TreeBuilder {
             left_behind: 0,
             splits: 0,
         }
-    }
-
-    fn hang_under(&mut self, parent: &Context) {
-        self.tree.parent = parent.span_id;
-        self.tree.parent_is_remote = parent.is_remote;
-        self.tree.trace_flags |= parent.trace_flags & !SAMPLED;
-        self.tree.trace_state = self.symbol(&parent.trace_state);
     }
 
     /// How many spans it holds.
@@ -307,6 +303,13 @@ impl TreeBuilder {
 }
 
 impl SpanTree {
+    fn hang_under(&mut self, parent: &Context) {
+        self.parent = parent.span_id;
+        self.parent_is_remote = parent.is_remote;
+        self.trace_flags |= parent.trace_flags & !SAMPLED;
+        self.trace_state = self.symbol(&parent.trace_state);
+    }
+
     pub(crate) fn empty() -> Self {
         Self::of(Arc::default(), Arc::default())
     }

@@ -1,25 +1,14 @@
 //! Names and values on their way into the tree's own tables.
 
 use super::finish::keep_last_of_each_key;
-use super::{Entry, Range, Tag, TreeBuilder};
+use super::{Entry, Range, SpanTree, Tag, TreeBuilder};
 use crate::intern::{Symbol, passing_symbol};
 use crate::value::{Value, ValueRef};
 
 impl TreeBuilder {
     /// The symbol of a name or key, in the process-wide table or, when that has no room for it, in this tree.
     pub fn symbol(&mut self, name: &str) -> Symbol {
-        passing_symbol(name).unwrap_or_else(|| {
-            let Some(place) = self.tree.texts.push(name) else {
-                return Symbol::EMPTY;
-            };
-            let symbols = &mut self.tree.rare_mut().local_symbols;
-            symbols.push(place);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the text buffer is full long before"
-            )]
-            Symbol::local(symbols.len() as u32 - 1)
-        })
+        self.tree.symbol(name)
     }
 
     #[inline(always)]
@@ -100,6 +89,23 @@ impl TreeBuilder {
         };
         self.tree.rare_mut().part_attributes = parts;
         (range, dropped)
+    }
+}
+
+impl SpanTree {
+    pub(super) fn symbol(&mut self, name: &str) -> Symbol {
+        passing_symbol(name).unwrap_or_else(|| {
+            let Some(place) = self.texts.push(name) else {
+                return Symbol::EMPTY;
+            };
+            let symbols = &mut self.rare_mut().local_symbols;
+            symbols.push(place);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the text buffer is full long before"
+            )]
+            Symbol::local(symbols.len() as u32 - 1)
+        })
     }
 }
 

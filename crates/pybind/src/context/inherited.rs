@@ -9,7 +9,7 @@ use std::ptr;
 use hiq_core::id::SpanId;
 use pyo3::ffi;
 
-use super::{attached_object, fragment, new_block_object, set, span_id, variable};
+use super::{Attached, attached_object, fragment, new_block_object, set, span_id, variable};
 use crate::state::{ThreadState, context_of};
 
 /// The block's context object is attached, until the block is left.
@@ -27,8 +27,9 @@ unsafe impl Send for Inherited {}
 impl Inherited {
     /// Attaches the place of the innermost span of the thread's open tree.
     pub(crate) fn attach(state: &ThreadState) -> Option<Self> {
-        let place = state.with_tree(|tree| context_of(tree))?;
-        let before = attached_object();
+        let around = Attached::now();
+        let place = state.with_tree(|tree| context_of(tree, &around))?;
+        let before = around.object();
         // SAFETY: called with the GIL; `before` is alive as long as it is attached, and then by our reference.
         unsafe {
             ffi::Py_XINCREF(before);

@@ -57,11 +57,12 @@ pub(super) enum Stage {
 }
 
 impl Run {
-    pub(super) fn new(role: Role, returns: Returns, parent: Option<Context>) -> Self {
+    #[inline]
+    pub(super) fn new(role: Role, returns: Returns) -> Self {
         Self {
             role,
             returns,
-            parent,
+            parent: None,
             stage: Stage::Fresh,
             active_ticks: 0,
             quiet: 0,
@@ -200,8 +201,11 @@ unsafe fn begin(object: *mut Stepped, state: &ThreadState, tick: u64) -> Attache
     unsafe {
         let run = &mut (*object).run;
         let attached = Attached::now();
-        let parent = run.parent.take();
-        let parent = parent.or_else(|| state.capture_with(&attached));
+        let parent = if run.parent.is_some() {
+            run.parent.take()
+        } else {
+            state.capture_with(&attached)
+        };
         let root = Root {
             role: run.role,
             tick,
