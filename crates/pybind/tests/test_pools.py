@@ -106,7 +106,7 @@ def test_the_program_s_own_handler_is_the_one_that_runs(tmp_path: Path) -> None:
     write(
         tmp_path,
         """
-import multiprocessing, os, signal, sys, work
+import multiprocessing, os, signal, sys, time, work
 def exits(*_):
     sys.exit(7)
 def job(ready, sets):
@@ -115,7 +115,9 @@ def job(ready, sets):
     assert signal.getsignal(signal.SIGTERM) is exits
     work.task(1)
     ready.set()
-    signal.pause()
+    # Not in one long wait: a signal that comes just before it would not be heard.
+    while True:
+        time.sleep(0.05)
 context = multiprocessing.get_context("fork")
 for sets in (True, False):
     if not sets:
