@@ -13,25 +13,50 @@ use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::block::Fragment;
+use crate::exception::undisturbed;
 use crate::otel;
 use crate::state::state;
+use crate::tasks;
 
 mod inherited;
+mod origin;
 mod token;
 
 pub(crate) use inherited::{Inherited, attach_again};
+use origin::Origin;
 
 /// A place in a trace: where the next span hangs.
 #[pyclass(frozen, name = "Context", module = "hiq._hiq")]
 #[derive(Debug)]
-pub(crate) struct PyContext(pub(crate) Context, Generation, Fragment);
+pub(crate) struct PyContext(pub(crate) Context, Generation, Fragment, Origin);
 
 /// In which of the processes that a fork made of one, see [`fork::generation`].
 type Generation = u32;
 
 impl PyContext {
     pub(crate) fn new(context: Context) -> Self {
-        Self(context, fork::generation(), Fragment::default())
+        Self::with(context, Fragment::default(), Origin::new())
+    }
+
+    /// Of a span in a tree with others.
+    fn in_tree(context: Context) -> Self {
+        Self::with(context, Fragment::of_tree(), Origin::new())
+    }
+
+    /// One that says of itself where it was captured.
+    fn captured(context: Context) -> Self {
+        Self::with(context, Fragment::default(), Origin::captured())
+    }
+
+    fn with(context: Context, fragment: Fragment, origin: Origin) -> Self {
+        Self(context, fork::generation(), fragment, origin)
+    }
+
+    /// False in a thread's own context for the place of a job that has been run: adapters such as asgiref's `async_to_sync` put the
+    /// variables of the job back there, and nobody takes this one away.
+    fn holds_here(&self) -> bool {
+        let is_run_only = self.3.is_captured() && !self.3.was_attached();
+        !is_run_only || ptr::eq(state().job.get(), self) || !tasks::running().is_null()
     }
 
     /// The context; one that was captured before a fork is, in the child, that of another process.
@@ -91,7 +116,9 @@ impl PyContext {
         let passed_on = pass_on(&this.get().0);
         let state = state();
         let was_outside = state.tree.get().is_null();
+        let outer_job = state.job.replace(ptr::from_ref(this.get()));
         let result = func.call(args, kwargs);
+        state.job.set(outer_job);
         if was_outside && !state.in_step.get() {
             // A block that was not left in there does not go on around what the thread does next.
             state.abandon_tree();
@@ -187,7 +214,7 @@ impl Attached {
     /// True when nothing is attached.
     #[inline]
     pub(crate) fn is_nothing(&self) -> bool {
-        self.0.is_null()
+        self.0.is_null() && state().job.get().is_null()
     }
 
     /// The place, if it is one where spans can hang.
@@ -207,12 +234,26 @@ impl Attached {
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&PyContext) -> R) -> Option<R> {
+        self.with_object(|context| {
+            // SAFETY: set only while the job that keeps it goes on.
+            let job = unsafe { state().job.get().as_ref() };
+            let is_of_job = |job: &&PyContext| job.3.was_captured_in(context);
+            job.filter(is_of_job).or(context).map(read)
+        })
+    }
+
+    /// What is attached, before a job's place is thought of.
+    fn with_object<R>(&self, read: impl FnOnce(Option<&PyContext>) -> R) -> R {
         // SAFETY: called with the GIL and a reference of ours, or null.
-        let value = unsafe {
-            let py = Python::assume_attached();
-            Bound::from_borrowed_ptr_or_opt(py, self.0)?
-        };
-        Some(read(value.cast::<PyContext>().ok()?.get()))
+        let value = unsafe { Bound::from_borrowed_ptr_or_opt(Python::assume_attached(), self.0) };
+        let context = value
+            .as_ref()
+            .and_then(|value| value.cast::<PyContext>().ok());
+        read(
+            context
+                .map(Bound::get)
+                .filter(|context| context.holds_here()),
+        )
     }
 }
 
@@ -232,6 +273,20 @@ pub(crate) fn attached() -> Option<Context> {
 /// The object that the variable holds, for comparing, as long as its owner, the context that runs, keeps it alive.
 pub(crate) fn attached_object() -> *mut ffi::PyObject {
     Attached::now().object()
+}
+
+/// Takes the place of a job that has been run out of the thread's own context, so that no task inherits it from there.
+pub(crate) fn forget_jobs() {
+    let attached = attached_object();
+    // SAFETY: called with the GIL; what is attached is alive.
+    let context = unsafe { Bound::from_borrowed_ptr_or_opt(Python::assume_attached(), attached) };
+    let context = context
+        .as_ref()
+        .and_then(|context| context.cast::<PyContext>().ok());
+    if context.is_some_and(|context| !context.get().holds_here()) {
+        // SAFETY: called with the GIL.
+        undisturbed(|_| unsafe { attach_again(ptr::null_mut()) });
+    }
 }
 
 /// What a context object has of the block that it stands for; `None` for other objects and null.
@@ -267,7 +322,7 @@ pub(crate) fn new_object(context: Context) -> *mut ffi::PyObject {
 
 /// The same for a block whose span is in a tree with others.
 fn new_block_object(context: Context) -> *mut ffi::PyObject {
-    make_object(PyContext(context, fork::generation(), Fragment::of_tree()))
+    make_object(PyContext::in_tree(context))
 }
 
 fn make_object(context: PyContext) -> *mut ffi::PyObject {
@@ -307,7 +362,7 @@ pub(crate) unsafe fn reset(token: *mut ffi::PyObject) {
 #[pyfunction]
 fn capture() -> PyContext {
     let place = state().capture();
-    PyContext::new(place.unwrap_or_else(nowhere))
+    PyContext::captured(place.unwrap_or_else(nowhere))
 }
 
 /// The place under which spans are roots.
@@ -318,7 +373,7 @@ pub(crate) fn nowhere() -> Context {
 /// The place where the next span would hang: under the innermost open span, else under what is attached. None: under nothing.
 #[pyfunction]
 fn current_context() -> Option<PyContext> {
-    state().capture().map(PyContext::new)
+    state().capture().map(PyContext::captured)
 }
 
 /// Tells OpenTelemetry of an attached context, where it is there; the answer is for `otel::detach`.

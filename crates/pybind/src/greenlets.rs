@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefReference};
 
 use crate::block;
+use crate::context::PyContext;
 use crate::exception::undisturbed;
 use crate::gil::GilCell;
 use crate::loaded;
@@ -30,6 +31,7 @@ struct Stack {
     silences: u32,
     in_step: bool,
     unsampled: *const Context,
+    job: *const PyContext,
 }
 
 // SAFETY: moved and followed with the GIL held only.
@@ -45,6 +47,7 @@ impl Stack {
         silences: 0,
         in_step: false,
         unsampled: ptr::null(),
+        job: ptr::null(),
     };
 
     fn take(state: &ThreadState) -> Self {
@@ -64,11 +67,16 @@ impl Stack {
         self.silences = state.silences.replace(self.silences);
         self.in_step = state.in_step.replace(self.in_step);
         self.unsampled = state.unsampled.replace(self.unsampled);
+        self.job = state.job.replace(self.job);
     }
 
     fn is_empty(&self) -> bool {
         let is_silent = self.quiet != 0 || !self.unsampled.is_null();
-        self.tree.is_null() && !is_silent && self.task_blocks == 0 && !self.in_step
+        self.tree.is_null()
+            && !is_silent
+            && self.task_blocks == 0
+            && !self.in_step
+            && self.job.is_null()
     }
 }
 

@@ -20,6 +20,7 @@ static MODULES: OnceLock<usize> = OnceLock::new();
 static SIZE_SEEN: AtomicIsize = AtomicIsize::new(-1);
 static OPENTELEMETRY: AtomicBool = AtomicBool::new(false);
 static GREENLET: AtomicBool = AtomicBool::new(false);
+static CONTEXTVARS: AtomicBool = AtomicBool::new(false);
 
 /// OpenTelemetry's API is there.
 #[inline]
@@ -33,6 +34,13 @@ pub(crate) fn opentelemetry() -> bool {
 pub(crate) fn greenlet() -> bool {
     look_if_needed();
     GREENLET.load(Ordering::Relaxed)
+}
+
+/// Contexts can be copied: asyncio is there, or another user of `contextvars`.
+#[inline]
+pub(crate) fn contextvars() -> bool {
+    look_if_needed();
+    CONTEXTVARS.load(Ordering::Relaxed)
 }
 
 #[inline]
@@ -50,6 +58,7 @@ fn look(size: isize) {
     undisturbed(|py| {
         // While it is half imported our half of it fails; the next module that is loaded brings us here again.
         OPENTELEMETRY.store(crate::otel::other_half(py).is_some(), Ordering::Relaxed);
+        CONTEXTVARS.store(module(py, "_contextvars").is_some(), Ordering::Relaxed);
         GREENLET.store(module(py, "greenlet").is_some(), Ordering::Relaxed);
     });
     SIZE_SEEN.store(size, Ordering::Relaxed);

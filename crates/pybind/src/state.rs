@@ -18,7 +18,7 @@ use hiq_core::record::OpenTree;
 use hiq_core::tree::{Origin, Role, SpanTree, TreeBuilder};
 use pyo3::ffi;
 
-use crate::context::{self, Attached};
+use crate::context::{self, Attached, PyContext};
 use crate::driver;
 use crate::exception::LastException;
 use crate::greenlets;
@@ -55,6 +55,8 @@ pub(crate) struct ThreadState {
     pub(crate) in_step: Cell<bool>,
     /// What is propagated while a sampled-out root runs; null otherwise.
     pub(crate) unsampled: Cell<*const Context>,
+    /// The context that a job of a pool, or another `Context.run`, is run with; null outside of these.
+    pub(crate) job: Cell<*const PyContext>,
     /// The exception that passed a span last, so that its text is made once.
     pub(crate) exception: Cell<LastException>,
     /// Tells threads apart for as long as the process lives; zero until the first root.
@@ -78,6 +80,7 @@ thread_local! {
             silences: Cell::new(0),
             in_step: Cell::new(false),
             unsampled: Cell::new(ptr::null()),
+            job: Cell::new(ptr::null()),
             exception: Cell::new(LastException::NONE),
             number: Cell::new(0),
             watches_greenlets: Cell::new(false),

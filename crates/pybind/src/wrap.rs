@@ -224,6 +224,9 @@ unsafe fn call_root(
                     record_pending(state, id, tick);
                 }
                 state.end(id, tick);
+                if crate::loaded::contextvars() {
+                    crate::context::forget_jobs();
+                }
                 result
             }
             Begun::SampledOut(context) => {

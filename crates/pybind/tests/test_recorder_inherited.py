@@ -349,3 +349,122 @@ def test_random_programs(log: Log, leaf: Callable[[], None], seed: int) -> None:
 
     asyncio.run(main())
     assert edges(spans()) == log.counted()
+
+
+def copied(leaf: Callable[[], None]) -> None:
+    contextvars.copy_context().run(leaf)
+
+
+def submitted(leaf: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(contextvars.copy_context().run, leaf).result()
+
+
+def in_a_loop(leaf: Callable[[], None]) -> None:
+    asyncio.run(in_a_task(leaf))
+
+
+def in_a_thread_of_a_loop(leaf: Callable[[], None]) -> None:
+    asyncio.run(in_a_thread(leaf))
+
+
+def in_a_loop_of_a_thread(leaf: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, in_a_thread(leaf)).result()
+
+
+def as_an_adapter_does(leaf: Callable[[], None]) -> None:
+    """Runs a loop in another thread and puts its variables back in the caller's context, as asgiref's `async_to_sync`."""
+    left: list[contextvars.Context] = []
+
+    async def main() -> None:
+        await in_a_task(leaf)
+        left.append(contextvars.copy_context())
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(main())).result()
+    for variable, value in left[0].items():
+        # Where other tests have loaded OpenTelemetry, its variable is its own affair.
+        if variable.name == "hiq_context":
+            variable.set(value)
+
+
+CARRIES = [
+    copied,
+    submitted,
+    in_a_loop,
+    in_a_thread_of_a_loop,
+    in_a_loop_of_a_thread,
+    as_an_adapter_does,
+]
+carries = pytest.mark.parametrize("carry", CARRIES, ids=lambda carry: carry.__name__.replace("_", " "))
+
+
+@carries
+@pytest.mark.parametrize("root", ["function", "block"])
+def test_work_that_a_plain_function_has_carried_by_a_copied_context_hangs_under_it(
+    leaf: Callable[[], None], carry: Callable[[Callable[[], None]], None], root: str
+) -> None:
+    def body() -> None:
+        carry(leaf)
+        with hiq.trace("block"):
+            carry(leaf)
+        carry(leaf)
+
+    def in_a_block() -> None:
+        with hiq.trace("root"):
+            body()
+
+    request = traced(body, "root") if root == "function" else in_a_block
+    for _ in range(2):
+        request()
+        assert hiq.current_context() is None
+        leaf()
+        carry(leaf)
+    finished = spans()
+    assert edges(finished) == {
+        ("root", None): 2,
+        ("block", "root"): 2,
+        ("leaf", "block"): 2,
+        ("leaf", "root"): 4,
+        ("leaf", None): 4,
+    }
+    assert len({span["trace_id"] for span in finished}) == 6
+
+
+def test_a_submitted_job_hangs_under_the_call_that_submitted_it_whatever_context_it_enters(
+    leaf: Callable[[], None],
+) -> None:
+    """A call inside a tree attaches nothing; what is captured at the submission says where it was."""
+
+    def call() -> None:
+        submitted(leaf)
+        in_a_thread_of_a_loop(leaf)
+
+    def body() -> None:
+        inner()
+
+    inner = traced(call)
+    traced(body, "root")()
+    assert edges(spans()) == {("root", None): 1, ("call", "root"): 1, ("leaf", "call"): 2}
+
+
+def test_tasks_of_a_loop_under_a_function_take_turns_in_their_blocks(log: Log, leaf: Callable[[], None]) -> None:
+    async def task(number: int) -> None:
+        leaf()
+        with log.call(f"block {number}"), hiq.trace(f"block {number}"):
+            await asyncio.sleep(0)
+            leaf()
+            await asyncio.sleep(0)
+            await in_a_task(leaf)
+        leaf()
+
+    async def main() -> None:
+        await asyncio.gather(*(task(number) for number in range(4)))
+
+    def body() -> None:
+        with log.call("root"):
+            asyncio.run(main())
+
+    traced(body, "root")()
+    assert edges(spans()) == log.counted()

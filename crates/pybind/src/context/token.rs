@@ -51,9 +51,10 @@ impl Token {
 /// `with hiq.attach(context):` takes it back at the end of the block; otherwise give the answer to `hiq.detach`.
 #[pyfunction]
 pub(super) fn attach(py: Python<'_>, context: Option<Py<PyContext>>) -> Token {
-    let passed_on = context
-        .as_ref()
-        .and_then(|context| pass_on(&context.get().0));
+    let passed_on = context.as_ref().and_then(|context| {
+        context.get().3.note_attached();
+        pass_on(&context.get().0)
+    });
     let value = context.map_or_else(|| py.None(), Py::into_any);
     // SAFETY: a live object; the token is a new reference.
     let token = unsafe { Bound::from_owned_ptr_or_opt(py, set(value.as_ptr())) };

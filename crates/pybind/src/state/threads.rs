@@ -118,6 +118,7 @@ impl ThreadState {
         self.silences.set(0);
         self.in_step.set(false);
         self.unsampled.set(ptr::null());
+        self.job.set(ptr::null());
         self.watches_greenlets.set(false);
         abandon(tree);
     }

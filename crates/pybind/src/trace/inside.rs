@@ -6,8 +6,9 @@ use hiq_core::time::Clock;
 use hiq_core::tree::TreeBuilder;
 use pyo3::prelude::*;
 
-use crate::context::Inherited;
+use crate::context::{self, Inherited};
 use crate::exception::{self, OpenSpan};
+use crate::loaded;
 use crate::open::Handle;
 use crate::state::{ThreadState, state};
 use crate::step;
@@ -44,6 +45,8 @@ impl Inside {
         self.close(py, state, error);
         if let Some(inherited) = self.inherited.take() {
             inherited.detach(|id| self.has_open(state, id));
+        } else if loaded::contextvars() {
+            context::forget_jobs();
         }
     }
 
