@@ -16,6 +16,8 @@ use super::targets::Takers;
 /// A round is closed when it has this many items or bytes, or is this old.
 pub(super) const MAX_ITEMS: usize = 32_768;
 const MAX_BYTES: usize = 24 << 20;
+/// Snapshots of metrics leave one by one: what a kill has others deliver again is to be this many requests, not all that was read.
+const MAX_SNAPSHOTS: usize = 128;
 pub(super) const MAX_WAIT: Duration = Duration::from_millis(50);
 
 /// What was in its messages, and where those were.
@@ -32,7 +34,9 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn is_full(&self) -> bool {
-        self.spans + self.points >= MAX_ITEMS || self.bytes >= MAX_BYTES
+        self.spans + self.points >= MAX_ITEMS
+            || self.bytes >= MAX_BYTES
+            || self.metrics.len() >= MAX_SNAPSHOTS
     }
 
     pub(super) fn is_due(&self) -> bool {
