@@ -463,7 +463,7 @@ fn lines_of_json_are_read_one_after_the_other_and_an_error_says_where() {
     assert_eq!(error.offset, seven, "{error}");
 }
 
-/// No rule of OTLP's, but the Collector reads them, and to ignore a whole request would lose it without a word.
+/// No rule of OTLP's, but protobuf's own JSON parsers have to take them, and to ignore a whole request would lose it without a word.
 #[test]
 fn json_whose_names_are_protobufs_is_the_same() {
     for json in [
