@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from hiq_servers import BackgroundProgram, Event, Link, Span, differences, run_program
 from hiq_servers.compare import all_differences
 from hiq_servers.forest import Edges, Node, assert_same_edges, matched
+from hiq_servers.pairs import CLOCK_NANOS, Sent, SentSpan, compare
 from hiq_servers.programs import ProgramTimeoutError
 from hiq_servers.waiting import attempts_within
 from servers.build import RECIPES
@@ -59,6 +61,24 @@ def test_the_comparison_sees_missing_unexpected_and_doubled_spans() -> None:
     assert "not read back" in all_differences([span], [])[0]
     assert "never sent" in all_differences([], [stranger])[0]
     assert "different span ids" in all_differences([span], [span, span])[0]
+
+
+@pytest.mark.parametrize("slip_nanos", [0, 2 * CLOCK_NANOS])
+def test_events_that_a_server_sorts_are_each_compared_with_their_own_times(slip_nanos: int) -> None:
+    """A pause between two events is longer than what the clocks may differ by."""
+    first, second = 10 * CLOCK_NANOS, 20 * CLOCK_NANOS
+    span = dataclasses.replace(full_span(), events=[Event("b", first, {}), Event("a", second, {})])
+    of_span = {"start": (1, 1), "end": (2, 2)}
+    sent = SentSpan(span, **of_span, after_event={first: first + 1, second: second + 1})
+    read_events = [Event("a", second + slip_nanos, {}), Event("b", first, {})]
+    read = dataclasses.replace(span, events=read_events)
+
+    def sorted_by_name(span: Span) -> Span:
+        return dataclasses.replace(span, events=sorted(span.events, key=lambda each: each.name))
+
+    at_the_wrong_time = pytest.raises(AssertionError, match="event a of")
+    with at_the_wrong_time if slip_nanos else contextlib.nullcontext():
+        compare(Sent("s", [sent], {}), [read], sorted_by_name)
 
 
 def test_calls_find_their_spans_by_the_times_of_what_they_called() -> None:

@@ -47,12 +47,17 @@ class Pair:
 
 @dataclasses.dataclass
 class SentSpan:
-    """A span without times, and the clock's readings around its start, its end and its events."""
+    """A span without times, and the clock's readings around its start, its end and its events.
+
+    An expected event has for its time the reading before it, and takes it along wherever a format's
+    losses or a server's order put that event.
+    """
 
     span: Span
     start: Bounds = (0, 0)
     end: Bounds = (0, 0)
-    events: list[Bounds] = dataclasses.field(default_factory=list)
+    after_event: dict[int, int] = dataclasses.field(default_factory=dict)
+    """The reading after each event, by the reading before it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +124,9 @@ def with_times_of(sent: SentSpan, left: Span, read: Span) -> Span:
     assert_within(sent.end, read.end_unix_nanos, f"end of {read}")
     assert read.end_unix_nanos > read.start_unix_nanos
     events = []
-    for bounds, event, seen in zip(sent.events, left.events, read.events, strict=False):
+    for event, seen in zip(left.events, read.events, strict=False):
+        before = event.time_unix_nanos
+        bounds = (before, sent.after_event[before])
         assert_within(bounds, seen.time_unix_nanos, f"event {event.name} of {read}")
         events.append(dataclasses.replace(event, time_unix_nanos=seen.time_unix_nanos))
     return dataclasses.replace(
@@ -278,8 +285,8 @@ class Recording:
     def event(self, span: Any, sent: SentSpan, name: str, attributes: dict[str, Any]) -> None:
         before = time.time_ns()
         span.add_event(name, attributes)
-        sent.events.append((before, time.time_ns()))
-        sent.span.events.append(Event(name, 0, attributes))
+        sent.after_event[before] = time.time_ns()
+        sent.span.events.append(Event(name, before, attributes))
 
     def set_status(self, span: Any, sent: SentSpan, status: Any, message: str) -> None:
         span.set_status(status, message)
