@@ -147,7 +147,7 @@ def test_a_program_over_its_time_is_killed_and_shows_what_it_printed(tmp_path: P
     script = "import threading; print('begun', flush=True); threading.Event().wait()"
 
     with pytest.raises(ProgramTimeoutError, match="begun"):
-        run_program([sys.executable, "-c", script], folder=tmp_path, timeout_seconds=2)
+        run_program([sys.executable, "-c", script], folder=tmp_path, timeout_seconds=5)
 
 
 @pytest.mark.parametrize("recipe", ["collector", "prometheus-2.42"])

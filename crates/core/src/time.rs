@@ -275,9 +275,9 @@ impl Reading {
             .map(|_| {
                 let before = Clock::ticks();
                 let (monotonic, realtime) = (source::monotonic_nanos(), source::realtime_nanos());
+                let instant = Instant::now();
                 let after = Clock::ticks();
                 let tick = before + (after - before) / 2;
-                let instant = Instant::now();
                 (
                     after - before,
                     Self {
