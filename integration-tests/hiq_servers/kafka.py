@@ -39,7 +39,6 @@ METADATA, METADATA_VERSION = 3, 1
 class Kafka(ServerProcess):
     name = "kafka"
     port_names: ClassVar[tuple[str, ...]] = ("plaintext", "controller", "sasl_ssl", "ssl")
-    ready_seconds = 120.0
 
     def __init__(self, scratch: Path, *, makes_topics: bool = True) -> None:
         super().__init__(scratch)

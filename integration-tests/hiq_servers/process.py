@@ -41,7 +41,7 @@ class ServerProcess(abc.ABC):
     """Of the recipe folder, and of the program it builds."""
     port_names: ClassVar[tuple[str, ...]]
     """The listeners that get a free port each."""
-    ready_seconds: ClassVar[float] = 30.0
+    ready_seconds: ClassVar[float] = 120.0
     """Given to it to become healthy, on a machine that is busy with the other tests."""
 
     def __init__(self, scratch: Path) -> None:

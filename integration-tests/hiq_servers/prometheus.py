@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 from hiq_servers.process import ServerError, ServerProcess, http_answer
 from hiq_servers.waiting import attempts_within
 
-SCRAPE_SECONDS = 30.0
+SCRAPE_SECONDS = 60.0
 """Until a new target's first sample: Prometheus takes up to 5 s to look at a new list."""
-READ_BACK_SECONDS = 20.0
+READ_BACK_SECONDS = 60.0
 
 _RFC_3339 = re.compile(
     r"(?P<second>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?P<fraction>\.\d+)?(?P<zone>Z|[+-]\d\d:\d\d)"

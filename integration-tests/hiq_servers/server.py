@@ -9,7 +9,7 @@ from hiq_servers.process import ServerError, ServerProcess
 from hiq_servers.spans import Span
 from hiq_servers.waiting import attempts_within
 
-READ_BACK_SECONDS = 20.0
+READ_BACK_SECONDS = 60.0
 JAEGER_PORTS = ("jaeger_grpc", "jaeger_http", "jaeger_compact", "jaeger_binary")
 """Of the receiver for Jaeger's own formats; the last two are UDP."""
 

@@ -21,7 +21,6 @@ LOOKBACK_MILLIS = 3_600_000
 class Zipkin(Server):
     name = "zipkin"
     port_names = ("zipkin",)
-    ready_seconds = 120.0
 
     def config(self) -> str:
         return "# Zipkin is told all on its command line.\n"
