@@ -13,15 +13,16 @@ use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::block::Fragment;
-use crate::exception::undisturbed;
 use crate::otel;
 use crate::state::state;
 use crate::tasks;
 
+mod copied;
 mod inherited;
 mod origin;
 mod token;
 
+pub(crate) use copied::{forget_places, is_copied_under};
 pub(crate) use inherited::{Inherited, attach_again};
 use origin::Origin;
 
@@ -56,7 +57,17 @@ impl PyContext {
     /// variables of the job back there, and nobody takes this one away.
     fn holds_here(&self) -> bool {
         let is_run_only = self.3.is_captured() && !self.3.was_attached();
-        !is_run_only || ptr::eq(state().job.get(), self) || !tasks::running().is_null()
+        !is_run_only
+            || ptr::eq(state().job.get(), self)
+            || !tasks::running().is_null()
+            || self.is_what_the_thread_was_given()
+    }
+
+    /// Which runs in a context that was copied in another one.
+    fn is_what_the_thread_was_given(&self) -> bool {
+        let copied = self.3.copied.as_ref();
+        !state().home.get().is_null()
+            && copied.is_some_and(|copied| copied.thread != state().number.get())
     }
 
     /// The context; one that was captured before a fork is, in the child, that of another process.
@@ -244,16 +255,21 @@ impl Attached {
 
     /// What is attached, before a job's place is thought of.
     fn with_object<R>(&self, read: impl FnOnce(Option<&PyContext>) -> R) -> R {
-        // SAFETY: called with the GIL and a reference of ours, or null.
-        let value = unsafe { Bound::from_borrowed_ptr_or_opt(Python::assume_attached(), self.0) };
-        let context = value
-            .as_ref()
-            .and_then(|value| value.cast::<PyContext>().ok());
+        // SAFETY: called with the GIL.
+        let context = self.bound(unsafe { Python::assume_attached() });
         read(
             context
+                .as_ref()
                 .map(Bound::get)
                 .filter(|context| context.holds_here()),
         )
+    }
+
+    /// The object, if it is one of ours.
+    fn bound<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyContext>> {
+        // SAFETY: called with the GIL and a reference of ours, or null.
+        let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, self.0)? };
+        value.cast_into().ok()
     }
 }
 
@@ -273,20 +289,6 @@ pub(crate) fn attached() -> Option<Context> {
 /// The object that the variable holds, for comparing, as long as its owner, the context that runs, keeps it alive.
 pub(crate) fn attached_object() -> *mut ffi::PyObject {
     Attached::now().object()
-}
-
-/// Takes the place of a job that has been run out of the thread's own context, so that no task inherits it from there.
-pub(crate) fn forget_jobs() {
-    let attached = attached_object();
-    // SAFETY: called with the GIL; what is attached is alive.
-    let context = unsafe { Bound::from_borrowed_ptr_or_opt(Python::assume_attached(), attached) };
-    let context = context
-        .as_ref()
-        .and_then(|context| context.cast::<PyContext>().ok());
-    if context.is_some_and(|context| !context.get().holds_here()) {
-        // SAFETY: called with the GIL.
-        undisturbed(|_| unsafe { attach_again(ptr::null_mut()) });
-    }
 }
 
 /// What a context object has of the block that it stands for; `None` for other objects and null.
@@ -421,6 +423,8 @@ pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyContext>()?;
     module.add_class::<token::Token>()?;
     module.add_function(wrap_pyfunction!(capture, module)?)?;
+    let copy_context = wrap_pyfunction!(copied::copy_context, module)?;
+    module.add("_copy_context", copy_context)?;
     module.add_function(wrap_pyfunction!(_unpickled_context, module)?)?;
     module.add_function(wrap_pyfunction!(current_context, module)?)?;
     module.add_function(wrap_pyfunction!(token::attach, module)?)?;

@@ -108,6 +108,9 @@ unsafe fn close(
         });
         let min_ticks = crate::runtime::ticks_of((*(*me).plan).min_duration_nanos());
         state.end_or_forget(id, end, min_ticks);
+        if state.tree.get().is_null() && crate::loaded::contextvars() {
+            crate::context::forget_places(id);
+        }
         match pending {
             Some(pending) if swallow => {
                 pending.forget();

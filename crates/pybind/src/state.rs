@@ -123,7 +123,20 @@ impl ThreadState {
         self.task_blocks.get() != 0
             && !self.in_step.get()
             && !self.tree.get().is_null()
-            && self.scope.get() != context::attached_object()
+            && self.is_other_than_scope(&Attached::now())
+    }
+
+    fn is_other_than_scope(&self, attached: &Attached) -> bool {
+        let is_copy = |tree: &mut OpenTree| context::is_copied_under(tree.root_id(), attached);
+        self.scope.get() != attached.object() && self.with_tree(is_copy) != Some(true)
+    }
+
+    /// The root that is open in this thread, recorded or sampled out.
+    pub(crate) fn own_root(&self) -> Option<SpanId> {
+        // SAFETY: set only while the sampled-out root that owns the context is running.
+        let unsampled = unsafe { self.unsampled.get().as_ref() };
+        let root = self.with_tree(|tree| tree.root_id());
+        root.or_else(|| unsampled.map(|context| context.span_id))
     }
 
     /// A fork inside C code (uWSGI's) runs none of Python's hooks: it is seen here, before the first root of the child.
@@ -189,7 +202,7 @@ impl ThreadState {
     }
 
     /// The innermost place that we know of ourselves.
-    fn own_place(&self, attached: &Attached) -> Option<Context> {
+    pub(crate) fn own_place(&self, attached: &Attached) -> Option<Context> {
         if !self.is_of_another_task()
             && let Some(context) = self.with_tree(|tree| context_of(tree, attached))
         {

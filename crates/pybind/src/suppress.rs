@@ -1,7 +1,8 @@
 //! `hiq.suppress`: a stretch of the program in which nothing is recorded.
 //!
 //! In a program without tasks, and in a call or step of ours, which ends before another task runs, it is a count of the thread's.
-//! In a task it is a context object that records nothing, which the ContextVar holds: others record meanwhile.
+//! In a task it is a context object that records nothing, which the ContextVar holds: others record meanwhile. In a step of ours it
+//! is both: tasks that are started there inherit the ContextVar, and run while the step does not.
 #![allow(
     unsafe_code,
     reason = "the ContextVar is only reachable through the C API"
@@ -22,71 +23,95 @@ use crate::state::{self, ThreadState, state};
 pub(crate) struct Suppress(Entries<Entered>);
 
 #[derive(Debug)]
-enum Entered {
-    /// In the thread of this number; or in a step, whose coroutine or generator takes it along.
-    Counted { thread: u64, in_step: bool },
-    /// In a task.
-    Silence {
-        thread: u64,
-        attached: usize,
-        token: usize,
-    },
+struct Entered {
+    /// The number of the thread that entered.
+    thread: u64,
+    count: Count,
+    silence: Option<Silence>,
+}
+
+/// Whose count of suppressions it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    None,
+    Thread,
+    /// That of the step, whose coroutine or generator takes it along.
+    Step,
+}
+
+/// What the ContextVar holds.
+#[derive(Debug)]
+struct Silence {
+    attached: usize,
+    token: usize,
 }
 
 impl Entered {
     fn enter(state: &ThreadState) -> Self {
         let thread = state.number();
-        if block::is_beside_others(state) {
-            return Self::silence(state, thread);
+        let count = if block::is_beside_others(state) {
+            Count::None
+        } else if state.in_step.get() {
+            Count::Step
+        } else {
+            Count::Thread
+        };
+        if count != Count::None {
+            state.quiet.update(|quiet| quiet + 1);
         }
-        state.quiet.update(|quiet| quiet + 1);
-        Self::Counted {
+        Self {
             thread,
-            in_step: state.in_step.get(),
-        }
-    }
-
-    fn silence(state: &ThreadState, thread: u64) -> Self {
-        let attached = block::new_silence(state);
-        // SAFETY: a live object or null; the token is a new reference.
-        let token = unsafe { context::set(attached) };
-        state.task_blocks.update(|open| open + 1);
-        state.silences.update(|open| open + 1);
-        Self::Silence {
-            thread,
-            attached: attached as usize,
-            token: token as usize,
+            count,
+            silence: (count != Count::Thread).then(|| Silence::begin(state)),
         }
     }
 
     fn is_here(&self) -> bool {
-        match self {
-            Self::Counted { thread, .. } => *thread == state().number(),
-            Self::Silence { attached, .. } => *attached == context::attached_object() as usize,
+        match &self.silence {
+            Some(silence) => silence.attached == context::attached_object() as usize,
+            None => self.thread == state().number(),
         }
     }
 
     fn leave(self) {
         let less = |count: u32| count.saturating_sub(1);
-        match self {
-            Self::Counted { in_step: true, .. } => state().quiet.update(less),
-            Self::Counted { thread, .. } => {
-                if let Some(state) = state::thread(thread) {
+        let entered_in = state::thread(self.thread);
+        match self.count {
+            Count::None => {}
+            Count::Step => state().quiet.update(less),
+            Count::Thread => {
+                if let Some(state) = entered_in {
                     state.quiet.update(less);
                 }
             }
-            Self::Silence {
-                thread,
-                attached,
-                token,
-            } => {
-                if let Some(state) = state::thread(thread) {
-                    state.task_blocks.update(less);
-                    state.silences.update(less);
-                }
-                block::end_silence(attached as *mut ffi::PyObject, token as *mut ffi::PyObject);
-            }
         }
+        let Some(silence) = self.silence else { return };
+        if let Some(state) = entered_in {
+            state.task_blocks.update(less);
+            state.silences.update(less);
+        }
+        silence.end();
+    }
+}
+
+impl Silence {
+    fn begin(state: &ThreadState) -> Self {
+        let attached = block::new_silence(state);
+        // SAFETY: a live object or null; the token is a new reference.
+        let token = unsafe { context::set(attached) };
+        state.task_blocks.update(|open| open + 1);
+        state.silences.update(|open| open + 1);
+        Self {
+            attached: attached as usize,
+            token: token as usize,
+        }
+    }
+
+    fn end(self) {
+        block::end_silence(
+            self.attached as *mut ffi::PyObject,
+            self.token as *mut ffi::PyObject,
+        );
     }
 }
 

@@ -21,7 +21,9 @@ use pyo3::types::{PyTuple, PyType};
 
 use crate::attributes::{self, Foreign};
 use crate::block::{self, Block};
+use crate::context::forget_places;
 use crate::entries::Entries;
+use crate::loaded;
 use crate::open::Handle;
 use crate::otel;
 use crate::span::Span;
@@ -158,6 +160,9 @@ impl Trace {
             Entered::Block(block) => block.leave(py, state, error),
             Entered::SampledOut { thread, context } => {
                 otel::leave(context.span_id);
+                if loaded::contextvars() {
+                    forget_places(context.span_id);
+                }
                 if let Some(entered_in) = state::thread(thread) {
                     entered_in.leave_unsampled(context);
                 }

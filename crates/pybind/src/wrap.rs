@@ -225,7 +225,7 @@ unsafe fn call_root(
                 }
                 state.end(id, tick);
                 if crate::loaded::contextvars() {
-                    crate::context::forget_jobs();
+                    crate::context::forget_places(id);
                 }
                 result
             }
@@ -237,6 +237,9 @@ unsafe fn call_root(
                 state.quiet.update(|quiet| quiet - 1);
                 state.unsampled.set(outer);
                 crate::otel::leave(context.span_id);
+                if crate::loaded::contextvars() {
+                    crate::context::forget_places(context.span_id);
+                }
                 result
             }
         }

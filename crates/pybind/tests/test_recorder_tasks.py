@@ -209,7 +209,9 @@ def test_suppressions_of_two_tasks_that_end_out_of_order_are_both_over(loop: Any
     assert edges(spans()) == {("after 3", None): 1, ("after 1", None): 1, ("end", None): 1}
 
 
-def test_tasks_that_are_started_in_a_suppression_are_silent_as_long_as_it_lasts(loop: Any) -> None:
+def test_tasks_that_are_started_in_a_suppression_are_silent_as_long_as_it_lasts(
+    loop: Any, made: Callable[[Job, str], Job]
+) -> None:
     async def child() -> None:
         hiq.record("silent")
         await loop.sleep(4)
@@ -219,13 +221,51 @@ def test_tasks_that_are_started_in_a_suppression_are_silent_as_long_as_it_lasts(
         with hiq.trace("parent"), hiq.suppress():
             loop.start(child)
             await loop.sleep(2)
+        await loop.sleep(1)
+        loop.start(after)
+        hiq.record("own")
+
+    async def after() -> None:
+        hiq.record("after")
 
     async def other() -> None:
         with hiq.suppress():
             await loop.sleep(9)
 
-    loop.run(parent, other)
-    assert edges(spans()) == {("parent", None): 1, ("heard", "parent"): 1}
+    loop.run(made(parent, "task"), other)
+    found = edges(spans())
+    if ("task", None) in found:
+        assert found == {("task", None): 1, ("parent", "task"): 1, ("heard", "parent"): 1} | {
+            (name, "task"): 1 for name in ("own", "after")
+        }
+    else:
+        assert found == {("parent", None): 1, ("heard", "parent"): 1, ("own", None): 1, ("after", None): 1}
+
+
+def test_tasks_that_a_generator_starts_in_a_suppression_are_silent() -> None:
+    """The plain generator keeps it between its steps; its caller does not see it."""
+
+    async def child(name: str) -> None:
+        hiq.record(name)
+
+    def starts() -> Iterator[asyncio.Task[None]]:
+        with hiq.suppress():
+            yield asyncio.create_task(child("silent"))
+            yield asyncio.create_task(child("silent"))
+        yield asyncio.create_task(child("heard inside"))
+
+    async def main() -> None:
+        for started in traced(starts, kind="generator")():
+            await asyncio.create_task(child("heard"))
+            await started
+
+    asyncio.run(traced(main, kind="coroutine")())
+    assert edges(spans()) == {
+        ("main", None): 1,
+        ("starts", "main"): 1,
+        ("heard", "main"): 3,
+        ("heard inside", "main"): 1,
+    }
 
 
 def test_one_suppression_object_serves_many_tasks(loop: Any) -> None:

@@ -4,6 +4,7 @@ Times are seconds as `float` where HiQ had them so, else integers with the unit 
 traced program: a recorder that meets an error of its own drops the span and counts it.
 """
 
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -42,6 +43,7 @@ __all__ = [
     "TracedUnbound",
     "Tree",
     "UpDownCounter",
+    "_copy_context",
     "_unpickled_context",
     "add_exporter",
     "at_exit",
@@ -521,6 +523,9 @@ def capture() -> Context:
 
     Where no span is open and nothing is attached, and under `suppress()` there, the context is false: what is run in it just runs,
     and its spans are roots. It says where spans hang, not whether they are recorded."""
+
+def _copy_context() -> contextvars.Context:
+    """`contextvars.copy_context`; in the copy, spans hang where the next one would be recorded here."""
 
 def current_context() -> Context | None:
     """The place where the next span would be recorded: under the innermost open span, else under what is attached."""

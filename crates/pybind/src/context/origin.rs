@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::copied::Copied;
 use super::{Attached, PyContext};
 
 /// Tells context objects apart for as long as the process lives. Zero is none.
@@ -18,6 +19,8 @@ pub(super) struct Origin {
     captured_in: Option<u64>,
     /// It has been attached by hand.
     was_attached: AtomicBool,
+    /// It was made for a copy.
+    pub(super) copied: Option<Copied>,
 }
 
 impl Origin {
@@ -29,6 +32,7 @@ impl Origin {
             serial,
             captured_in: None,
             was_attached: AtomicBool::new(false),
+            copied: None,
         }
     }
 
@@ -36,6 +40,23 @@ impl Origin {
     pub(super) fn captured() -> Self {
         Self {
             captured_in: Some(Attached::now().with_object(number)),
+            ..Self::new()
+        }
+    }
+
+    /// Of what is made for a copy.
+    pub(super) fn copied(copied: Copied) -> Self {
+        Self {
+            copied: Some(copied),
+            ..Self::captured()
+        }
+    }
+
+    /// The same for one to its like.
+    pub(super) fn without_around(&self) -> Self {
+        Self {
+            serial: self.serial,
+            captured_in: self.captured_in,
             ..Self::new()
         }
     }

@@ -46,7 +46,7 @@ impl Inside {
         if let Some(inherited) = self.inherited.take() {
             inherited.detach(|id| self.has_open(state, id));
         } else if loaded::contextvars() {
-            context::forget_jobs();
+            context::forget_places(self.id);
         }
     }
 
