@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import threading
 
 import hiq
@@ -235,6 +237,24 @@ def test_two_threads_enable_different_drivers_on_one_target(program) -> None:
 def test_c_modules_are_no_aliases(caplog) -> None:
     hiq.HiQLatency([["os", "", "getpid", "getpid"]]).disable()
     assert "posix" not in caplog.text
+
+
+def test_modules_that_wait_for_their_first_use_are_not_woken(program, tmp_path, monkeypatch) -> None:
+    """As `importlib.util.LazyLoader` makes them, and lazy_loader on top of it."""
+    (tmp_path / "lazy_one.py").write_text("raise AssertionError('woken')")
+    spec = importlib.util.spec_from_file_location("lazy_one", tmp_path / "lazy_one.py")
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    lazy = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "lazy_one", lazy)
+    spec.loader.exec_module(lazy)
+    module = program(PROGRAM)
+
+    with InMemoryExporter(), hiq.HiQLatency([[module.__name__, "", "function", "function"]]) as driver:
+        module.function(1, c=1)
+
+    assert len(driver.get_metrics()[0].get_root().nodes) == 1
+    with pytest.raises(AssertionError, match="woken"):
+        lazy.anything
 
 
 def test_a_wildcard_leaves_objects_alone_that_are_more_than_called(program, spans) -> None:

@@ -1,13 +1,15 @@
-"""Tells of modules right after they have been executed, before anybody can take a function of theirs by name."""
+"""Tells of modules right after they have been executed, before anybody can take a function of theirs by name; and which
+have been."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import sys
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["ModuleWatch", "missing_part"]
+__all__ = ["ModuleWatch", "loaded_namespaces", "missing_part"]
 
 # Each module has a loader object of its own.
 _OWN_LOADERS = (
@@ -122,3 +124,11 @@ def _without_frame(function: Any) -> Any:
     """Makes the interpreter leave the function out of tracebacks, as it leaves out the rest of the import system."""
     function.__code__ = function.__code__.replace(co_filename="<frozen importlib._bootstrap_external>")
     return function
+
+
+def loaded_namespaces() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names and contents of the modules that are there; what stands for one without being a module has none."""
+    for name, module in list(sys.modules.items()):
+        if issubclass(type(module), types.ModuleType):
+            # Asked for any attribute of its own, a lazy module would run here and now.
+            yield name, object.__getattribute__(module, "__dict__")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 from . import _hiq
 from ._holders import Place, exchange
+from ._imports import loaded_namespaces
 from ._resolve import MISSING, Found, NotTraceable, find, is_c_type, raw_attribute
 from ._rows import Row
 
@@ -211,11 +211,10 @@ def _delete(owner: Any, attribute: str) -> None:
         delattr(owner, attribute)
 
 
-def _has_python_code(name: str, module: Any) -> bool:
+def _has_python_code(name: str, namespace: dict[str, Any]) -> bool:
     """Whether calls in the module look names up in it; those of C code do not."""
-    file = getattr(module, "__file__", None)
-    is_source = isinstance(file, str) and file.endswith(".py")
-    return isinstance(module, types.ModuleType) and (is_source or name == "__main__")
+    file = namespace.get("__file__")
+    return name == "__main__" or (isinstance(file, str) and file.endswith(".py"))
 
 
 def _aliases(targets: Iterable[Target]) -> dict[str, list[str]]:
@@ -225,10 +224,10 @@ def _aliases(targets: Iterable[Target]) -> dict[str, list[str]]:
         if isinstance(target.owner, types.ModuleType) and target.raw is not MISSING
     }
     found: dict[str, list[str]] = {}
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "hiq" or not _has_python_code(name, module):
+    for name, namespace in loaded_namespaces():
+        if name.partition(".")[0] == "hiq" or not _has_python_code(name, namespace):
             continue
-        for value in list(vars(module).values()):
+        for value in list(namespace.values()):
             target = originals.get(id(value))
             if target is not None and target.raw is value:
                 found.setdefault(f"{target.owner.__name__}.{target.attribute}", []).append(name)

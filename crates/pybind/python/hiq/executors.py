@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import Any
 
 from . import _hiq
+from ._imports import loaded_namespaces
 
 __all__ = ["install", "remove"]
 
@@ -58,10 +58,9 @@ def _hook_copies() -> Any:
 
 def _exchange_copies(old: Any, new: Any) -> None:
     """Also in modules that have imported it: what imports `contextvars` later takes it from `_contextvars`."""
-    for module in list(sys.modules.values()):
-        names = getattr(module, "__dict__", None)
-        if isinstance(names, dict) and names.get("copy_context") is old:
-            names["copy_context"] = new
+    for _, namespace in loaded_namespaces():
+        if namespace.get("copy_context") is old:
+            namespace["copy_context"] = new
 
 
 _installed: tuple[Any, Any, Any] | None = None
