@@ -143,6 +143,7 @@ pub struct Point {
 
 impl Point {
     /// What `labels` had come to at `time`. `start`: since when it has been added up; without meaning for a gauge.
+    #[inline]
     pub fn new(
         labels: impl Into<Arc<LabelSet>>,
         start: UnixNanos,
@@ -160,6 +161,7 @@ impl Point {
 
     /// Adds single measurements as examples, with the spans that they were made in.
     #[must_use]
+    #[inline]
     pub fn with_exemplars(mut self, exemplars: Vec<Exemplar>) -> Self {
         self.exemplars = exemplars;
         self

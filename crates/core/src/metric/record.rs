@@ -29,6 +29,7 @@ use crate::resource::{Resource, Scope};
 use crate::time::{Clock, UnixNanos};
 
 mod chunk;
+mod counters;
 mod counts;
 mod histogram;
 mod index;
@@ -56,6 +57,7 @@ use list::List;
 use observed::Observed;
 use offers::Offers;
 use series::{Metric, Series};
+use sketch::Room;
 
 /// Series of a metric unless told otherwise.
 pub const DEFAULT_MAX_SERIES: usize = 10_000;
@@ -448,6 +450,7 @@ pub struct Reading {
     now: Instant,
     sketches: bool,
     recent: bool,
+    room: Room,
     scratch: Distribution,
 }
 
@@ -458,6 +461,7 @@ impl Reading {
             now: options.now.unwrap_or_else(Instant::now),
             sketches: options.sketches,
             recent: options.recent,
+            room: Room::default(),
             scratch: Distribution::default(),
         }
     }
@@ -489,6 +493,7 @@ pub struct Measured {
 }
 
 impl Measured {
+    #[inline]
     fn of(
         life: &Life,
         value: PointValue,

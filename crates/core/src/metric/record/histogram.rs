@@ -214,7 +214,7 @@ impl Cell for Summary {
         }
         let mut window = self.window.lock();
         window.slide(&self.sketch, reading.now, self.max_age);
-        let recent = self.sketch.look();
+        let recent = self.sketch.look(&mut reading.room);
         let mut value = metric::Summary {
             count: window.past_count() + recent.count(),
             sum: self.sketch.sum(),

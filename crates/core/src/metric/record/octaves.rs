@@ -1,8 +1,7 @@
 //! The octaves of a table, held still for a reader.
 
-use super::chunk::Chunk;
 use super::counts::Counts;
-use super::index;
+use super::index::{self, MAX_SCALE};
 use super::rank::{Ranked, Seek};
 use super::table::{CHUNKS, Table};
 use crate::fork::Guard;
@@ -13,26 +12,26 @@ pub(super) struct Octaves<'t> {
     /// The lowest octave.
     low: i32,
     /// The counts of each octave, from `low` on.
-    totals: [u64; CHUNKS],
+    totals: &'t Totals,
+    total: u64,
     _still: Guard<'t, ()>,
 }
 
+/// Room for what each octave of a table comes to.
+pub(super) type Totals = [u64; CHUNKS];
+
 impl<'t> Octaves<'t> {
     /// Those of `table`, in which nothing is moved while there is the guard.
-    pub(super) fn of(table: &'t Table, still: Guard<'t, ()>) -> Self {
-        let mut octaves = table.octaves();
-        let low = octaves.next().map_or(0, |(octave, _)| octave);
-        let mut totals = [0; CHUNKS];
-        for (octave, place) in table.octaves() {
-            let first = place.chunk().map_or(0, Chunk::count_first);
-            totals[above(low, octave)] = place.aside() + first;
-        }
-        for (octave, place) in table.octaves() {
-            totals[above(low, octave)] += place.chunk().map_or(0, Chunk::count_others);
+    pub(super) fn of(table: &'t Table, still: Guard<'t, ()>, totals: &'t mut Totals) -> Self {
+        let low = table.octaves().next().unwrap_or(0);
+        totals.fill(0);
+        for octave in table.octaves() {
+            totals[above(low, octave)] = table.octave(octave).map_or(0, |octave| octave.total());
         }
         Self {
             table,
             low,
+            total: totals.iter().sum(),
             totals,
             _still: still,
         }
@@ -40,19 +39,21 @@ impl<'t> Octaves<'t> {
 
     /// Adds everything to `counts`.
     pub(super) fn read(&self, counts: &mut Counts) {
-        let chunks = || self.table.octaves().filter_map(|(_, place)| place.chunk());
-        for chunk in chunks() {
-            counts.make_room(self.table.scale(), chunk.buckets());
+        let scale = self.table.scale();
+        for octave in self.table.octaves() {
+            counts.make_room(scale, octave << MAX_SCALE..(octave + 1) << MAX_SCALE);
         }
-        for chunk in chunks() {
-            counts.add(self.table.scale(), chunk.buckets().start, chunk.counts());
+        for octave in self.table.octaves() {
+            if let Some(counted) = self.table.octave(octave) {
+                counts.add(scale, octave << MAX_SCALE, counted.counts());
+            }
         }
     }
 }
 
 impl Ranked for Octaves<'_> {
     fn total(&self) -> u64 {
-        self.totals.iter().sum()
+        self.total
     }
 
     fn value_of(&self, rank: u64, seek: &mut Seek) -> f64 {
@@ -62,11 +63,11 @@ impl Ranked for Octaves<'_> {
             seek.seen += total;
             seek.place += 1;
         }
-        let chunk = (self.low..).nth(seek.place);
-        let Some(chunk) = chunk.and_then(|octave| self.table.chunk_of(octave)) else {
-            return f64::NAN;
-        };
-        let bucket = chunk.bucket_of(rank - seek.seen);
+        let octave = (self.low..).nth(seek.place);
+        let bucket = octave.and_then(|octave| {
+            let counted = self.table.octave(octave)?;
+            Some((octave << MAX_SCALE) + counted.bucket_of(rank - seek.seen)?)
+        });
         bucket.map_or(f64::NAN, |bucket| index::middle(bucket, self.table.scale()))
     }
 }

@@ -115,6 +115,16 @@ impl<T: Cell> Series<T> {
     }
 }
 
+impl<T: Cell> Labelled<T> {
+    #[inline]
+    fn read(&self, reading: &mut Reading) -> Option<Point> {
+        let measured = self.cell.read(reading)?;
+        let labels = Arc::clone(&self.labels);
+        let point = Point::new(labels, measured.start, reading.time, measured.value);
+        Some(point.with_exemplars(measured.exemplars))
+    }
+}
+
 impl<T> fmt::Debug for Series<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Series({})", self.descriptor.name())
@@ -135,14 +145,11 @@ impl<T: Cell> Metric for Series<T> {
     }
 
     fn collect(&self, reading: &mut Reading) -> Family {
-        let mut points = Vec::with_capacity(self.list.iter().count());
-        points.extend(self.list.iter().filter_map(|one| {
-            let measured = one.cell.read(reading)?;
-            let labels = Arc::clone(&one.labels);
-            let point = Point::new(labels, measured.start, reading.time, measured.value);
-            Some(point.with_exemplars(measured.exemplars))
-        }));
-        points.reverse();
+        let newest_first: Vec<_> = self.list.iter().collect();
+        let mut points = Vec::with_capacity(newest_first.len());
+        for one in newest_first.iter().rev() {
+            points.extend(one.read(reading));
+        }
         Family::new(Arc::clone(&self.descriptor), points)
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::counts::{Distribution, SparseDistribution};
 use super::index::{INFINITY_BITS, MIN_BITS, bucket};
 use super::number::AtomicF64;
-use super::octaves::Octaves;
+use super::octaves::{Octaves, Totals};
 use super::rank::{self, Ranked};
 use super::table::Tables;
 use crate::metric::{ExponentialHistogram, QuantileValue};
@@ -66,18 +66,18 @@ impl Sketch {
         self.sum.get()
     }
 
-    /// All as it is now.
-    pub(super) fn look(&self) -> Look<'_> {
+    /// All as it is now. What was in `room` is lost.
+    pub(super) fn look<'s>(&'s self, room: &'s mut Room) -> Look<'s> {
         Look {
-            negative: self.negative.octaves(),
+            negative: self.negative.octaves(&mut room.negative),
             zeros: self.zeros.load(Ordering::Relaxed),
-            positive: self.positive.octaves(),
+            positive: self.positive.octaves(&mut room.positive),
         }
     }
 
     /// Puts what was measured in the place of what `all` held.
     pub(super) fn read(&self, all: &mut Distribution) {
-        self.look().read(all);
+        self.look(&mut Room::default()).read(all);
     }
 
     /// Takes away `counts`, which have been read here. The sum does not forget.
@@ -94,6 +94,13 @@ impl Sketch {
         self.zeros.store(0, Ordering::Relaxed);
         self.sum.set(0.0);
     }
+}
+
+/// Memory for a look at a sketch.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    negative: Totals,
+    positive: Totals,
 }
 
 /// What a sketch holds. Nothing of it is moved while this lives.

@@ -12,13 +12,13 @@ use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
-use super::chunk::{Chunk, FULL, Place};
+use super::chunk::{Chunk, FULL, Octave, Place};
 use super::counts::Sparse;
 use super::index::MAX_SCALE;
-use super::octaves::Octaves;
+use super::octaves::{Octaves, Totals};
 use crate::fork::Lock;
 
-/// Chunks of a table: 4 KiB of counters, and 8 KiB for what was set aside of them, 16 where that is much.
+/// Chunks of a table: 4 KiB of counters, and 16 KiB for what is set aside of them where that is much.
 pub(super) const CHUNKS: usize = 32;
 const CHUNKS_I32: i32 = 32;
 
@@ -29,16 +29,20 @@ pub(super) struct Tables {
     moving: Lock<()>,
 }
 
+/// In the order in which a reader looks at it, who may have to wait for every line of memory.
+#[repr(C, align(64))]
 pub(super) struct Table {
     /// The finest scale less this one.
     coarser_by: u8,
     /// A bit for each place of a chunk that is there: a reader need not look at the others.
     used: AtomicU32,
-    /// The lowest octave that has a chunk.
+    /// A bit for each place where something is aside.
+    aside: AtomicU32,
+    /// The lowest octave that has a chunk. All that have one are less than [`CHUNKS`] above it.
     low: AtomicI32,
-    places: [Place; CHUNKS],
     /// Of a finer scale; what has been counted there counts as well.
     older: *mut Table,
+    places: [Place; CHUNKS],
 }
 
 // SAFETY: tables and chunks are made by one thread, shared by reference, and dropped with the histogram.
@@ -89,7 +93,7 @@ impl Tables {
     #[cold]
     fn relieve(&self, table: &Table, bucket: i32) {
         let _one_at_a_time = self.moving.lock();
-        table.place_of(octave_of(bucket)).relieve(bucket);
+        table.change(octave_of(bucket), |chunk| chunk.relieve(bucket));
     }
 
     /// Makes the chunk of `bucket`, in a coarser table if need be.
@@ -102,7 +106,7 @@ impl Tables {
         let octave = octave_of(bucket >> table.coarser_by);
         let (mut low, mut high) = (octave, octave);
         for finer in self.all() {
-            for (octave, _) in finer.octaves() {
+            for octave in finer.octaves() {
                 let octave = octave >> (table.coarser_by - finer.coarser_by);
                 low = low.min(octave);
                 high = high.max(octave);
@@ -126,11 +130,11 @@ impl Tables {
     }
 
     /// All that is there, as it is now; `None` where nothing was ever counted.
-    pub(super) fn octaves(&self) -> Option<Octaves<'_>> {
+    pub(super) fn octaves<'t>(&'t self, totals: &'t mut Totals) -> Option<Octaves<'t>> {
         self.current()?;
         let still = self.moving.lock();
         let table = self.settle()?;
-        Some(Octaves::of(table, still))
+        Some(Octaves::of(table, still, totals))
     }
 
     /// Takes away `counts`, which have been read here.
@@ -139,9 +143,8 @@ impl Tables {
         let Some(table) = self.settle() else {
             return;
         };
-        table.octaves().for_each(|(_, place)| place.set_aside());
         for (bucket, count) in counts.on_scale(table.scale()) {
-            table.change_aside(bucket, -i64::from(count));
+            table.change(octave_of(bucket), |chunk| chunk.take(bucket, count.into()));
         }
     }
 
@@ -150,11 +153,10 @@ impl Tables {
         let table = self.current()?;
         for finer in self.all().skip(1) {
             let coarser_by = table.coarser_by - finer.coarser_by;
-            for (_, place) in finer.octaves() {
-                place.take(|bucket, count| {
-                    let count = i64::try_from(count).unwrap_or(i64::MAX);
-                    table.change_aside(bucket >> coarser_by, count);
-                });
+            for octave in finer.octaves() {
+                let first = octave << MAX_SCALE;
+                let give = |bucket, count| table.give((first + bucket) >> coarser_by, count);
+                finer.change(octave, |chunk| chunk.take_all(give));
             }
         }
         Some(table)
@@ -162,8 +164,11 @@ impl Tables {
 
     /// Sets every counter to zero. Only in a forked child, before anything is counted there.
     pub(super) fn reset(&self) {
-        let octaves = self.all().flat_map(Table::octaves);
-        octaves.for_each(|(_, place)| place.take(|_, _| {}));
+        for table in self.all() {
+            for octave in table.octaves() {
+                table.change(octave, Chunk::reset);
+            }
+        }
     }
 
     /// From the coarsest to the finest.
@@ -179,9 +184,10 @@ impl Table {
         Self {
             coarser_by,
             used: AtomicU32::new(0),
+            aside: AtomicU32::new(0),
             low: AtomicI32::new(i32::MAX),
-            places: [const { Place::empty() }; CHUNKS],
             older,
+            places: [const { Place::empty() }; CHUNKS],
         }
     }
 
@@ -190,9 +196,12 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn chunk_of(&self, octave: i32) -> Option<&Chunk> {
-        let chunk = self.place_of(octave).chunk();
-        chunk.filter(|chunk| chunk.octave() == octave)
+    fn chunk_of(&self, octave: i32) -> Option<&Chunk> {
+        let chunk = self.place_of(octave).chunk()?;
+        // Read after the chunk, and so as low as the octave that it was made for: another one at its place is out of reach.
+        let low = self.low.load(Ordering::Relaxed);
+        let is_in_reach = (0..CHUNKS_I32).contains(&octave.wrapping_sub(low));
+        is_in_reach.then_some(chunk)
     }
 
     #[inline]
@@ -203,30 +212,56 @@ impl Table {
 
     /// Called by one thread at a time.
     fn make_chunk(&self, octave: i32) {
-        self.place_of(octave).make(octave);
         self.low.fetch_min(octave, Ordering::Relaxed);
-        let bit = 1 << octave.rem_euclid(CHUNKS_I32);
-        self.used.fetch_or(bit, Ordering::Release);
+        self.used.fetch_or(bit_of(octave), Ordering::Relaxed);
+        // The last step: where a chunk is found, a reader is shown it, even in a child that was forked between two of them.
+        self.place_of(octave).make();
     }
 
     /// Called by one thread at a time.
-    fn change_aside(&self, bucket: i32, count: i64) {
+    fn give(&self, bucket: i32, count: u64) {
         let octave = octave_of(bucket);
         self.make_chunk(octave);
-        self.place_of(octave).change_aside(bucket, count);
+        self.change(octave, |chunk| chunk.give(bucket, count));
+    }
+
+    /// Has `change` change the chunk of `octave`, with what is aside there. Called by one thread at a time.
+    fn change(&self, octave: i32, change: impl FnOnce(&Chunk)) {
+        if let Some(chunk) = self.chunk_of(octave) {
+            change(chunk);
+            match chunk.aside() {
+                Some(_) => self.aside.fetch_or(bit_of(octave), Ordering::Relaxed),
+                None => self.aside.fetch_and(!bit_of(octave), Ordering::Relaxed),
+            };
+        }
+    }
+
+    /// What is in `octave`, if there is a chunk. Called by one thread at a time.
+    #[inline]
+    pub(super) fn octave(&self, octave: i32) -> Option<Octave<'_>> {
+        let chunk = self.chunk_of(octave)?;
+        let has_aside = self.aside.load(Ordering::Relaxed) & bit_of(octave) != 0;
+        let aside = if has_aside { chunk.aside() } else { None };
+        Some(Octave { chunk, aside })
     }
 
     /// Where there are chunks, from the lowest octave to the highest. Called by one thread at a time.
-    pub(super) fn octaves(&self) -> impl Iterator<Item = (i32, &Place)> {
+    pub(super) fn octaves(&self) -> impl Iterator<Item = i32> {
         let low = self.low.load(Ordering::Relaxed);
         let first = low.rem_euclid(CHUNKS_I32).cast_unsigned();
-        let mut left = self.used.load(Ordering::Acquire).rotate_right(first);
+        let mut left = self.used.load(Ordering::Relaxed).rotate_right(first);
         std::iter::from_fn(move || {
             let above = left.trailing_zeros().cast_signed();
             left &= left.wrapping_sub(1);
-            (above < CHUNKS_I32).then(|| (low + above, self.place_of(low + above)))
+            (above < CHUNKS_I32).then_some(low + above)
         })
     }
+}
+
+/// Of the place of `octave`.
+#[inline]
+fn bit_of(octave: i32) -> u32 {
+    1 << octave.rem_euclid(CHUNKS_I32)
 }
 
 #[inline]
@@ -262,35 +297,31 @@ mod tests {
     use super::*;
 
     fn total(tables: &Tables) -> u64 {
-        tables.octaves().total()
+        tables.octaves(&mut Totals::default()).total()
     }
 
     fn all(tables: &Tables) -> Distribution {
         let mut all = Distribution::default();
-        if let Some(octaves) = tables.octaves() {
+        if let Some(octaves) = tables.octaves(&mut Totals::default()) {
             octaves.read(&mut all.positive);
         }
         all
     }
 
-    #[test]
-    fn counters_that_are_full_lose_nothing_whoever_reads_meanwhile() {
-        const THREADS: i32 = 4;
-        const EACH: u64 = 50_000;
-        let tables = Tables::new();
+    const THREADS: i32 = 4;
+    const EACH: u64 = 50_000;
+
+    /// Counts in two buckets of all threads, 1 and 2, and one of each thread's own in another octave, and does something
+    /// else as often as possible meanwhile.
+    fn count_while(tables: &Tables, mut meanwhile: impl FnMut() + Send) {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                let mut before = 0;
+            let other = scope.spawn(|| {
                 while !over.load(Ordering::Acquire) {
-                    let now = total(&tables);
-                    assert!(now >= before, "{now} after {before}");
-                    before = now;
+                    meanwhile();
                 }
             });
             let count = |thread: i32| {
-                let tables = &tables;
-                // Two buckets of everybody, and one of its own in another octave.
                 let buckets = [1, 2, 64 * (thread + 1)].into_iter().cycle();
                 let count = move || {
                     for (bucket, _) in buckets.zip(0..EACH) {
@@ -303,7 +334,18 @@ mod tests {
             let ended = counting.into_iter().map(|thread| thread.join().is_ok());
             assert_eq!(ended.filter(|ended| *ended).count(), 4);
             over.store(true, Ordering::Release);
-            assert!(reader.join().is_ok());
+            assert!(other.join().is_ok());
+        });
+    }
+
+    #[test]
+    fn counters_that_are_full_lose_nothing_whoever_reads_meanwhile() {
+        let tables = Tables::new();
+        let mut before = 0;
+        count_while(&tables, || {
+            let now = total(&tables);
+            assert!(now >= before, "{now} after {before}");
+            before = now;
         });
         assert_eq!(total(&tables), 4 * EACH);
         let buckets = all(&tables).positive.to_buckets();
@@ -313,14 +355,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_while_others_count_is_nothing_of_theirs() {
+        let tables = Tables::new();
+        let mut forgotten = [0; 5 * 64];
+        count_while(&tables, || {
+            let read = all(&tables).to_sparse().positive;
+            tables.forget(&read);
+            for (bucket, count) in read.on_scale(6) {
+                forgotten[usize::try_from(bucket).unwrap()] += u64::from(count);
+            }
+        });
+        let left = all(&tables).to_sparse().positive;
+        for (bucket, count) in left.on_scale(6) {
+            forgotten[usize::try_from(bucket).unwrap()] += u64::from(count);
+        }
+        let own = [64, 128, 192, 256].map(|bucket| forgotten[bucket]);
+        assert_eq!(own, [16_666; 4]);
+        assert_eq!(forgotten[1..3], [4 * 16_667; 2]);
+        assert_eq!(forgotten.iter().sum::<u64>(), 4 * EACH);
+    }
+
+    #[test]
     fn what_is_forgotten_is_what_was_read_even_on_a_scale_that_has_become_coarser() {
         let tables = Tables::new();
         (0..100).for_each(|_| _ = tables.add(7));
         (0..50).for_each(|_| _ = tables.add(70));
         let before = all(&tables).to_sparse();
         (0..30).for_each(|_| _ = tables.add(7));
-        // Forty octaves higher: the buckets are twice as wide from now on.
-        (0..20).for_each(|_| _ = tables.add(40 * 64 + 9));
+        // 32 octaves above another one, whose place it would have: the buckets are twice as wide from now on.
+        (0..20).for_each(|_| _ = tables.add(33 * 64 + 9));
         assert_eq!(total(&tables), 200);
         tables.forget(&before.positive);
         assert_eq!(total(&tables), 50);
@@ -336,7 +399,8 @@ mod tests {
         let tables = Tables::new();
         (64..128).for_each(|bucket| _ = tables.add(bucket));
         assert_eq!(total(&tables), 64);
-        let octaves = tables.octaves();
+        let mut totals = Totals::default();
+        let octaves = tables.octaves(&mut totals);
         let mut seek = Seek::default();
         for (bucket, rank) in (64..128).zip(1..) {
             let value = octaves.value_of(rank, &mut seek);
@@ -350,8 +414,8 @@ mod tests {
         for bucket in [3, 40] {
             (0..1_000).for_each(|_| _ = tables.add(bucket));
         }
-        tables.forget(&Sparse::default()); // sets aside
-        let octaves = tables.octaves();
+        let mut totals = Totals::default();
+        let octaves = tables.octaves(&mut totals);
         let mut seek = Seek::default();
         let mut value = |rank| octaves.value_of(rank, &mut seek);
         let values = [1, 1_000, 1_001, 2_000].map(&mut value).map(f64::to_bits);
@@ -363,14 +427,15 @@ mod tests {
     fn a_rank_is_found_across_octaves_and_in_what_is_aside() {
         let tables = Tables::new();
         for bucket in [-640, -65, -64, 0, 63, 64] {
-            (0..10).for_each(|_| _ = tables.add(bucket));
+            // Most of them are set aside, and the last three are not.
+            (0..20).for_each(|_| _ = tables.add(bucket));
         }
-        tables.forget(&Sparse::default()); // sets aside
         (0..10).for_each(|_| _ = tables.add(640));
-        let octaves = tables.octaves();
+        let mut totals = Totals::default();
+        let octaves = tables.octaves(&mut totals);
         let mut seek = Seek::default();
         let mut value = |rank| octaves.value_of(rank, &mut seek).log2().floor();
-        let octaves: Vec<_> = [1, 10, 11, 21, 30, 31, 50, 51, 60, 61, 70]
+        let octaves: Vec<_> = [1, 20, 21, 41, 60, 61, 100, 101, 120, 121, 130]
             .into_iter()
             .map(&mut value)
             .collect();
@@ -378,6 +443,6 @@ mod tests {
             -10.0, -10.0, -2.0, -1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 10.0, 10.0,
         ];
         assert_eq!(octaves, expected);
-        assert!(value(71).is_nan());
+        assert!(value(131).is_nan());
     }
 }
