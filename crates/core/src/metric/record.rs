@@ -31,6 +31,7 @@ use crate::time::{Clock, UnixNanos};
 mod chunk;
 mod counters;
 mod counts;
+mod fetch;
 mod histogram;
 mod index;
 mod life;
@@ -479,6 +480,10 @@ pub trait Cell: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// A series of `spec` that has measured nothing.
     fn new(spec: &Spec) -> Self;
+
+    /// Has what will be read by way of it on its way from memory. `depth` is 1 for what it points to, 2 for what that points
+    /// to, when the former has had time to arrive.
+    fn fetch(&self, _depth: usize) {}
 
     /// What it has come to; `None` where nothing was measured in this process.
     fn read(&self, reading: &mut Reading) -> Option<Measured>;

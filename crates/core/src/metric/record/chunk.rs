@@ -13,6 +13,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::counters::{Counters, STEP};
+use super::fetch::fetch;
 use super::index::OCTAVE;
 
 /// What a counter is set aside at by whoever counts: as much again is left for those who wait to do the same. Small in tests,
@@ -84,6 +85,12 @@ impl Chunk {
     #[inline]
     pub(super) fn add(&self, bucket: i32) -> u16 {
         self.counters.add(at(bucket), 1)
+    }
+
+    /// Has what a reader looks at on its way from memory.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        fetch(&self.counters);
     }
 
     /// What was set aside, where there is any.

@@ -134,6 +134,10 @@ impl Cell for ExponentialHistogram {
         }
     }
 
+    fn fetch(&self, depth: usize) {
+        self.sketch.fetch(depth);
+    }
+
     fn read(&self, reading: &mut Reading) -> Option<Measured> {
         let all = &mut reading.scratch;
         self.sketch.read(all);
@@ -206,6 +210,10 @@ impl Cell for Summary {
             window: Lock::new(Window::new(Instant::now())),
             example: Lock::new(None),
         }
+    }
+
+    fn fetch(&self, depth: usize) {
+        self.sketch.fetch(depth);
     }
 
     fn read(&self, reading: &mut Reading) -> Option<Measured> {

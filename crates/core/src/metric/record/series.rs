@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::fetch::fetch;
 use super::list::List;
 use super::{Cell, Reading, Spec};
 use crate::fork::Lock;
@@ -125,6 +126,21 @@ impl<T: Cell> Labelled<T> {
     }
 }
 
+/// Has what will be read of the last of `series` on its way from memory. What one points to is asked for when it has had
+/// time to arrive itself: a reader of many series would wait for memory most of the time.
+fn fetch_last<T: Cell>(series: &[&Labelled<T>]) {
+    if let [.., third, _, _] = series {
+        fetch(&*third.labels);
+        fetch(&*third.cell);
+    }
+    if let [.., second, _] = series {
+        second.cell.fetch(1);
+    }
+    if let [.., first] = series {
+        first.cell.fetch(2);
+    }
+}
+
 impl<T> fmt::Debug for Series<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Series({})", self.descriptor.name())
@@ -147,7 +163,8 @@ impl<T: Cell> Metric for Series<T> {
     fn collect(&self, reading: &mut Reading) -> Family {
         let newest_first: Vec<_> = self.list.iter().collect();
         let mut points = Vec::with_capacity(newest_first.len());
-        for one in newest_first.iter().rev() {
+        for (place, one) in newest_first.iter().enumerate().rev() {
+            fetch_last(&newest_first[..place]);
             points.extend(one.read(reading));
         }
         Family::new(Arc::clone(&self.descriptor), points)

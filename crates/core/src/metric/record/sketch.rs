@@ -66,6 +66,12 @@ impl Sketch {
         self.sum.get()
     }
 
+    /// Has the tables on their way from memory at depth 1, and what they hold at depth 2.
+    pub(super) fn fetch(&self, depth: usize) {
+        self.positive.fetch(depth);
+        self.negative.fetch(depth);
+    }
+
     /// All as it is now. What was in `room` is lost.
     pub(super) fn look<'s>(&'s self, room: &'s mut Room) -> Look<'s> {
         Look {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use super::chunk::{Chunk, FULL, Octave, Place};
 use super::counts::Sparse;
+use super::fetch::fetch;
 use super::index::MAX_SCALE;
 use super::octaves::{Octaves, Totals};
 use crate::fork::Lock;
@@ -127,6 +128,18 @@ impl Tables {
     fn replace_by(&self, table: Table) {
         let table = Box::into_raw(Box::new(table));
         self.current.store(table, Ordering::Release);
+    }
+
+    /// Has the current table on its way from memory at depth 1, and what it holds at depth 2.
+    pub(super) fn fetch(&self, depth: usize) {
+        match self.current() {
+            Some(table) if depth == 1 => fetch(table),
+            Some(table) => {
+                let chunks = table.octaves().filter_map(|octave| table.chunk_of(octave));
+                chunks.for_each(Chunk::fetch);
+            }
+            None => {}
+        }
     }
 
     /// All that is there, as it is now; `None` where nothing was ever counted.
