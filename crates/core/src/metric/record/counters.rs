@@ -8,6 +8,9 @@ const BITS: usize = 16;
 const IN_WORD: usize = 64 / BITS;
 /// Every other counter of a word.
 const EVERY_OTHER: u64 = 0x0000_ffff_0000_ffff;
+/// The bits of counters that are too large for words of an octave to be added up as they are: without them no sum of 16
+/// counters runs into the next.
+const LARGE: u64 = 0xf000_f000_f000_f000;
 
 /// Counters that a reader who looks for a rank takes at once.
 pub(super) const STEP: usize = 2 * IN_WORD;
@@ -71,11 +74,22 @@ impl Counters {
 /// What the counters of `words`, an octave of them at most, say.
 #[inline]
 fn sum(words: &[AtomicU64]) -> u64 {
-    let mut halves = 0;
-    for word in words {
-        let word = word.load(Ordering::Relaxed);
-        halves += (word & EVERY_OTHER) + (word >> BITS & EVERY_OTHER);
+    let words = words.iter().map(|word| word.load(Ordering::Relaxed));
+    let (mut sums, mut bits) = (0_u64, 0);
+    for word in words.clone() {
+        sums = sums.wrapping_add(word);
+        bits |= word;
     }
+    if bits & LARGE == 0 {
+        return sum_of_word(sums);
+    }
+    words.map(sum_of_word).sum()
+}
+
+/// What the counters of one word say.
+#[inline]
+fn sum_of_word(word: u64) -> u64 {
+    let halves = (word & EVERY_OTHER) + (word >> BITS & EVERY_OTHER);
     (halves & u64::from(u32::MAX)) + (halves >> u32::BITS)
 }
 
@@ -93,6 +107,20 @@ fn shift(at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_added_up_whether_they_are_small_or_large() {
+        for count in [1, 0x0fff, 0x1000, 0x8000, u16::MAX] {
+            let counters = Counters::zero();
+            (0..OCTAVE).for_each(|at| _ = counters.add(at, count));
+            assert_eq!(counters.sum(), 64 * u64::from(count));
+            assert!(counters.steps().eq([8 * u64::from(count); 8]));
+        }
+        let counters = Counters::zero();
+        (0..OCTAVE).for_each(|at| _ = counters.add(at, 0x0fff));
+        counters.add(33, 1);
+        assert_eq!(counters.sum(), 64 * 0x0fff + 1);
+    }
 
     #[test]
     fn counters_of_a_word_are_apart_up_to_their_largest() {

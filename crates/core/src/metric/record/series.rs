@@ -165,7 +165,9 @@ impl<T: Cell> Metric for Series<T> {
         let mut points = Vec::with_capacity(newest_first.len());
         for (place, one) in newest_first.iter().enumerate().rev() {
             fetch_last(&newest_first[..place]);
-            points.extend(one.read(reading));
+            if let Some(point) = one.read(reading) {
+                points.push(point);
+            }
         }
         Family::new(Arc::clone(&self.descriptor), points)
     }

@@ -135,8 +135,8 @@ impl Tables {
         match self.current() {
             Some(table) if depth == 1 => fetch(table),
             Some(table) => {
-                let chunks = table.octaves().filter_map(|octave| table.chunk_of(octave));
-                chunks.for_each(Chunk::fetch);
+                let places = table.octaves().map(|octave| table.place_of(octave));
+                places.filter_map(Place::chunk).for_each(Chunk::fetch);
             }
             None => {}
         }

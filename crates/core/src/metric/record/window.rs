@@ -40,6 +40,7 @@ impl Window {
     }
 
     /// Moves the window on to `now`, if that is another slice.
+    #[inline]
     pub(super) fn slide(&mut self, sketch: &Sketch, now: Instant, max_age: Duration) {
         let number = self.number_at(now, max_age);
         if number > self.filling {
