@@ -8,16 +8,14 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hiq_servers.programs import BackgroundProgram, run_program
-from servers.build import cache_folder
+from house.places import REPOSITORY, cargo_environment
 
-REPOSITORY = Path(__file__).parents[2]
 BUILD_SECONDS = 900
 LIMIT_SECONDS = 60.0
 SKETCH_ERROR = 0.0054
@@ -90,15 +88,15 @@ def measure_program() -> Path:
 @functools.cache
 def built_by_cargo(package: str, *options: str) -> Path:
     """Builds a package, where that is still to be done; returns the folder with its programs."""
-    target = os.environ.get("CARGO_TARGET_DIR") or str(cache_folder() / "target")
+    environment = cargo_environment()
     subprocess.run(
         ["cargo", "build", "--quiet", "--locked", "--package", package, *options],
         cwd=REPOSITORY,
-        env={**os.environ, "CARGO_TARGET_DIR": target},
+        env=environment,
         check=True,
         timeout=BUILD_SECONDS,
     )
-    return Path(target) / "debug"
+    return Path(environment["CARGO_TARGET_DIR"]) / "debug"
 
 
 def buckets(values: Sequence[float], bounds: Sequence[float]) -> list[int]:

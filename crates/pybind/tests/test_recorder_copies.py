@@ -179,6 +179,17 @@ def test_a_sampled_out_root_leaves_out_what_its_copies_carry(leaf: Work, carry: 
     assert edges(spans()) == {("leaf", None): 1}
 
 
+def test_the_decision_of_a_root_goes_along_with_its_copies(leaf: Work, carry: Carry) -> None:
+    hiq.shutdown()
+    _hiq.init({"exporters": ["memory"], "sampler": "parentbased_traceidratio", "sampler_arg": 0.5})
+    root = traced(lambda: carry(leaf), "root")
+    for _ in range(60):
+        root()
+    found = edges(spans())
+    assert set(found) <= {("root", None), ("leaf", "root")}
+    assert found["root", None] == found["leaf", "root"] > 0
+
+
 def test_the_place_of_suppressed_work_is_carried_and_the_suppression_stays(leaf: Work) -> None:
     """As `hiq.capture` says where spans hang, and not whether they are recorded."""
 
@@ -189,6 +200,19 @@ def test_the_place_of_suppressed_work_is_carried_and_the_suppression_stays(leaf:
 
     traced(body, "root")()
     assert edges(spans()) == {("root", None): 1, ("leaf", "root"): 1}
+
+
+def test_a_copy_that_is_made_in_the_suppression_of_a_coroutine_is_as_silent(leaf: Work) -> None:
+    async def child() -> None:
+        leaf()
+
+    async def handler() -> None:
+        with hiq.suppress():
+            await contextvars.copy_context().run(asyncio.create_task, child())
+        await contextvars.copy_context().run(asyncio.create_task, child())
+
+    asyncio.run(traced(handler, kind="coroutine")())
+    assert edges(spans()) == {("handler", None): 1, ("leaf", "handler"): 1}
 
 
 def put_back(copy: contextvars.Context) -> None:
@@ -283,6 +307,36 @@ def test_a_place_that_is_put_back_does_not_stand_before_the_open_root(leaf: Work
 
     traced(lambda: asyncio.run(main()), "root")()
     assert edges(spans()) == {("root", None): 1, ("other", "root"): 1, ("inner", "root"): 1, ("leaf", "root"): 1}
+
+
+def test_calls_beside_the_blocks_of_tasks_stay_in_the_tree_of_their_root(program: Any) -> None:
+    """The context of `asyncio.run` is a copy: what runs in it is no other task than the root's for that."""
+    module = program(
+        """
+        import asyncio, hiq
+
+        def leaf(): pass
+
+        async def other():
+            with hiq.trace("other"):
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+
+        async def main():
+            task = asyncio.create_task(other())
+            await asyncio.sleep(0)
+            leaf()
+            await task
+
+        def root(): asyncio.run(main())
+        """
+    )
+    rows = [[module.__name__, "", name, name] for name in ("root", "leaf")]
+    with hiq.HiQLatency(rows) as driver:
+        module.root()
+        (tree,) = driver.get_metrics()
+    (root,) = tree.get_root().nodes
+    assert (root.name, [node.name for node in root.nodes]) == ("__root", ["__leaf"])
 
 
 def test_turns_of_coroutines_that_are_stepped_by_hand_copy_their_own_places(leaf: Work) -> None:

@@ -205,6 +205,34 @@ def test_blocks_that_are_left_in_the_wrong_order(log: Log, leaf: Callable[[], No
     }
 
 
+def test_a_block_that_another_coroutine_leaves_inside_a_block_of_its_own(log: Log, leaf: Callable[[], None]) -> None:
+    """What it has open itself goes on: it is not inside of what it left."""
+
+    async def child(outer: Any) -> None:
+        await asyncio.sleep(0)
+        with hiq.trace("inner"):
+            outer.__exit__(None, None, None)
+            await in_a_task(leaf)
+        await in_a_task(leaf)
+
+    work = traced(child, kind="coroutine")
+
+    async def handler() -> None:
+        outer = hiq.trace("outer")
+        outer.__enter__()
+        await work(outer)
+
+    asyncio.run(traced(handler, kind="coroutine")())
+    assert edges(spans()) == {
+        ("handler", None): 1,
+        ("outer", "handler"): 1,
+        ("child", "outer"): 1,
+        ("inner", "child"): 1,
+        ("leaf", "inner"): 1,
+        ("leaf", "child"): 1,
+    }
+
+
 def test_a_block_that_ends_by_an_error_or_by_cancelling(log: Log, leaf: Callable[[], None]) -> None:
     async def fails() -> None:
         with log.call("fails"), hiq.trace("fails"):
@@ -277,6 +305,42 @@ def test_an_async_generator_that_is_closed_elsewhere_leaves_its_block_behind(lea
         ("item", "items"): 1,
         ("leaf", "handler"): 4,
     }
+
+
+def test_what_an_async_generator_does_after_its_block_when_it_is_closed_elsewhere(leaf: Callable[[], None]) -> None:
+    async def items() -> AsyncIterator[int]:
+        try:
+            with hiq.trace("item"):
+                yield 1
+        finally:
+            await in_a_task(leaf)
+
+    made = traced(items, kind="async_generator")
+
+    async def handler() -> None:
+        opened = made()
+        await opened.__anext__()
+        await asyncio.create_task(opened.aclose())
+
+    asyncio.run(traced(handler, kind="coroutine")())
+    assert edges(spans()) == {
+        ("handler", None): 1,
+        ("items", "handler"): 1,
+        ("item", "items"): 1,
+        ("leaf", "items"): 1,
+    }
+
+
+def test_what_was_attached_inside_a_block_stays_attached_when_the_block_is_left_first(leaf: Callable[[], None]) -> None:
+    async def handler() -> None:
+        block = hiq.trace("block")
+        block.__enter__()
+        with hiq.attach(hiq.extract({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"})):
+            block.__exit__(None, None, None)
+            await in_a_task(leaf)
+
+    asyncio.run(traced(handler, kind="coroutine")())
+    assert [span["parent_span_id"] for span in spans() if span["name"] == "leaf"] == ["2" * 16]
 
 
 def test_the_block_of_a_plain_generator_is_not_its_callers(log: Log, leaf: Callable[[], None]) -> None:

@@ -15,7 +15,6 @@ use pyo3::prelude::*;
 
 use super::origin::Origin;
 use super::{Attached, Fragment, PyContext, attach_again, span_id, variable};
-use crate::block;
 use crate::exception::undisturbed;
 use crate::state::{ThreadState, state};
 
@@ -32,11 +31,9 @@ pub(super) fn copy_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 fn place_beyond_attached(py: Python<'_>, state: &ThreadState) -> Option<PyContext> {
     let root = state.own_root()?;
-    if state.is_of_another_task() || block::is_silenced() {
-        return None;
-    }
     let attached = Attached::now();
     let place = state.own_place(&attached)?;
+    // It may be more than the place: a task's silence.
     if span_id(attached.object()) == Some(place.span_id) {
         return None;
     }
