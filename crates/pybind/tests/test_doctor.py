@@ -303,6 +303,47 @@ def test_a_scrape_port_is_free_or_held_by_the_service_or_by_a_stranger(backend: 
     assert doctor("another")[0] == 0
 
 
+def test_a_host_that_is_not_of_this_machine_is_told_apart_from_a_port_that_is_taken(tmp_path: Path) -> None:
+    # An address that is kept for documentation: no machine has it.
+    environment = {"OTEL_EXPORTER_PROMETHEUS_HOST": "203.0.113.7", "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
+    ran = python(*DOCTOR, "--metrics", "prometheus", folder=tmp_path, HIQ_METRIC_DIR=str(tmp_path), **environment)
+    assert ran.returncode == 1
+    assert "OTEL_EXPORTER_PROMETHEUS_HOST: cannot listen at 203.0.113.7:0: " in ran.stdout
+    assert "that is no address of this machine" in ran.stdout
+    assert "OTEL_SERVICE_NAME" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "variable", "path", "who"),
+    [
+        ("exporters", "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT", "", "a collector"),
+        ("exporters", "zipkin", "OTEL_EXPORTER_ZIPKIN_ENDPOINT", "/api/v2/spans", "Zipkin"),
+        ("metrics", "pushgateway", "HIQ_PUSHGATEWAY_ENDPOINT", "", "a Pushgateway"),
+        ("metrics", "remote_write", "HIQ_REMOTE_WRITE_ENDPOINT", "", "a receiver of remote write"),
+    ],
+)
+def test_a_refused_connection_asks_for_what_should_listen_there(
+    tmp_path: Path, kind: str, name: str, variable: str, path: str, who: str
+) -> None:
+    address = f"127.0.0.1:{closed_port(socket.SOCK_STREAM)}"
+    arguments = [name] if kind == "exporters" else ["--metrics", name]
+    ran = python(*DOCTOR, *arguments, folder=tmp_path, **{variable: f"http://{address}{path}"})
+    assert ran.returncode == 1
+    assert f"connection refused by {address}; is {who} listening there?" in ran.stdout
+
+
+def test_a_wrong_setting_of_librdkafka_names_the_variable_that_has_it(tmp_path: Path) -> None:
+    ran = python(*DOCTOR, "kafka", folder=tmp_path, HIQ_KAFKA_PROPERTIES="linger.ms=5,foo=bar")
+    assert ran.returncode == 2
+    assert 'HIQ_KAFKA_PROPERTIES: No such configuration property: "foo"; ' in ran.stdout
+
+
+def test_a_file_without_a_path_says_how_a_program_is_given_one(tmp_path: Path) -> None:
+    ran = python(*DOCTOR, "file", folder=tmp_path)
+    assert ran.returncode == 2
+    assert "--file trace.otlp.jsonl" in ran.stdout
+
+
 def test_an_unknown_exporter_of_metrics_is_refused(tmp_path: Path) -> None:
     ran = python(*DOCTOR, "--metrics", "pigeon", folder=tmp_path)
     assert ran.returncode == 2

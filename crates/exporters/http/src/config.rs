@@ -38,6 +38,8 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// Bytes of one uncompressed payload; 64 MiB unless said otherwise.
     pub max_payload_bytes: usize,
+    /// Who should listen there, for messages: `a collector` unless said otherwise.
+    pub server: &'static str,
     /// Headers of replies that the encoder's judge wants to see, in lower case; none unless said otherwise.
     pub kept_headers: &'static [&'static str],
 }
@@ -55,6 +57,7 @@ impl HttpOptions {
             proxies: ProxySettings::default(),
             connect_timeout: Duration::from_secs(3),
             max_payload_bytes: 64 << 20,
+            server: "a collector",
             kept_headers: &[],
         }
     }
@@ -146,7 +149,8 @@ impl Target {
                 proxy.as_ref(),
                 tls_files.as_ref(),
                 "accept a connection",
-            ),
+            )
+            .called(options.server),
             url,
             method: options.method,
             headers: headers::constant(&options.headers, credentials)?,

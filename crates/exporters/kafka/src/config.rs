@@ -293,6 +293,7 @@ impl KafkaConnection {
             .security
             .or_else(|| reader.choice(&[SECURITY], KafkaSecurity::NAMES));
         let has_certificate = certificate.is_some() || identity.is_some();
+        let properties = properties(options, reader);
         let connection = Self {
             brokers: brokers(options, reader)?,
             profile,
@@ -310,7 +311,8 @@ impl KafkaConnection {
                     .text("HIQ_KAFKA_CLIENT_KEY_PASSWORD")
                     .map(Secret::new)
             }),
-            properties: properties(options, reader),
+            of_environment: properties.len() - options.properties.len(),
+            properties,
         };
         connection.check()?;
         Ok(connection)

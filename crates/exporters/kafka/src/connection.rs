@@ -29,6 +29,8 @@ pub struct KafkaConnection {
     pub key_password: Option<Secret>,
     /// Settings of librdkafka by its own names, which win over all others.
     pub properties: Vec<(String, Secret)>,
+    /// How many of them, the first, come from `HIQ_KAFKA_PROPERTIES`.
+    pub(crate) of_environment: usize,
 }
 
 /// User and password.
@@ -126,7 +128,31 @@ impl KafkaConnection {
         }
         match config.create_native_config() {
             Ok(_) => Ok(config),
-            Err(error) => Err(explain(&error)),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    fn explain(&self, error: &KafkaError) -> ConfigError {
+        let fix = "see the list of settings in librdkafka's CONFIGURATION.md";
+        match error {
+            KafkaError::ClientConfig(_, problem, name, value) => {
+                let problem = match value.as_str() {
+                    "" => problem.clone(),
+                    value => problem.replace(value, "***"),
+                };
+                ConfigError::new(self.place_of(name), problem, fix)
+            }
+            other => ConfigError::new("properties", other.to_string(), fix),
+        }
+    }
+
+    /// Where a setting was said: those of code win over those of the environment.
+    fn place_of<'a>(&self, name: &'a str) -> &'a str {
+        let last = self.properties.iter().rposition(|(own, _)| own == name);
+        if last.is_some_and(|at| at < self.of_environment) {
+            "HIQ_KAFKA_PROPERTIES"
+        } else {
+            name
         }
     }
 
@@ -156,18 +182,4 @@ fn check_file(place: &str, path: &Path) -> Result<(), ConfigError> {
         let problem = format!("{} cannot be read: {error}", path.display());
         ConfigError::new(place, problem, "name a PEM file that this user may read")
     })
-}
-
-fn explain(error: &KafkaError) -> ConfigError {
-    let fix = "see the list of settings in librdkafka's CONFIGURATION.md";
-    match error {
-        KafkaError::ClientConfig(_, problem, name, value) => {
-            let problem = match value.as_str() {
-                "" => problem.clone(),
-                value => problem.replace(value, "***"),
-            };
-            ConfigError::new(name, problem, fix)
-        }
-        other => ConfigError::new("properties", other.to_string(), fix),
-    }
 }

@@ -246,6 +246,15 @@ fn settings_of_librdkafka_are_checked_by_it_and_their_values_are_not_shown() {
     let shown = property("linger.ms", "secret-value");
     assert!(shown.starts_with("linger.ms: "), "{shown}");
     assert!(!shown.contains("secret-value"), "{shown}");
+    let environment = [("HIQ_KAFKA_PROPERTIES", "linger.ms=7,foo=secret-value")];
+    let both = |options: &KafkaOptions| read(options, &environment).0.unwrap_err().to_string();
+    let shown = both(&KafkaOptions::default());
+    let named = "HIQ_KAFKA_PROPERTIES: No such configuration property: \"foo\"";
+    assert!(shown.starts_with(named), "{shown}");
+    let by_code = both(&with(|o| {
+        o.properties = vec![("foo".to_owned(), Secret::new("bar"))];
+    }));
+    assert!(by_code.starts_with("foo: "), "{by_code}");
     let (read, warnings) = read(
         &KafkaOptions::default(),
         &[("HIQ_KAFKA_PROPERTIES", "linger.ms=7,half-a-password")],

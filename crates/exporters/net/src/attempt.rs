@@ -90,12 +90,8 @@ impl<'a> Attempt<'a> {
         let peer = self.peer.nearest();
         let what = match why {
             Some(io) if io.kind() == io::ErrorKind::ConnectionRefused => {
-                let who = if self.peer.is_behind_proxy() {
-                    "proxy"
-                } else {
-                    "collector"
-                };
-                format!("connection refused by {peer}; is a {who} listening there?")
+                let who = self.peer.nearest_is();
+                format!("connection refused by {peer}; is {who} listening there?")
             }
             Some(io) => format!("no connection to {peer}: {io}"),
             None => format!("no connection to {peer}"),

@@ -19,6 +19,7 @@ pub struct Peer {
     proxy: Option<String>,
     has_identity: bool,
     connects: &'static str,
+    who: &'static str,
 }
 
 impl Peer {
@@ -37,6 +38,22 @@ impl Peer {
             proxy: proxy.map(|proxy| format!("the proxy {proxy}")),
             has_identity: files.is_some_and(|files| files.identity.is_some()),
             connects,
+            who: "a collector",
+        }
+    }
+
+    /// The same, where `who` should listen: `a collector` unless said otherwise.
+    #[must_use]
+    pub fn called(self, who: &'static str) -> Self {
+        Self { who, ..self }
+    }
+
+    /// Who should listen at [`Self::nearest`].
+    pub fn nearest_is(&self) -> &'static str {
+        if self.is_behind_proxy() {
+            "a proxy"
+        } else {
+            self.who
         }
     }
 

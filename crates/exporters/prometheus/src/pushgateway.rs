@@ -46,6 +46,7 @@ impl PushgatewayExporter {
     /// Checks the settings, certificate files included. Opens no socket and starts no thread.
     pub fn new(settings: PushgatewaySettings, proxies: ProxySettings) -> Result<Self, ConfigError> {
         let mut http = HttpOptions::new(settings.endpoint.clone());
+        http.server = "a Pushgateway";
         http.headers.clone_from(&settings.headers);
         http.certificate.clone_from(&settings.certificate);
         http.client_identity.clone_from(&settings.client_identity);

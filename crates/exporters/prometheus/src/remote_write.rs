@@ -39,6 +39,7 @@ impl RemoteWriteExporter {
     /// Checks the settings, certificate files included. Opens no socket and starts no thread.
     pub fn new(settings: RemoteWriteSettings, proxies: ProxySettings) -> Result<Self, ConfigError> {
         let mut http = HttpOptions::new(settings.endpoint.clone());
+        http.server = "a receiver of remote write";
         http.headers.clone_from(&settings.headers);
         http.certificate.clone_from(&settings.certificate);
         http.client_identity.clone_from(&settings.client_identity);

@@ -56,8 +56,8 @@ pub const SCRAPE_VARIABLES: &[Variable] = &[
     ),
 ];
 
-const HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
-const PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
+pub(crate) const HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+pub(crate) const PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 const GROUP_DIR: &str = "HIQ_METRIC_DIR";
 
 impl ScrapeSettings {

@@ -23,7 +23,7 @@ use hiq_core::metric::record::Registry;
 use crate::exposition::ClashReport;
 use crate::inherited::{Inherited, Watched};
 use crate::scrape::{Page, Scrape};
-use crate::scrape_config::ScrapeSettings;
+use crate::scrape_config::{self, ScrapeSettings};
 
 /// Connections that are served at a time; others wait.
 const MAX_CONNECTIONS: usize = 64;
@@ -153,14 +153,22 @@ pub(crate) fn listen(settings: &ScrapeSettings) -> io::Result<TcpListener> {
 }
 
 pub(crate) fn cannot_listen(settings: &ScrapeSettings, error: &io::Error) -> ConfigError {
-    ConfigError::new(
-        "OTEL_EXPORTER_PROMETHEUS_HOST",
-        format!(
-            "cannot listen at {}:{}: {error}",
-            settings.host, settings.port
+    let (place, fix) = match error.kind() {
+        io::ErrorKind::AddrInUse => (scrape_config::PORT, "give a free port"),
+        io::ErrorKind::AddrNotAvailable => (
+            scrape_config::HOST,
+            "that is no address of this machine: give localhost, one of its addresses, or 0.0.0.0 for all",
         ),
-        "give a host of this machine and, in OTEL_EXPORTER_PROMETHEUS_PORT, a free port",
-    )
+        _ => (
+            scrape_config::HOST,
+            "give a host of this machine and, in OTEL_EXPORTER_PROMETHEUS_PORT, a port that is free to this user",
+        ),
+    };
+    let problem = format!(
+        "cannot listen at {}:{}: {error}",
+        settings.host, settings.port
+    );
+    ConfigError::new(place, problem, fix)
 }
 
 fn run(

@@ -38,6 +38,7 @@ impl ZipkinExporter {
     /// Checks the settings, certificate files included. Opens no socket and starts no thread.
     pub fn new(settings: ZipkinSettings, proxies: ProxySettings) -> Result<Self, ConfigError> {
         let mut http = HttpOptions::new(settings.endpoint.clone());
+        http.server = "Zipkin";
         http.headers.clone_from(&settings.headers);
         http.certificate.clone_from(&settings.certificate);
         http.client_identity.clone_from(&settings.client_identity);

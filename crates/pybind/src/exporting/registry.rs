@@ -153,7 +153,7 @@ fn file(arguments: &Arguments<'_, '_>, _env: &Env, _warnings: &mut Vec<Warning>)
         errors::config(&ConfigError::new(
             "path",
             "the file exporter has no path",
-            "add \"path\": \"trace.otlp.jsonl\"",
+            "give hiq.FileExporter(\"trace.otlp.jsonl\"), or --file trace.otlp.jsonl to `hiq run`",
         ))
     })?;
     // As it is meant now: the program may go to another folder before there is something to write.

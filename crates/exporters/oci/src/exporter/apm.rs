@@ -30,6 +30,7 @@ impl ApmExporter {
     /// Checks the settings, certificate files included. Opens no socket and starts no thread.
     pub fn new(settings: ApmSettings, proxies: ProxySettings) -> Result<Self, ConfigError> {
         let mut http = HttpOptions::new(settings.endpoint.clone());
+        http.server = "OCI APM";
         http.headers = settings.headers;
         http.certificate = settings.certificate;
         http.proxies = proxies;

@@ -32,6 +32,7 @@ impl MonitoringExporter {
         proxies: ProxySettings,
     ) -> Result<Self, ConfigError> {
         let mut http = HttpOptions::new(settings.endpoint.clone());
+        http.server = "OCI Monitoring";
         http.certificate.clone_from(&settings.certificate);
         http.proxies = proxies;
         http.build()?;

@@ -30,6 +30,7 @@ impl StreamExporter {
         proxies: ProxySettings,
     ) -> Result<Self, ConfigError> {
         let mut http = HttpOptions::new(settings.endpoint.clone());
+        http.server = "OCI Streaming";
         http.certificate = settings.certificate;
         http.proxies = proxies;
         http.build()?;

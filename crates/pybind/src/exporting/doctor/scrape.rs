@@ -54,6 +54,9 @@ impl Endpoint {
         let service = resource.service_name();
         // Held until the scrape is answered; nobody else is told anything by a process that has counted nothing.
         let group = ScrapeGroup::join(&registry, &self.settings).map_err(|error| {
+            if error.place != "OTEL_EXPORTER_PROMETHEUS_PORT" {
+                return error.to_string();
+            }
             format!(
                 "{error}; where another process of this service holds the port, name the service in OTEL_SERVICE_NAME \
                  as that does (it is `{service}` here)"
