@@ -88,7 +88,8 @@ impl PyTree {
     }
 
     /// Ends the innermost open span, which is called `a`; `b` is the value now, `extra` is added to what the span carries.
-    /// A span without children that took less than the threshold is dropped. Another name than `a` changes nothing.
+    /// A span without children that took less than the threshold is dropped. Another name than `a` changes nothing, and is told of
+    /// where Python prints, as HiQ does.
     #[pyo3(signature = (a, b, extra=None))]
     fn end(
         slf: &Bound<'_, Self>,
@@ -99,6 +100,13 @@ impl PyTree {
         let py = slf.py();
         let value = b.extract()?;
         let ended = slf.borrow_mut().live(py)?.end(py, a, value)?;
+        if ended.is_none() {
+            let (levels, innermost) = slf.borrow_mut().live(py)?.innermost_open(py);
+            // The root's own name is no mismatch there.
+            if !innermost.bind(py).as_any().eq(a)? {
+                text::print_mismatch(py, levels, innermost.bind(py), a)?;
+            }
+        }
         if let (Some(Ended::Kept(node)), Some(extra)) = (&ended, extra) {
             PyNode::extra(node.bind(py))?.update(extra.as_mapping())?;
         }

@@ -316,3 +316,26 @@ def test_what_cannot_be_read_changes_nothing() -> None:
     tree.recover("")
     tree.recover(None)
     assert tree.repr() == GOOD
+
+
+def test_an_end_that_does_not_match_says_so_as_hiq_does_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """What HiQ 1.1.14 printed for these steps; the lines between are of the program, where its own are of HiQ's file."""
+    said = [
+        "💀 debug info: 2, a, z",
+        "💀 debug info: 3, b, a",
+        "💀 debug info: 1, None, a",
+    ]
+    tree = hiq.Tree()
+    tree.start("a", 1.0)
+    assert tree.end("z", 2.0, {"lost": 1}) is None
+    tree.start("b", 2.0)
+    tree.end("a", 2.5)
+    tree.end("b", 3.0)
+    tree.end("a", 4.0)
+    tree.end("a", 5.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "debug info" in line] == said
+    assert lines.count("RuntimeError: stk should be non-empty and name should match!") == 3
+    assert [line for line in lines if line.startswith("  File ")][0].startswith(f'  File "{__file__}", line ')
+    (a,) = tree.get_root().nodes
+    assert (a.name, a.end, a.extra, [node.name for node in a.nodes]) == ("a", 4.0, {}, ["b"])

@@ -165,7 +165,7 @@ def test_open_spans_are_on_the_stack() -> None:
     assert (tree.count, tree.depth, len(tree.stk)) == (2, 3, 1)
 
 
-def test_ends_in_the_wrong_order_change_nothing_and_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_ends_in_the_wrong_order_change_nothing_and_are_told_of_but_for_the_roots(capfd: pytest.CaptureFixture[str]) -> None:
     tree = Tree(tid="t")
     tree.end("__f", 1)
     tree.start("__f", 1)
@@ -176,7 +176,10 @@ def test_ends_in_the_wrong_order_change_nothing_and_say_nothing(capfd: pytest.Ca
     tree.end("__f", 4)
     tree.end("None", 4)
     assert tree.repr() == "t1^t,,0,1,2,1,1e-07,0#%n1*[None,inf,inf,0$0#[__f,1.0,3.0,0$0#]]"
-    assert capfd.readouterr() == ("", "")
+    out, err = capfd.readouterr()
+    told = [line for line in out.splitlines() if "debug info" in line]
+    told_by_hiq = ["1, None, __f", "2, __f, __g", "2, __f, None", "1, None, __f"]
+    assert (told, err) == ([f"💀 debug info: {each}" for each in told_by_hiq], "")
 
 
 def test_finished_nodes_are_added_unless_they_are_too_short() -> None:

@@ -313,7 +313,7 @@ def evict_all() -> None:
 class Tree:
     """HiQ's tree of named spans: `start` and `end` write it, `show` prints it, `repr` sends it.
 
-    Drawing changes nothing. Ends in the wrong order change nothing and are not reported. Comparing trees compares all that is in them;
+    Drawing changes nothing. Ends in the wrong order change nothing and are told of by `print`. Comparing trees compares all that is in them;
     they have no hash. Pickled, a tree loses its `queue_lmk`.
     """
 

@@ -100,6 +100,12 @@ impl Live {
         Ok(Some(Ended::Kept(node)))
     }
 
+    /// How many levels are open, the root among them, and what the innermost is called.
+    pub(super) fn innermost_open(&self, py: Python<'_>) -> (usize, Py<PyString>) {
+        let innermost = self.innermost(py);
+        (self.open.len() + 1, innermost.borrow().name(py))
+    }
+
     /// Adds a finished node; false for one that is too short.
     pub(super) fn add(&mut self, node: Bound<'_, PyNode>) -> PyResult<bool> {
         let py = node.py();

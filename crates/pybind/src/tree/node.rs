@@ -231,7 +231,7 @@ impl PyNode {
     }
 
     #[getter]
-    fn name(&self, py: Python<'_>) -> Py<PyString> {
+    pub(super) fn name(&self, py: Python<'_>) -> Py<PyString> {
         self.name.clone_ref(py)
     }
 

@@ -3,9 +3,10 @@
 use hiq_core::render::{LocalZone, RenderOptions, TimeFormat, UnknownTimeFormat};
 use pyo3::exceptions::{PyFileNotFoundError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use super::extras::literal;
+use crate::attributes::lossless;
 use crate::gil::GilCell;
 use crate::runtime::environment;
 
@@ -52,6 +53,27 @@ pub(super) fn print(py: Python<'_>, text: &str) -> PyResult<()> {
         .getattr("print")?
         .call1((text,))
         .map(drop)
+}
+
+/// What HiQ 1.1.14 prints of an end that does not match the innermost open span; with the line that asked for it instead of HiQ's.
+pub(super) fn print_mismatch(
+    py: Python<'_>,
+    levels: usize,
+    innermost: &Bound<'_, PyString>,
+    name: &Bound<'_, PyString>,
+) -> PyResult<()> {
+    let callers = py
+        .import("traceback")?
+        .call_method1("format_stack", (py.None(), 1))?;
+    let caller: Vec<String> = callers.extract()?;
+    let text = format!(
+        "💀 debug info: {levels}, {}, {}\nTraceback (most recent call last):\n{}RuntimeError: stk should be \
+         non-empty and name should match!\n",
+        lossless(innermost),
+        lossless(name),
+        caller.concat()
+    );
+    print(py, &text)
 }
 
 /// Runs Graphviz's `dot`, without a shell. Its errors are Python's `CalledProcessError`.
