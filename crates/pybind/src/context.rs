@@ -399,6 +399,9 @@ pub(crate) fn thread_name() -> Option<String> {
 
 /// The context that `threading` runs this thread in, for comparing; null where it runs in none.
 pub(crate) fn thread_context() -> *mut ffi::PyObject {
+    if cfg!(not(Py_3_14)) {
+        return ptr::null_mut();
+    }
     let context = known_thread().and_then(|thread| thread.getattr("_context").ok());
     context.map_or(ptr::null_mut(), |context| context.as_ptr())
 }

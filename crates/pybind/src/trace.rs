@@ -329,7 +329,11 @@ unsafe fn make_trace(
                     )));
                 }
                 None if name.is_callable() || name.hasattr("__func__")? => {
-                    return decorate(py, name, None, Kind::Internal, Vec::new());
+                    let func = name.clone().unbind();
+                    // What it drops, errors that refer to the function among it, is gone at once, not when somebody comes next.
+                    return Python::attach(move |py| {
+                        decorate(py, func.bind(py), None, Kind::Internal, Vec::new())
+                    });
                 }
                 None => {
                     let kind = name.get_type().name()?;

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import hiq
 import pytest
 from hiq import _hiq
 from recorder import edges, runs, spans, traced, waits
@@ -110,3 +111,22 @@ def test_what_is_collected_with_a_cycle_makes_room_like_the_others() -> None:
     assert edges(spans()) == {("job", None): MANY}
     runs(traced(at_once, kind="coroutine")())
     assert edges(spans()) == {("at_once", None): 1}
+
+
+def test_a_decorated_closure_goes_with_its_last_reference_and_takes_what_it_holds_along() -> None:
+    class Held:
+        pass
+
+    def use(held: Held) -> None:
+        @hiq.trace
+        def work() -> Held:
+            return held
+
+        work()
+
+    held = Held()
+    reference = weakref.ref(held)
+    use(held)
+    del held
+    assert reference() is None
+    assert [span["name"].rpartition(".")[2] for span in spans()] == ["work"]

@@ -336,6 +336,6 @@ def test_an_end_that_does_not_match_says_so_as_hiq_does_and_changes_nothing(caps
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "debug info" in line] == said
     assert lines.count("RuntimeError: stk should be non-empty and name should match!") == 3
-    assert [line for line in lines if line.startswith("  File ")][0].startswith(f'  File "{__file__}", line ')
+    assert next(line for line in lines if line.startswith("  File ")).startswith(f'  File "{__file__}", line ')
     (a,) = tree.get_root().nodes
     assert (a.name, a.end, a.extra, [node.name for node in a.nodes]) == ("a", 4.0, {}, ["b"])

@@ -165,7 +165,9 @@ def test_open_spans_are_on_the_stack() -> None:
     assert (tree.count, tree.depth, len(tree.stk)) == (2, 3, 1)
 
 
-def test_ends_in_the_wrong_order_change_nothing_and_are_told_of_but_for_the_roots(capfd: pytest.CaptureFixture[str]) -> None:
+def test_ends_in_the_wrong_order_change_nothing_and_are_told_of_but_for_the_roots(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     tree = Tree(tid="t")
     tree.end("__f", 1)
     tree.start("__f", 1)
