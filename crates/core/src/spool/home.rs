@@ -18,6 +18,19 @@ pub(super) struct HomeKey(pub(super) u32);
 pub(super) struct Home {
     path: PathBuf,
     lock: File,
+    /// Whose it is: a forked child has its parent's lock as well.
+    process: u32,
+}
+
+/// A lock lasts as long as anybody has the file open, as children have that were forked meanwhile: who has ended in order
+/// gives it up himself, so that the next process need not wait for their ends.
+impl Drop for Home {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // It ends with the last descriptor else.
+            let _ = self.lock.unlock();
+        }
+    }
 }
 
 /// What is not the folder of a process.
@@ -97,7 +110,7 @@ impl Home {
             Ok(lock)
         });
         let lock = locked.inspect_err(|_| remove_folder(&hidden))?;
-        Ok(Self { path, lock })
+        Ok(Self::owned(path, lock))
     }
 
     /// Takes over the folder of a process that is dead; `None` when it lives or somebody else was faster.
@@ -127,10 +140,16 @@ impl Home {
         }
         // Its last owner may have removed it between the opening and the locking.
         let is_same = is_same_file(&lock, &lock_path).unwrap_or(false);
-        Ok(is_same.then(|| Self {
-            path: path.to_owned(),
+        Ok(is_same.then(|| Self::owned(path.to_owned(), lock)))
+    }
+
+    fn owned(path: PathBuf, lock: File) -> Self {
+        let process = std::process::id();
+        Self {
+            path,
             lock,
-        }))
+            process,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
