@@ -387,6 +387,10 @@ impl FirstStart {
 mod tests {
     use super::*;
 
+    /// How far an anchor of a second ago may be off: where reading a clock takes a few microseconds, as on some virtual machines,
+    /// the counter's speed is known to a few thousandths after the 1 ms that it is first measured for.
+    const SLACK: Duration = Duration::from_millis(5);
+
     #[test]
     fn ticks_become_the_time_that_the_wall_clock_shows() {
         for _ in 0..100 {
@@ -394,7 +398,7 @@ mod tests {
             let tick = Clock::ticks();
             let after = Clock::unix_nanos();
             let unix = Clock::scale_at(tick).unix_nanos(tick);
-            let slack = 1_000_000;
+            let slack = u64::try_from(SLACK.as_nanos()).unwrap();
             assert!(
                 unix.0 + slack >= before.0 && unix.0 <= after.0 + slack,
                 "{unix:?} {before:?} {after:?}"
@@ -408,8 +412,7 @@ mod tests {
             let before = Instant::now();
             let instant = Clock::instant();
             let after = Instant::now();
-            let slack = Duration::from_millis(1);
-            assert!(instant + slack >= before && instant <= after + slack);
+            assert!(instant + SLACK >= before && instant <= after + SLACK);
         }
     }
 

@@ -63,8 +63,9 @@ fn ledger(pipeline: &Pipeline, name: &str) -> LedgerSnapshot {
     ledger
 }
 
-/// The room that an exit has beyond its deadline.
-const SLACK: Duration = Duration::from_millis(250);
+/// The room that an exit has beyond its deadline on a machine that stands still now and then. Without a deadline, what it
+/// waits for below would take minutes.
+const SLACK: Duration = Duration::from_secs(5);
 
 #[test]
 fn nothing_starts_before_the_first_tree() {
@@ -276,7 +277,7 @@ fn a_dead_exporter_does_not_keep_a_healthy_one_from_its_work() {
         pipeline.offer(tree_of(512).0);
     }
     healthy.wait_for_attempts(10);
-    let (before, timeout) = (Instant::now(), Duration::from_millis(200));
+    let (before, timeout) = (Instant::now(), Duration::from_secs(3));
     let report = pipeline.shutdown(timeout);
     assert!(before.elapsed() < timeout + SLACK, "{:?}", before.elapsed());
     assert_eq!(

@@ -201,12 +201,12 @@ fn fragments_that_waited_too_long_are_dropped() {
     let shared = Shared::new(false);
     let mut settings = unhurried();
     settings.max_batch_spans = 10;
-    settings.max_age = Duration::from_millis(600);
+    settings.max_age = Duration::from_secs(2);
     let pipeline = pipeline(settings, &shared);
     occupy(&pipeline, &shared, 10);
     offer(&pipeline, 7);
     // Not a wait for something: the age itself.
-    std::thread::sleep(Duration::from_millis(601));
+    std::thread::sleep(Duration::from_millis(2_001));
     shared.open();
     let _ = pipeline.flush(PATIENCE);
     let ledger = ledger(&pipeline);
@@ -218,6 +218,13 @@ fn fragments_that_waited_too_long_are_dropped() {
 
 #[test]
 fn the_worker_wakes_for_the_first_fragment_for_a_full_batch_and_once_to_see_that_no_more_comes() {
+    // A machine that stands still for 2 ms lets a worker sleep on, since it would see then that no more has come.
+    let mut rounds = (0..20).map(|_| wake_ups_for_a_batch());
+    assert!(rounds.any(|wake_ups| wake_ups == 3));
+}
+
+/// How often a worker wakes up for a batch of 31 fragments; it must not be more than three times.
+fn wake_ups_for_a_batch() -> u64 {
     let shared = Shared::new(true);
     let mut settings = unhurried();
     settings.max_batch_spans = 100;
@@ -232,12 +239,16 @@ fn the_worker_wakes_for_the_first_fragment_for_a_full_batch_and_once_to_see_that
         // Time for a wake-up that must not come.
         std::thread::sleep(Duration::from_millis(2));
     }
-    let first = wake_ups() - before;
-    assert_eq!(first, 1, "wake-ups for 30 fragments");
+    while wake_ups() == before {
+        std::thread::yield_now();
+    }
+    assert_eq!(wake_ups() - before, 1, "wake-ups for 30 fragments");
     offer(&pipeline, 70);
     shared.batches(2);
-    assert_eq!(steady(wake_ups) - before, 3, "wake-ups for a batch");
+    let all = steady(wake_ups) - before;
+    assert!((2..=3).contains(&all), "{all} wake-ups for a batch");
     let _ = pipeline.shutdown(PATIENCE);
+    all
 }
 
 #[test]
@@ -273,10 +284,14 @@ fn an_idle_worker_sleeps_without_polling() {
         let wake_ups = pipeline.stats().exporters()[0].wake_ups;
         (wake_ups, context_switches("hiq-idle"))
     };
-    let asleep = steady(activity);
-    // Not a wait for something: the time in which nothing must happen.
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(activity(), asleep);
+    // Who polls is seen in each round; who is stopped from outside, as by a debugger, is in some.
+    let mut rounds = (0..20).map(|_| {
+        let asleep = steady(activity);
+        // Not a wait for something: the time in which nothing must happen.
+        std::thread::sleep(Duration::from_millis(300));
+        activity() == asleep
+    });
+    assert!(rounds.any(|slept| slept));
     let _ = pipeline.shutdown(PATIENCE);
 }
 

@@ -315,7 +315,9 @@ fn what_is_written_waits_for_a_sync_no_longer_than_it_may() {
     spool.append(&record(b"y")).unwrap();
     assert_eq!(spool.sync_due(), Some(due), "counted from the first");
     spool.sync_if_due();
-    assert_eq!(spool.sync_due(), Some(due), "not yet");
+    if Instant::now() < due {
+        assert_eq!(spool.sync_due(), Some(due), "not yet");
+    }
     spool.sync().unwrap();
     assert_eq!(spool.sync_due(), None);
     spool.append(&record(&vec![0; 1 << 20])).unwrap();

@@ -95,11 +95,39 @@ impl<E: Encoder<TreeBatch>, T: Transport> Delivery<E, T> {
     /// # Panics
     /// When it does not want to wait.
     #[track_caller]
-    pub fn wait_after_flush(&mut self) -> Duration {
-        let now = Instant::now();
-        match self.exporter.flush(&self.deadline) {
-            Progress::Waiting { until, .. } => until.saturating_duration_since(now),
+    pub fn wait_after_flush(&mut self) -> Wait {
+        Wait::of(|| self.exporter.flush(&self.deadline))
+    }
+}
+
+/// How long an exporter wants to wait, counted from some moment while it was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    least: Duration,
+    most: Duration,
+}
+
+impl Wait {
+    /// What the exporter answers.
+    ///
+    /// # Panics
+    /// When it does not want to wait.
+    #[track_caller]
+    pub fn of(ask: impl FnOnce() -> Progress) -> Self {
+        let before = Instant::now();
+        match ask() {
+            Progress::Waiting { until, .. } => Self {
+                least: until.saturating_duration_since(Instant::now()),
+                most: until.saturating_duration_since(before),
+            },
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Whether it is this long, however long the asking took.
+    pub fn is(&self, expected: Duration) -> bool {
+        // The exporter's clock is not ours.
+        let slack = Duration::from_millis(50);
+        self.least <= expected + slack && expected <= self.most + slack
     }
 }

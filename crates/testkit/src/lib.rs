@@ -16,7 +16,7 @@ use hiq_core::ledger::LedgerSnapshot;
 use hiq_core::status::StatusSink;
 
 /// No test waits longer than this for something that should happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Panics unless every item is accounted for.
 ///

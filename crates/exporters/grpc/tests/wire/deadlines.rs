@@ -1,23 +1,42 @@
 //! An attempt ends with its deadline, wherever that is.
 
+use std::fmt::Debug;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use hiq_core::export::Deadline;
-use hiq_core::transport::{Transport, TransportErrorKind};
+use hiq_core::transport::{Transport, TransportError, TransportErrorKind};
 
 use crate::client::{options, send, send_within, transport, within};
 use crate::grpc_server::{Answer, GrpcServer, framed};
 use crate::server::{Server, unanswering_address};
 
-/// Runs `work` and checks that it took at least `from` milliseconds, and no more than a busy machine makes of it.
-fn timed<T>(from: u64, work: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
-    let done = work();
-    let took = began.elapsed();
-    assert!(took >= Duration::from_millis(from), "took {took:?}");
-    assert!(took <= Duration::from_millis(from + 2_000), "took {took:?}");
-    done
+/// Attempts until one ends with `kind` after `from` to `to` milliseconds, and gives out its error. None may end sooner;
+/// on a machine that stood still for a moment one may end later, or before it got as far as `kind` says.
+fn timed<T: Debug>(
+    from: u64,
+    to: u64,
+    kind: TransportErrorKind,
+    mut attempt: impl FnMut() -> Result<T, TransportError>,
+) -> TransportError {
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let error = attempt().unwrap_err();
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(from), "took {took:?}");
+        if took <= Duration::from_millis(to) && error.kind == kind {
+            return error;
+        }
+        seen.push((took, error));
+    }
+    panic!("not once {kind:?} within {to} ms: {seen:?}");
+}
+
+/// Plays rounds until one took no time to speak of: a machine that stood still for a moment spoils the one it did it in.
+fn at_once(mut round: impl FnMut() -> Duration) {
+    let mut rounds = (0..20).map(|_| round());
+    assert!(rounds.any(|took| took < Duration::from_millis(100)));
 }
 
 #[test]
@@ -25,9 +44,9 @@ fn a_server_that_does_not_answer_costs_no_more_than_the_deadline_and_sees_the_ca
     for body in [Vec::new(), framed(b"half")] {
         let server = GrpcServer::start(move |_| Answer::Stall(body.clone()));
         let mut transport = transport(&server.url());
-        let error = timed(300, || send_within(&mut transport, b"spans", &within(300)));
-        let error = error.unwrap_err();
-        assert_eq!(error.kind, TransportErrorKind::Timeout);
+        let error = timed(300, 500, TransportErrorKind::Timeout, || {
+            send_within(&mut transport, b"spans", &within(300))
+        });
         assert!(
             error.message.contains("no whole reply within 0.3 s"),
             "{error}"
@@ -40,17 +59,20 @@ fn a_server_that_does_not_answer_costs_no_more_than_the_deadline_and_sees_the_ca
 #[test]
 fn a_deadline_pulled_forward_ends_the_wait_for_an_answer_at_once() {
     let server = GrpcServer::start(|_| Answer::Stall(Vec::new()));
-    let url = server.url();
-    let deadline = Deadline::never();
-    let theirs = deadline.clone();
-    let sender = std::thread::spawn(move || send_within(&mut transport(&url), b"spans", &theirs));
-    server.call();
-    timed(0, || {
-        deadline.pull_forward(Instant::now());
+    at_once(|| {
+        let url = server.url();
+        let deadline = Deadline::never();
+        let theirs = deadline.clone();
+        let sender =
+            std::thread::spawn(move || send_within(&mut transport(&url), b"spans", &theirs));
+        server.call();
+        let pulled = Instant::now();
+        deadline.pull_forward(pulled);
         let error = sender.join().unwrap().unwrap_err();
         assert_eq!(error.kind, TransportErrorKind::Cancelled);
+        server.wait_for_close();
+        pulled.elapsed()
     });
-    server.wait_for_close();
 }
 
 #[test]
@@ -82,8 +104,9 @@ fn a_connection_that_is_not_accepted_ends_after_the_connect_timeout() {
     let mut options = options(&format!("http://{address}"));
     options.connect_timeout = Duration::from_millis(400);
     let mut transport = options.build().unwrap();
-    let error = timed(400, || send(&mut transport, b"spans")).unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Connect);
+    let error = timed(400, 500, TransportErrorKind::Connect, || {
+        send(&mut transport, b"spans")
+    });
     assert!(
         error
             .message
@@ -102,9 +125,9 @@ fn a_server_that_accepts_and_says_nothing_gets_no_spans() {
     let mut options = options(&server.url(""));
     options.connect_timeout = Duration::from_secs(600);
     let mut transport = options.build().unwrap();
-    let error = timed(300, || send_within(&mut transport, b"spans", &within(300)));
-    let error = error.unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Connect, "nothing was sent");
+    timed(300, 500, TransportErrorKind::Connect, || {
+        send_within(&mut transport, b"spans", &within(300))
+    });
     server.wait_for_close();
 }
 

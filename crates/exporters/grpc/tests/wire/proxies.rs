@@ -75,8 +75,8 @@ fn relay(client: &mut Box<dyn Stream>, raw: &TcpStream, server: &mut TcpStream) 
 }
 
 fn is_patience(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    matches!(error.kind(), TimedOut | WouldBlock)
+    use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 /// A tunnelling proxy: its address, and the heads of what it was asked for.

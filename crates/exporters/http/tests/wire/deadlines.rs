@@ -1,12 +1,13 @@
 //! An attempt ends with its deadline, wherever that is.
 
+use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use hiq_core::export::Deadline;
-use hiq_core::transport::TransportErrorKind;
+use hiq_core::transport::{TransportError, TransportErrorKind};
 
 use crate::client::{options, send, send_within, transport};
 use crate::server::{Server, fill_queue, narrow_listener, response, unanswering_address};
@@ -15,16 +16,32 @@ fn within(millis: u64) -> Deadline {
     Deadline::never().within(Duration::from_millis(millis))
 }
 
-/// Runs `work` and checks that it took `from` to `to` milliseconds.
-fn timed<T>(from: u64, to: u64, work: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
-    let done = work();
-    let took = began.elapsed();
-    assert!(
-        took >= Duration::from_millis(from) && took <= Duration::from_millis(to),
-        "took {took:?}"
-    );
-    done
+/// Attempts until one ends with `kind` after `from` to `to` milliseconds, and gives out its error. None may end sooner;
+/// on a machine that stood still for a moment one may end later, or before it got as far as `kind` says.
+fn timed<T: Debug>(
+    from: u64,
+    to: u64,
+    kind: TransportErrorKind,
+    mut attempt: impl FnMut() -> Result<T, TransportError>,
+) -> TransportError {
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let error = attempt().unwrap_err();
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(from), "took {took:?}");
+        if took <= Duration::from_millis(to) && error.kind == kind {
+            return error;
+        }
+        seen.push((took, error));
+    }
+    panic!("not once {kind:?} within {to} ms: {seen:?}");
+}
+
+/// Plays rounds until one took no time to speak of: a machine that stood still for a moment spoils the one it did it in.
+fn at_once(mut round: impl FnMut() -> Duration) {
+    let mut rounds = (0..20).map(|_| round());
+    assert!(rounds.any(|took| took < Duration::from_millis(100)));
 }
 
 /// A server that reads requests and says nothing.
@@ -39,11 +56,9 @@ fn silent() -> Server {
 fn a_server_that_does_not_answer_costs_no_more_than_the_deadline() {
     let server = silent();
     let mut transport = transport(&server.url("/"));
-    let error = timed(500, 600, || {
+    let error = timed(500, 600, TransportErrorKind::Timeout, || {
         send_within(&mut transport, b"spans", &within(500))
-    })
-    .unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Timeout);
+    });
     assert!(error.kind.may_have_arrived());
     assert!(error.message.contains("within 0.5 s"), "{error}");
     server.wait_for_close();
@@ -63,11 +78,9 @@ fn a_reply_of_one_byte_a_second_ends_at_the_deadline() {
         }
     });
     let mut transport = transport(&server.url("/"));
-    let error = timed(2500, 2750, || {
+    timed(2500, 2750, TransportErrorKind::Timeout, || {
         send_within(&mut transport, b"spans", &within(2500))
-    })
-    .unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Timeout);
+    });
     drop(stop);
 }
 
@@ -86,11 +99,9 @@ fn a_body_that_is_not_taken_ends_at_the_deadline() {
     });
     let mut transport = transport(&server.url("/"));
     let payload = vec![7; 30_000_000];
-    let error = timed(400, 500, || {
+    timed(400, 500, TransportErrorKind::Timeout, || {
         send_within(&mut transport, &payload, &within(400))
-    })
-    .unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Timeout);
+    });
     drop(stop);
 }
 
@@ -100,8 +111,9 @@ fn a_connection_that_is_not_accepted_ends_after_the_connect_timeout() {
     let mut options = options(&format!("http://{address}/"));
     options.connect_timeout = Duration::from_millis(400);
     let mut transport = options.build().unwrap();
-    let error = timed(400, 500, || send(&mut transport, b"spans")).unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Connect);
+    let error = timed(400, 500, TransportErrorKind::Connect, || {
+        send(&mut transport, b"spans")
+    });
     assert!(!error.kind.may_have_arrived());
     assert!(
         error
@@ -115,11 +127,9 @@ fn a_connection_that_is_not_accepted_ends_after_the_connect_timeout() {
 fn a_connection_that_is_not_accepted_ends_with_the_deadline_when_that_is_sooner() {
     let (address, _keep) = unanswering_address();
     let mut transport = transport(&format!("http://{address}/"));
-    let error = timed(300, 400, || {
+    timed(300, 400, TransportErrorKind::Connect, || {
         send_within(&mut transport, b"spans", &within(300))
-    })
-    .unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Connect, "nothing was sent");
+    });
 }
 
 #[test]
@@ -144,25 +154,22 @@ fn what_the_last_attempt_sent_is_not_held_against_the_next() {
 #[test]
 fn a_deadline_pulled_forward_ends_the_wait_for_an_answer_at_once() {
     let server = silent();
-    let url = server.url("/");
-    let deadline = Deadline::never();
-    let theirs = deadline.clone();
-    let sender = std::thread::spawn(move || {
-        let result = send_within(&mut transport(&url), b"spans", &theirs);
-        (result, Instant::now())
-    });
-    server.request();
-    let pulled = Instant::now();
-    deadline.pull_forward(pulled);
-    let (result, ended) = sender.join().unwrap();
-    let error = result.unwrap_err();
-    assert_eq!(error.kind, TransportErrorKind::Cancelled);
-    assert!(
-        ended - pulled < Duration::from_millis(100),
-        "{:?}",
+    at_once(|| {
+        let url = server.url("/");
+        let deadline = Deadline::never();
+        let theirs = deadline.clone();
+        let sender = std::thread::spawn(move || {
+            let result = send_within(&mut transport(&url), b"spans", &theirs);
+            (result, Instant::now())
+        });
+        server.request();
+        let pulled = Instant::now();
+        deadline.pull_forward(pulled);
+        let (result, ended) = sender.join().unwrap();
+        assert_eq!(result.unwrap_err().kind, TransportErrorKind::Cancelled);
+        server.wait_for_close();
         ended - pulled
-    );
-    server.wait_for_close();
+    });
 }
 
 #[test]
@@ -187,21 +194,23 @@ fn a_deadline_pulled_forward_to_a_later_moment_leaves_that_time() {
 #[test]
 fn a_deadline_pulled_forward_ends_connecting_at_once() {
     let (address, _keep) = unanswering_address();
-    let deadline = Deadline::never();
-    let theirs = deadline.clone();
-    let (tell, told) = channel();
-    let sender = std::thread::spawn(move || {
-        let mut options = options(&format!("http://{address}/"));
-        options.connect_timeout = Duration::from_secs(600);
-        let mut transport = options.build().unwrap();
-        tell.send(()).unwrap();
-        send_within(&mut transport, b"spans", &theirs)
-    });
-    told.recv().unwrap();
-    timed(0, 100, || {
-        deadline.pull_forward(Instant::now());
+    at_once(|| {
+        let deadline = Deadline::never();
+        let theirs = deadline.clone();
+        let (tell, told) = channel();
+        let sender = std::thread::spawn(move || {
+            let mut options = options(&format!("http://{address}/"));
+            options.connect_timeout = Duration::from_secs(600);
+            let mut transport = options.build().unwrap();
+            tell.send(()).unwrap();
+            send_within(&mut transport, b"spans", &theirs)
+        });
+        told.recv().unwrap();
+        let pulled = Instant::now();
+        deadline.pull_forward(pulled);
         let error = sender.join().unwrap().unwrap_err();
         assert_eq!(error.kind, TransportErrorKind::Cancelled);
+        pulled.elapsed()
     });
 }
 

@@ -1,6 +1,7 @@
 //! What arrives when all goes well, or well in the end.
 
 use std::io::Read as _;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use flate2::read::GzDecoder;
@@ -110,14 +111,16 @@ fn the_same_bytes_are_sent_again_until_the_server_is_well() {
     }
 }
 
-/// Seconds between the two requests of a server that asks for a pause in this form.
-fn pause_asked_by(retry_after: &str) -> Duration {
-    let busy = response("503 Later", &format!("retry-after: {retry_after}\r\n"), "");
-    let answers = [busy, response("200 OK", "", "")];
+/// Time between the two requests of a server that asks for a pause in this form, by the server's clock: it looks at it before
+/// it asks.
+fn pause_asked_by(retry_after: impl Fn() -> String + Send + Sync + 'static) -> Duration {
+    let (tell, requests) = channel();
     let server = Server::start(move |talk| {
-        for answer in &answers {
+        for (status, asks) in [("503 Later", true), ("200 OK", false)] {
             talk.request();
-            talk.say(answer);
+            let _ = tell.send(Instant::now());
+            let wish = asks.then(|| format!("retry-after: {}\r\n", retry_after()));
+            talk.say(response(status, &wish.unwrap_or_default(), ""));
         }
     });
     let limit_wish = |otlp: &mut hiq_otlp::OtlpExporter| {
@@ -126,23 +129,22 @@ fn pause_asked_by(retry_after: &str) -> Duration {
     let run = Run::with(&server.url("/v1/traces"), |_| {}, limit_wish);
     run.offer(1);
     run.begin();
-    server.request();
-    let first = Instant::now();
-    server.request();
-    let pause = first.elapsed();
+    let (first, second) = (requests.recv().unwrap(), requests.recv().unwrap());
     assert_eq!(run.settled().exported, 1);
-    pause
+    second - first
 }
 
 #[test]
 fn a_servers_wish_for_a_pause_is_granted_up_to_a_limit() {
     let second = Duration::from_millis(900);
-    assert!(pause_asked_by("1") >= second);
+    assert!(pause_asked_by(|| "1".to_owned()) >= second);
     // Dates have whole seconds: two from now is at least one away.
-    let now = Duration::from_nanos(Clock::unix_nanos().0);
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + now + Duration::from_secs(2));
-    assert!(pause_asked_by(&date) >= second);
-    let absurd = pause_asked_by("1000000000");
+    let date = || {
+        let now = Duration::from_nanos(Clock::unix_nanos().0);
+        httpdate::fmt_http_date(UNIX_EPOCH + now + Duration::from_secs(2))
+    };
+    assert!(pause_asked_by(date) >= second);
+    let absurd = pause_asked_by(|| "1000000000".to_owned());
     assert!(
         absurd >= second && absurd < Duration::from_secs(20),
         "{absurd:?}"
