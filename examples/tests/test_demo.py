@@ -42,6 +42,7 @@ class Demo:
                 **environment,
                 "SHOP_JOURNAL": str(journal),
                 "HIQ_STATUS_DIR": str(folder),
+                "HIQ_SHUTDOWN_TIMEOUT": "60000",
                 "PYTHONIOENCODING": "utf-8",
             },
             capture_output=True,

@@ -14,7 +14,7 @@ from house.places import cache_folder
 
 # A Debian without 3.14 gets one by `scripts/get-python-3.14.sh`.
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
-_PROBE_TIMEOUT_SECONDS = 20
+_PROBE_TIMEOUT_SECONDS = 60
 # Prints the version of a CPython with a global lock, and where it really is.
 _PROBE = (
     "import sys, sysconfig\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,11 @@ from typing import Any
 # folder's, named before hiq is loaded, which looks it up then.
 _STATUS = tempfile.TemporaryDirectory(prefix="hiq-tests-")
 os.environ["HIQ_STATUS_DIR"] = _STATUS.name
+# A slow machine is no reason to lose spans at the end of a program: only tests of that end give it less time.
+os.environ["HIQ_SHUTDOWN_TIMEOUT"] = "60000"
+# A shell ignores interrupts on behalf of what it runs in the background, and all programs below would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hiq  # noqa: E402
 import pytest  # noqa: E402
@@ -58,7 +64,7 @@ def memory() -> Iterator[None]:
     _hiq.init({"exporters": ["memory"], "service_name": "tests"})
     _hiq.memory_spans(clear=True)
     yield
-    _hiq.shutdown(10)
+    _hiq.shutdown(60)
     _hiq.memory_spans(clear=True)
 
 
@@ -72,7 +78,7 @@ def company(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, mem
     # hiq looks when the number of modules has changed and a root begins.
     with hiq.trace("looks"):
         pass
-    assert _hiq.flush(10)
+    assert _hiq.flush(60)
     _hiq.memory_spans(clear=True)
     return request.param
 
@@ -90,7 +96,8 @@ def plain_environment(**more: str) -> dict[str, str]:
     """Ours, without what would steer tracing, but with the tests' own switch."""
     foreign = ("OTEL_", "HIQ_", "TRACE", "PYTHONPATH", "WIDE_OUTPUT", "LMK", "JACK", "LOG_MONKEY")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {**kept, "HIQ_STATUS_DIR": _STATUS.name, "PYTHONIOENCODING": "utf-8", **more}
+    ours = {name: os.environ[name] for name in ("HIQ_STATUS_DIR", "HIQ_SHUTDOWN_TIMEOUT")}
+    return {**kept, **ours, "PYTHONIOENCODING": "utf-8", **more}
 
 
 def python(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -43,7 +43,7 @@ def traced(func: Any, name: str | None = None, kind: str = "function", **attribu
 
 def spans() -> list[dict[str, Any]]:
     """The finished spans since the last call; the ledger must balance."""
-    assert _hiq.flush(10)
+    assert _hiq.flush(60)
     check_ledger()
     return _hiq.memory_spans(clear=True)
 

@@ -38,10 +38,10 @@ PROGRAM = """
             thread.start()
         for thread in threads:
             thread.join()
-        hiq.flush()
+        hiq.flush(60)
         child = os.fork()
         work("child" if child == 0 else "main")
-        hiq.shutdown()
+        hiq.shutdown(60)
         with open(f"log.{os.getpid()}", "w") as file:
             json.dump(log, file)
         if child == 0:
@@ -97,7 +97,7 @@ def test_perfetto_by_name_and_by_argument(tmp_path: Path) -> None:
         with hiq.trace("a span of this test"):
             pass
         assert hiq.stats()["chrome"]["offered"] == 1
-        hiq.shutdown()
+        hiq.shutdown(60)
         written = (tmp_path / name).read_bytes()
         assert written.startswith(b"\n")
         assert b"a span of this test" in written

@@ -265,9 +265,9 @@ def test_init_takes_a_jaeger_exporter_and_counts_what_nobody_confirms(agent) -> 
     hiq.init(service_name="shop", exporters=[hiq.JaegerExporter(host, port)])
     with hiq.trace("first"):
         pass
-    assert hiq.flush()
+    assert hiq.flush(60)
     (ledger,) = [exporter for name, exporter in hiq.stats().items() if name == "jaeger"]
-    hiq.shutdown()
+    hiq.shutdown(60)
     assert_compact_call(agent.recv(65_535), "shop", ["first"])
     assert (ledger["offered"], ledger["sent_unconfirmed"], ledger["exported"]) == (1, 1, 0)
 
@@ -362,7 +362,7 @@ def test_a_context_adds_an_exporter_to_a_running_pipeline(program, collector, tm
     with HiQOpenTelemetryContext(OtmExporterType.OTLP_HTTP_JSON, endpoint=collector.url, service_name="other"):
         module.main()
     module.inner()
-    hiq.flush()
+    hiq.flush(60)
     assert "service_name `other` of HiQOpenTelemetryContext is not used" in caplog.text
     assert collector.names() == ["__inner", "__main"]
     assert collector.requests[0].resource()["service.name"] == {"stringValue": "own"}

@@ -69,7 +69,7 @@ def test_a_scrape_shows_the_ledgers_of_spans_and_points(server: Receiver) -> Non
     hiq.init("shop", exporters=["memory", refused], metrics=metrics, log_level="none")
     for number in range(3):
         hiq.record(f"order-{number}")
-    hiq.flush(30)
+    hiq.flush(60)
     found = scraped()
     assert found["items_total", "memory", "exported"] == 3
     assert found["items_total", "otlp", "rejected"] == 3
@@ -86,7 +86,7 @@ def test_what_is_pushed_has_them_only_where_that_is_asked_for(
         hiq.init("shop", exporters=["memory"], metrics=[pushed], **settings)
         hiq.metrics.counter(f"c.{secrets.token_hex(6)}").inc()
         hiq.record("order")
-        assert hiq.shutdown(30)
+        assert hiq.shutdown(60)
         return {name for name, _ in values(list(server.rest())[-1])}
 
     assert "hiq.exporter.items" not in names()
@@ -109,7 +109,7 @@ def test_a_scrape_does_without_them_where_that_is_asked_for() -> None:
 def test_a_page_of_a_web_application_shows_them_too() -> None:
     hiq.init("shop", exporters=["memory"])
     hiq.record("order")
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     page = b"".join(hiq.prometheus.wsgi_app()({}, lambda *_: None))
     assert ledgers(page) == shown_of(hiq.stats())
     assert hiq.stats()["memory"]["exported"] == 1
@@ -131,5 +131,5 @@ def test_what_a_process_sent_is_shown_after_its_end(tmp_path: Path) -> None:
     done = python("-c", ENDS, str(port), folder=tmp_path, HIQ_METRIC_DIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     hiq.record("order")
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     assert scraped()["items_total", "memory", "exported"] == 3 + 1

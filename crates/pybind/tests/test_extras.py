@@ -161,7 +161,7 @@ def test_bodies_of_requests_are_counted_in_bytes(program, server) -> None:
     source = f"""
         import requests
         def main():
-            session = dict(timeout=10, proxies={{"http": ""}})
+            session = dict(timeout=60, proxies={{"http": ""}})
             log.append(len(requests.get({server.url!r} + "/page", **session).content))
             log.append(len(requests.get({server.url!r} + "/nothing", **session).content))
             answer = requests.get({server.url!r} + "/moved", **session)
@@ -182,7 +182,7 @@ def test_hiqs_name_for_posts_counts_the_same(program, server) -> None:
     source = f"""
         import requests
         def main():
-            requests.post({server.url!r}, data=b"z" * 100, timeout=10, proxies={{"http": ""}})
+            requests.post({server.url!r}, data=b"z" * 100, timeout=60, proxies={{"http": ""}})
     """
     _, driver, _ = run(program, source, c.TAU_TABLE_NIO_POS)
     assert total(driver, "get_nio_bytes_w") == sum(server.received) == 100

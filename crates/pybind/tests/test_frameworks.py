@@ -303,11 +303,11 @@ with hiq.HiQFastAPILatency([["json", "", "dumps", "dumps"]]) as driver:
     try:
         url = next(filter(None, (re.search(r"http://\S+:\d+", line) for line in server.stderr))).group()
         assert url.startswith("http://127.0.0.1:")
-        answer = httpx.get(f"{url}/predict", headers={"X-Request-ID": "one"})
+        answer = httpx.get(f"{url}/predict", headers={"X-Request-ID": "one"}, timeout=60)
         assert answer.json() == {"limit": 3, "price": "1"}
         assert answer.headers["x-request-id"] == "one"
-        assert "__dumps" in httpx.get(f"{url}/latency/one").text
-        assert httpx.get(f"{url}/openapi.json").json()["info"]["title"] == "Shop"
+        assert "__dumps" in httpx.get(f"{url}/latency/one", timeout=60).text
+        assert httpx.get(f"{url}/openapi.json", timeout=60).json()["info"]["title"] == "Shop"
     finally:
         server.terminate()
         server.wait(30)

@@ -197,7 +197,7 @@ def test_a_forked_child_does_not_export_what_its_parents_greenlets_have_open() -
             _hiq.memory_spans(clear=True)
             waiting.switch()
             traced(lambda: None, "in the child")()
-            _hiq.flush(10)
+            _hiq.flush(60)
             os.write(writing, repr([span["name"] for span in _hiq.memory_spans()]).encode())
             os._exit(0)
         os.waitpid(child, 0)

@@ -49,7 +49,7 @@ def test_the_help_of_trace_shows_its_arguments_and_its_forms() -> None:
 def parent_of(name: str, work: Any) -> Any:
     _hiq.memory_spans(clear=True)
     work()
-    assert _hiq.flush(10)
+    assert _hiq.flush(60)
     (span,) = (span for span in _hiq.memory_spans(clear=True) if span["name"] == name)
     return span["parent_span_id"]
 
@@ -116,7 +116,7 @@ def test_trace_may_stand_above_class_and_static_methods(memory: None) -> None:
     assert (Cart.load(1), Basket.load(2), Cart().make(3), Cart.empty(4)) == (
         ("Cart", 1), ("Basket", 2), ("Cart", 3), 4,
     )  # fmt: skip
-    assert _hiq.flush(10)
+    assert _hiq.flush(60)
     ends = [span["name"].rpartition(".")[2] for span in _hiq.memory_spans(clear=True)]
     assert ends == ["load", "load", "made", "empty"]
 

@@ -67,15 +67,16 @@ def test_a_list_of_brokers_is_as_good_as_a_text() -> None:
     assert hiq.KafkaExporter(["a:1", "b:2"]).settings()["brokers"] == ["a:1", "b:2"]
     hiq.init(exporters=[hiq.KafkaExporter(["a:1", "b:2"]), hiq.KafkaExporter("a:1,b:2")])
     assert set(hiq.stats()) == {"kafka", "kafka-2"}
-    hiq.shutdown()
+    hiq.shutdown(60)
 
 
 def test_nothing_is_opened_before_the_first_span() -> None:
     before = set(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else set()
     hiq.init(exporters=["kafka"])
     after = set(os.listdir("/proc/self/task")) if before else set()
-    hiq.shutdown()
-    assert after == before
+    hiq.shutdown(60)
+    # A thread of an earlier test may end meanwhile.
+    assert after <= before
 
 
 def test_where_nobody_listens_is_one_line_and_nothing_of_librdkafkas(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_forked_child_does_not_take_its_parent_s_ledger_for_its_own() -> None:
     hiq.init("shop", exporters=["memory"])
     with hiq.trace("order"):
         pass
-    assert hiq.shutdown()
+    assert hiq.shutdown(60)
     assert hiq.stats()["memory"]["exported"] == 1
     reading, writing = os.pipe()
     child = os.fork()

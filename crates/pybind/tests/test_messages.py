@@ -74,7 +74,7 @@ def test_a_ratio_in_code_completes_the_sampler_of_the_environment(monkeypatch: p
     hiq.init("shop", exporters=["memory"], sampler_arg=0.0)
     with hiq.trace("never"):
         pass
-    assert hiq.flush()
+    assert hiq.flush(60)
     assert hiq.stats()["memory"]["sampled_out"] == 1
 
 

@@ -60,7 +60,7 @@ def test_a_conf_alone_yields_calls_errors_and_times_before_sampling(program, ser
     module = program(ORDERS)
     hiq.init("shop", exporters=[], metrics=[otlp(server)], conf=rows(module), sampler=sampler)
     counted = run(module)
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     request = server.next()
     assert request.path == "/v1/metrics"
     found = values(request)
@@ -84,7 +84,7 @@ def test_a_conf_alone_yields_calls_errors_and_times_before_sampling(program, ser
 def test_the_resource_is_that_of_the_spans(server: Receiver) -> None:
     hiq.init("shop", exporters=[], metrics=[otlp(server)], resource={"team": "billing"})
     hiq.metrics.counter(f"c.{secrets.token_hex(6)}").inc()
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     (resource,) = server.next().json()["resourceMetrics"]
     attributes = {pair["key"]: pair["value"].get("stringValue") for pair in resource["resource"]["attributes"]}
     assert (attributes["service.name"], attributes["team"]) == ("shop", "billing")
@@ -102,7 +102,7 @@ def test_instruments_leave_with_their_values_labels_and_units(server: Receiver) 
     sizes = hiq.metrics.histogram(f"{name}.sizes", unit="By", buckets=[1, 10])
     for size in (1, 5, 50):
         sizes.observe(size)
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     found = values(server.next())
     assert int(found[f"{name}.orders", (("city", "Oslo"),)]["asInt"]) == 3
     assert found[f"{name}.open", ()]["asDouble"] == 2.5
@@ -117,7 +117,7 @@ def test_points_are_given_up_when_they_are_as_old_as_the_environment_says(monkey
     exporters = [hiq.OtlpMetricExporter(nowhere), hiq.RemoteWriteExporter(nowhere)]
     hiq.init("shop", exporters=[], metrics=exporters)
     hiq.metrics.counter(f"own.{secrets.token_hex(6)}").inc()
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     stats = hiq.stats()
     for name in ("metrics-otlp", "metrics-remote_write"):
         ledger = stats[name]
@@ -130,7 +130,7 @@ def test_a_summary_leaves_as_a_histogram_where_that_is_asked_for(server: Receive
     hiq.init("shop", exporters=[], metrics=[otlp(server, summaries="histogram")])
     for seconds in (0.5, 1.5, 2.5):
         hiq.metrics.summary(name, unit="s").observe(seconds)
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     point = values(server.next())[name, ()]
     assert (int(point["count"]), point["sum"]) == (3, 4.5)
     assert sum(map(int, point["positive"]["bucketCounts"])) == 3
@@ -146,13 +146,13 @@ def test_metrics_leave_by_themselves_every_interval(server: Receiver) -> None:
     counter.inc(1)
     while int(values(server.next())[name, ()]["asInt"]) < 2:
         pass
-    assert hiq.shutdown(30)
+    assert hiq.shutdown(60)
 
 
 def test_two_exporters_of_one_kind_have_a_ledger_each(server: Receiver) -> None:
     hiq.init("shop", exporters=["memory"], metrics=[otlp(server), otlp(server)])
     hiq.metrics.counter(f"c.{secrets.token_hex(6)}").inc()
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     assert set(hiq.stats()) == {"memory", "metrics", "metrics-otlp", "metrics-otlp-2"}
     check_ledger()
     assert {server.next().path, server.next().path} == {"/v1/metrics"}
@@ -162,7 +162,7 @@ def test_remote_write_arrives_in_prometheus_s_form(server: Receiver) -> None:
     server.status = 204
     hiq.init("shop", exporters=[], metrics=[hiq.RemoteWriteExporter(server.url, version=1)])
     hiq.metrics.counter(f"c.{secrets.token_hex(6)}").inc()
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     request = server.next()
     assert request.path == "/api/v1/write"
     assert request.headers["x-prometheus-remote-write-version"] == "0.1.0"
@@ -174,7 +174,7 @@ def test_a_refusal_is_counted_as_rejected(server: Receiver) -> None:
     server.status = 400
     hiq.init("shop", exporters=[], metrics=[otlp(server)], log_level="none")
     hiq.metrics.counter(f"c.{secrets.token_hex(6)}").inc()
-    hiq.flush(30)
+    hiq.flush(60)
     row = hiq.stats()["metrics-otlp"]
     assert row["rejected"] == row["offered"] > 0
     check_ledger()
@@ -188,7 +188,7 @@ def test_nothing_is_sent_unless_asked_for(monkeypatch: pytest.MonkeyPatch, serve
     for metrics in (None, [], ["none"]):
         hiq.init("shop", exporters=[], metrics=metrics)
         hiq.metrics.counter(f"c.{secrets.token_hex(6)}").inc()
-        assert hiq.shutdown(30)
+        assert hiq.shutdown(60)
     assert list(server.rest()) == []
 
 
@@ -203,7 +203,7 @@ def test_the_environment_names_exporters(monkeypatch: pytest.MonkeyPatch, server
     # By the interval that the environment says.
     request = server.next()
     assert request.path == "/elsewhere"
-    assert hiq.shutdown(30)
+    assert hiq.shutdown(60)
 
 
 def test_the_environment_may_name_what_is_not_there(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
@@ -271,11 +271,11 @@ def place(times):
     orders.inc(times)
 
 place(5)
-hiq.flush(30)
+hiq.flush(60)
 child = os.fork()
 place(7 if child == 0 else 1)
 if child == 0:
-    assert hiq.shutdown(30)
+    assert hiq.shutdown(60)
     os._exit(0)
 _, status = os.waitpid(child, 0)
 sys.exit(status)

@@ -310,7 +310,7 @@ def test_nothing_in_a_callback_is_recorded_and_one_may_read_and_measure(name: st
     observed = hiq.metrics.gauge(name, callback=count)
     assert numbers(name)[()] > 0
     observed.stop()
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     assert hiq.stats()["memory"]["offered"] == 0
     assert numbers(f"{name}.asked")[()] == 1
 
@@ -319,7 +319,7 @@ def test_what_a_callback_says_leaves_and_the_ledger_balances(name: str, server: 
     exporter = hiq.OtlpMetricExporter(server.url, protocol="http/json")
     hiq.init("shop", exporters=[], metrics=[exporter])
     observed = hiq.metrics.gauge(name, callback=lambda: [({"city": "Oslo"}, 4)])
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     observed.stop()
     assert values(server.next())[name, (("city", "Oslo"),)]["asDouble"] == 4
     check_ledger()
@@ -398,7 +398,7 @@ def test_what_is_counted_in_a_span_is_shown_with_it(name: str, memory: None) -> 
     assert examples(f"{name}.h") == [(0.5, *bought), (5, *paid)]
     assert examples(f"{name}.e") == [(0.5, *bought)]
     assert examples(f"{name}.s") == [(0.5, *bought)]
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     recorded = {(span["trace_id"], span["span_id"]) for span in _hiq.memory_spans()}
     assert {bought, paid} == recorded
 
@@ -435,7 +435,7 @@ def test_nothing_is_shown_of_what_is_not_sampled_or_not_to_be_shown(name: str, f
     with hiq.trace("buy"):
         counter.inc()
     assert examples(name) == []
-    hiq.shutdown()
+    hiq.shutdown(60)
     hiq.init("shop", exporters=["memory"])
     filter_by("always_off")
     with hiq.trace("buy"):
@@ -456,7 +456,7 @@ def test_examples_leave_in_every_form_that_has_room_for_them(name: str, server: 
     with hiq.trace("buy"):
         trace_id, span_id = ids()
         hiq.metrics.counter(name).inc(2)
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     (example,) = values(server.next())[name, ()]["exemplars"]
     assert (example["traceId"], example["spanId"], int(example["asInt"])) == (trace_id, span_id, 2)
     app = hiq.prometheus.wsgi_app()

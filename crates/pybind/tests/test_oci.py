@@ -228,7 +228,7 @@ def test_a_running_pipeline_takes_the_spans_as_well(apm: Oracle) -> None:
     hiq.init("shop", exporters=["memory"])
     with HiQOciApmContext("svc", "root"), hiq.trace("work"):
         pass
-    assert hiq.flush()
+    assert hiq.flush(60)
     services = {span["name"]: span["localEndpoint"]["serviceName"] for span in sent(apm)}
     assert services == {"root": "svc", "work": "shop"}
     assert hiq.stats()["memory"]["exported"] == 2
@@ -242,7 +242,7 @@ def test_the_exporter_takes_both_formats_and_both_keys(oracle: Oracle, format: s
     hiq.init("shop", exporters=[exporter])
     with hiq.trace("buy"):
         pass
-    assert hiq.flush()
+    assert hiq.flush(60)
     ledger = hiq.stats()["oci_apm"]
     assert (ledger["exported"], balances(ledger)) == (1, True)
     (request,) = oracle.requests
@@ -338,7 +338,7 @@ def test_spans_become_messages_of_any_encoding(user: Oracle, tmp_path: Path, enc
     hiq.init("shop", exporters=[hiq.OciStreamingExporter(encoding=encoding, key="trace")])
     with hiq.trace("buy"):
         pass
-    assert hiq.flush()
+    assert hiq.flush(60)
     ledger = hiq.stats()["oci_streaming"]
     assert (ledger["exported"], balances(ledger)) == (1, True)
     first, second = user.requests
@@ -413,7 +413,7 @@ def test_metrics_are_posted_signed_with_fifty_series_a_call(user: Oracle, tmp_pa
     counted = {str(at): at + 1 for at in range(120)}
     for at, times in counted.items():
         orders.labels(at=at).inc(times)
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     assert points(user, name) == counted
     sizes = [len(metrics(request)) for request in user.requests]
     assert max(sizes) == 50
@@ -436,7 +436,7 @@ def test_series_that_fail_inside_a_success_are_counted_as_rejected(user: Oracle)
     hiq.init("shop", exporters=[], metrics=[exporter], log_level="none")
     for at in range(5):
         hiq.metrics.gauge(name).labels(at=at).set(at)
-    hiq.flush(30)
+    hiq.flush(60)
     ledger = hiq.stats()["metrics-oci_monitoring"]
     assert (ledger["rejected"], balances(ledger)) == (2, True)
     assert ledger["exported"] == ledger["offered"] - 2

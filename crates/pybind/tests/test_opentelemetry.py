@@ -238,7 +238,7 @@ def test_threads_each_have_their_own(otel) -> None:
     start = threading.Barrier(4)
 
     def work(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         for turn in range(50):
             with otel.span(f"request {number}.{turn}"):
 

@@ -98,10 +98,10 @@ def test_an_exporter_with_gzip_to_an_address_without_a_scheme(start: Start) -> N
     for number in range(50):
         with hiq.trace(f"work {number}"):
             pass
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     stats = hiq.stats()["otlp"]
     assert (stats["exported"], stats["rejected"], stats["dropped"], stats["queued"]) == (50, 0, {}, 0)
-    hiq.shutdown(5)
+    hiq.shutdown(60)
     received = [collector.next(), *collector.stop()]
     assert sorted(name for call in received for name in names(call)) == sorted(f"work {n}" for n in range(50))
 
@@ -111,10 +111,10 @@ def test_what_a_server_refuses_is_counted_and_not_sent_again(start: Start, capfd
     hiq.init(exporters=[hiq.OtlpExporter(collector.url, protocol="grpc")])
     with hiq.trace("work"):
         pass
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     stats = hiq.stats()["otlp"]
     assert (stats["offered"], stats["rejected"], stats["exported"]) == (1, 1, 0)
-    hiq.shutdown(5)
+    hiq.shutdown(60)
     assert names(collector.next()) == ["work"]
     assert collector.stop() == []
     said = capfd.readouterr().err

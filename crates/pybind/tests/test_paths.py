@@ -31,7 +31,7 @@ hiq.init("shop", exporters=[{exporter}])
 os.chdir("elsewhere")
 with hiq.trace("order"):
     pass
-assert hiq.flush()
+assert hiq.flush(60)
 (ledger,) = hiq.stats().values()
 assert (ledger["offered"], ledger["exported"]) == (1, 1), ledger
 """,
@@ -53,7 +53,7 @@ def test_an_exporter_means_the_folder_that_it_was_made_in(tmp_path: Path, monkey
     hiq.init("shop", exporters=[exporter])
     with hiq.trace("order"):
         pass
-    assert hiq.shutdown()
+    assert hiq.shutdown(60)
     assert (tmp_path / "spans.jsonl").stat().st_size > 0
 
 

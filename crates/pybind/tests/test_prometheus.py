@@ -299,7 +299,7 @@ def test_a_child_knows_its_own_start() -> None:
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HIQ_METRIC_DIR", str(tmp_path))
     yield
-    hiq.shutdown(10)
+    hiq.shutdown(60)
 
 
 @pytest.mark.usefixtures("_own_folder")
@@ -316,11 +316,11 @@ def test_an_endpoint_answers_scrapes_until_shutdown(program) -> None:
     assert host == "127.0.0.1"
     for _ in range(6):
         module.job()
-    assert hiq.flush(30)
+    assert hiq.flush(60)
     found = read(scrape(f"http://{host}:{port}/metrics", Accept=TEXT))
     assert found["hiq_function_calls_total", (("function", f"__job_{module.__name__}"),)] == len(module.log)
     check_ledger()
-    assert hiq.shutdown(30)
+    assert hiq.shutdown(60)
     assert hiq.prometheus.address() is None
     with pytest.raises(OSError, match="refused"):
         scrape(f"http://{host}:{port}/metrics")
@@ -408,8 +408,8 @@ def test_a_pushgateway_is_sent_the_group_that_is_named() -> None:
         hiq.init("shop", exporters=[], metrics=[gateway])
         name = f"p{secrets.token_hex(6)}"
         hiq.metrics.counter(name).inc(2)
-        assert hiq.flush(30)
+        assert hiq.flush(60)
         request = server.next()
         assert (request.method, request.path) == ("PUT", "/metrics/job/nightly/instance@base64/YS8x")
         check_ledger()
-        assert hiq.shutdown(30)
+        assert hiq.shutdown(60)

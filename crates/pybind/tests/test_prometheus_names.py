@@ -196,7 +196,7 @@ def work():
     hiq.metrics.counter("own").inc()
 
 work()
-hiq.flush(30)
+hiq.flush(60)
 print(b"".join(hiq.prometheus.wsgi_app()({"HTTP_ACCEPT": "application/openmetrics-text"}, lambda *_: None)).decode())
 """
 

@@ -186,7 +186,7 @@ def test_init_takes_propagators_by_name() -> None:
     hiq.init(exporters=["memory"], propagators=["b3", "baggage"])
     with hiq.trace("root"):
         assert set(hiq.inject()) == {"b3"}
-    hiq.shutdown()
+    hiq.shutdown(60)
     for wrong in ("w3c", ["tracecontext", "x"]):
         with pytest.raises(hiq.ConfigError, match="known are tracecontext, baggage, b3, b3multi, jaeger"):
             hiq.init(exporters=["memory"], propagators=wrong)

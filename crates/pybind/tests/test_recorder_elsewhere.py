@@ -320,5 +320,5 @@ def test_threads_that_come_and_go_leave_blocks_of_each_other() -> None:
     assert sorted(name for name in names if name != "inside") == sorted(f"block {at}" for at in range(entered))
     assert names.count("inside") == entered
     assert not any(is_unfinished(span) for span in finished)
-    assert _hiq.flush(10)
+    assert _hiq.flush(60)
     check_ledger()

@@ -167,10 +167,10 @@ def forks(count):
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
-            signal.alarm(20)
+            signal.alarm(100)
             os.close(read)
             in_child()
-            done = _hiq.flush(10)
+            done = _hiq.flush(60)
             spans = [
                 [s["name"], s["span_id"], s["parent_span_id"], s["trace_id"], s["has_remote_parent"]]
                 for s in _hiq.memory_spans()
@@ -188,7 +188,7 @@ def forks(count):
 children = forks(int(sys.argv[1]))
 stop.set()
 for thread in threads: thread.join()
-_hiq.flush(10)
+_hiq.flush(60)
 mine = [[s["name"], s["span_id"], s["parent_span_id"], s["trace_id"]] for s in _hiq.memory_spans()]
 print(json.dumps({"children": children, "parent": mine}))
 """
@@ -248,7 +248,7 @@ def fork():
     read, write = os.pipe()
     if os.fork() == 0:
         work()
-        _hiq.flush(10)
+        _hiq.flush(60)
         spans = [[s["name"], s["parent_span_id"], s["has_remote_parent"]] for s in _hiq.memory_spans()]
         os.write(write, json.dumps(spans).encode())
         os._exit(0)
@@ -259,7 +259,7 @@ def fork():
 
 found = []
 asyncio.run(traced(outer, "coroutine")())
-_hiq.flush(10)
+_hiq.flush(60)
 mine = {s["name"]: s["span_id"] for s in _hiq.memory_spans()}
 print(json.dumps({"child": found, "outer": mine["outer"]}))
 """
@@ -393,7 +393,7 @@ def test_a_forked_child_holds_nothing_of_what_its_parent_keeps_in_memory() -> No
     def leaf() -> None: ...
 
     traced(leaf)()
-    assert _hiq.flush(10)
+    assert _hiq.flush(60)
     child = os.fork()
     if child == 0:
         os._exit(len(_hiq.memory_spans()))

@@ -17,7 +17,7 @@ import hiq
 hiq.init("spooled", log_level="none")
 for number in range(3):
     hiq.record(f"span-{number}")
-hiq.flush(1)
+hiq.flush(60)
 stats = hiq.stats()["otlp"]
 assert stats["spooled"] == 3, stats
 hiq.shutdown(1)
@@ -27,7 +27,7 @@ DELIVERS = """
 import hiq
 
 hiq.init("spooled", log_level="none")
-assert hiq.flush(20)
+assert hiq.flush(60)
 stats = hiq.stats()["otlp"]
 assert (stats["recovered"], stats["exported"], stats["spooled"]) == (3, 3, 0), stats
 """

@@ -42,7 +42,7 @@ def test_init_twice_with_the_same_settings_does_nothing_with_others_it_is_refuse
     hiq.init("shop", exporters=["memory"])
     with pytest.raises(hiq.ConfigError, match=r"shutdown\(\) first"):
         hiq.init("other", exporters=["memory"])
-    assert hiq.shutdown()
+    assert hiq.shutdown(60)
     hiq.init("other", exporters=["memory"])
 
 
@@ -77,7 +77,7 @@ def resource_of_a_span(**settings) -> dict[str, object]:
     with hiq.trace("work"):
         pass
     (span,) = exporter.spans()
-    hiq.shutdown()
+    hiq.shutdown(60)
     return span["resource"]
 
 
@@ -245,7 +245,7 @@ def test_the_ledger_balances() -> None:
     for _ in range(100):
         with hiq.trace("outer"), hiq.trace("inner"):
             pass
-    assert hiq.flush()
+    assert hiq.flush(60)
     (ledger,) = hiq.stats().values()
     assert ledger["offered"] == 200
     accounted = sum(

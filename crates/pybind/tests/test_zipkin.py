@@ -89,7 +89,7 @@ def traced_pair() -> None:
 def test_spans_arrive_with_parents_kinds_and_tags(zipkin: Zipkin) -> None:
     hiq.init("shop", exporters=[hiq.ZipkinExporter(zipkin.url)], resource={"team": "billing"})
     traced_pair()
-    assert hiq.flush()
+    assert hiq.flush(60)
     ledger = hiq.stats()["zipkin"]
     assert ledger["exported"] == 2
     assert balances(ledger)
@@ -112,7 +112,7 @@ def test_an_exception_is_an_error_tag_and_an_annotation(zipkin: Zipkin) -> None:
     hiq.init("shop", exporters=[hiq.ZipkinExporter(zipkin.url)])
     with pytest.raises(ValueError, match=r"no \| apples"), hiq.trace("buy"):
         raise ValueError("no | apples")
-    assert hiq.flush()
+    assert hiq.flush(60)
     (span,) = zipkin.spans()
     assert span["tags"]["error"] == "ValueError: no | apples"
     assert span["tags"]["otel.status_code"] == "ERROR"
@@ -134,7 +134,7 @@ def test_an_exception_is_an_error_tag_and_an_annotation(zipkin: Zipkin) -> None:
 def test_each_format_goes_to_its_path(zipkin: Zipkin, format: str, path: str, content_type: str) -> None:
     hiq.init("shop", exporters=[hiq.ZipkinExporter(zipkin.url, format=format, compression="gzip")])
     traced_pair()
-    assert hiq.flush()
+    assert hiq.flush(60)
     (request,) = zipkin.requests
     assert (request.path, request.headers["content-type"]) == (path, content_type)
     assert request.headers["content-encoding"] == "gzip"
@@ -158,7 +158,7 @@ def test_settings_reach_the_wire(zipkin: Zipkin) -> None:
     hiq.init("shop", exporters=[exporter], resource={"team": "billing"})
     with hiq.trace("work", text="äöüäöüäöü") as span:
         span.add_event("step", {"n": 1})
-    assert hiq.flush()
+    assert hiq.flush(60)
     (request,) = zipkin.requests
     assert request.headers["x-key"] == "v"
     (sent,) = request.spans()
@@ -230,7 +230,7 @@ def test_hiqs_context_takes_hiqs_arguments(program, zipkin: Zipkin) -> None:
         local_node_ipv4="192.0.2.7",
         local_node_port=31_313,
         max_tag_value_length=256,
-        timeout=5,
+        timeout=60,
     ):
         with hiq.HiQLatency(rows(module)):
             module.main()
