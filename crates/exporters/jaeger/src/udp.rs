@@ -126,7 +126,12 @@ impl UdpTransport {
         }
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let received = socket.recv(&mut [0]);
+        let received = loop {
+            match socket.recv(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received,
+            }
+        };
         socket.set_nonblocking(true)?;
         match received {
             Err(error) if is_refusal(&error) => Err(error),
