@@ -159,7 +159,7 @@ def test_the_copy_decides_not_who_hands_it_over(leaf: Work, worker: Worker) -> N
 
 
 def test_a_sampled_out_root_leaves_out_what_its_copies_carry(leaf: Work, carry: Carry) -> None:
-    hiq.shutdown()
+    hiq.shutdown(60)
     _hiq.init({"exporters": ["memory"], "sampler": "always_off"})
 
     def in_a_block() -> None:
@@ -168,7 +168,7 @@ def test_a_sampled_out_root_leaves_out_what_its_copies_carry(leaf: Work, carry: 
 
     traced(lambda: carry(leaf), "root")()
     in_a_block()
-    hiq.shutdown()
+    hiq.shutdown(60)
     _hiq.init({"exporters": ["memory"], "sampler": "parentbased_always_on"})
     copies: list[contextvars.Context] = []
     with hiq.attach(hiq.extract({"traceparent": f"00-{'1' * 32}-{'2' * 16}-00"})):
@@ -255,7 +255,7 @@ def test_a_copied_place_that_is_put_back_is_gone_with_its_root(leaf: Work, root:
 @pytest.mark.parametrize("sampler", ["always_on", "parentbased_traceidratio"])
 def test_what_was_attached_around_the_root_is_attached_again(leaf: Work, sampler: str) -> None:
     """By a request from elsewhere, in whose task the root is; also where the request is sampled out."""
-    hiq.shutdown()
+    hiq.shutdown(60)
     _hiq.init({"exporters": ["memory"], "sampler": sampler})
     flags = "01" if sampler == "always_on" else "00"
     asks = hiq.extract({"traceparent": f"00-{'1' * 32}-{'2' * 16}-{flags}"})
