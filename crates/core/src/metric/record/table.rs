@@ -408,6 +408,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_is_taken_from_what_is_aside_and_the_rest_from_the_counter() {
+        let tables = Tables::new();
+        // 17 are set aside, three are not.
+        (0..20).for_each(|_| _ = tables.add(5));
+        let read = all(&tables).to_sparse().positive;
+        (0..7).for_each(|_| _ = tables.add(5));
+        tables.forget(&read);
+        assert_eq!(total(&tables), 7);
+        assert_eq!(all(&tables).positive.to_buckets().counts, [7]);
+    }
+
+    #[test]
+    fn what_is_reset_counts_from_zero_even_what_was_aside() {
+        let tables = Tables::new();
+        (0..100).for_each(|_| _ = tables.add(3));
+        tables.reset();
+        assert_eq!(total(&tables), 0);
+        (0..30).for_each(|_| _ = tables.add(6));
+        (0..5).for_each(|_| _ = tables.add(8));
+        assert_eq!(total(&tables), 35);
+        let buckets = all(&tables).positive.to_buckets();
+        assert_eq!((buckets.offset, &buckets.counts[..]), (6, &[30, 0, 5][..]));
+    }
+
+    #[test]
+    fn totals_of_one_table_are_not_those_of_the_next_in_the_same_room() {
+        let mut totals = Totals::default();
+        let (first, next) = (Tables::new(), Tables::new());
+        (0..9).for_each(|octave| _ = first.add(octave * 64));
+        assert_eq!(first.octaves(&mut totals).total(), 9);
+        (0..2).for_each(|nth| _ = next.add(nth * 7 * 64));
+        let octaves = next.octaves(&mut totals);
+        assert_eq!(octaves.total(), 2);
+        let value = octaves.value_of(2, &mut Seek::default());
+        assert_eq!(value.to_bits(), index::middle(7 * 64, 6).to_bits());
+    }
+
+    #[test]
     fn every_bucket_of_an_octave_counts() {
         let tables = Tables::new();
         (64..128).for_each(|bucket| _ = tables.add(bucket));
