@@ -111,6 +111,20 @@ def test_whoever_holds_a_function_calls_the_traced_one_and_has_the_identical_ori
     assert len(spans()) == len(calls), "nothing is traced any more"
 
 
+def test_what_the_program_takes_itself_while_it_is_traced_it_keeps(program, spans) -> None:
+    """Also where the function was given to it before."""
+    module = program("def work(): pass\nby_name = {'work': work}\nlisted = [work]\n")
+    hiq.instrument(rows(module, "work"))
+    hiq.uninstrument()
+    original = module.by_name.pop("work")
+    assert original is module.work
+    hiq.instrument(rows(module, "work"))
+    traced = module.by_name["work"] = module.work
+    hiq.uninstrument()
+    assert module.by_name["work"] is traced is not original
+    assert module.listed[0] is module.work is original
+
+
 def test_what_calls_a_function_and_cannot_be_changed_is_told(program, spans, caplog) -> None:
     module = program(
         """

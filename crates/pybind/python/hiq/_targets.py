@@ -141,6 +141,9 @@ class Instrumentation:
         if given:
             exchange({id(target.kept): (target.kept, target.raw) for target in given}, only=self._exchanged_at)
             self._exchanged -= given
+        if not self._exchanged:
+            # Others may come to lie where these holders were.
+            self._exchanged_at.clear()
 
     def _release(self, targets: list[Target]) -> None:
         self._take_back(targets)

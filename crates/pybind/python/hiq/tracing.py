@@ -161,6 +161,14 @@ def pipeline_instrumentation() -> Instrumentation:
     return _instrumentation
 
 
+def add_within_program(instrumentation: Instrumentation, rows: list[Row]) -> None:
+    """Traces what the rows name, in the midst of the program's own code, which must not meet an error of ours."""
+    try:
+        instrumentation.add(rows)
+    except Exception as error:
+        say(f"{rows[0].place or rows[0].dotted}: {type(error).__name__}: {error}")
+
+
 def say_untraced(row: Row, reason: str) -> None:
     """One line for a row that cannot be traced."""
     place = f"{row.place}: " if row.place else ""
@@ -188,16 +196,10 @@ def _trace(rows: list[Row]) -> None:
     by_module: dict[str, list[Row]] = {}
     for row in rows:
         by_module.setdefault(row.module, []).append(row)
-    watch = ModuleWatch(frozenset(by_module), lambda name, _module: _trace_again(by_module[name]))
+    again = pipeline_instrumentation()
+    watch = ModuleWatch(frozenset(by_module), lambda name, _module: add_within_program(again, by_module[name]))
     watch.listen()
     _watches.append(watch)
-
-
-def _trace_again(rows: list[Row]) -> None:
-    try:
-        pipeline_instrumentation().add(rows)
-    except Exception as error:  # The program's import must not meet an error of ours.
-        say(f"{rows[0].place or rows[0].dotted}: {type(error).__name__}: {error}")
 
 
 def _rows(conf: str | os.PathLike[str] | list[Any]) -> list[Row]:

@@ -121,10 +121,7 @@ class _Tracer:
         self._add(self._rows[name])
 
     def _add(self, rows: list[Row]) -> None:
-        try:
-            self._instrumentation.add(rows)
-        except Exception as error:  # The program's code must not meet an error of ours.
-            tracing.say(f"{rows[0].place or rows[0].dotted}: {type(error).__name__}: {error}")
+        tracing.add_within_program(self._instrumentation, rows)
 
 
 def _could_name(row: Row, name: str) -> bool:
