@@ -260,11 +260,12 @@ def test_those_that_never_return_are_told_of_and_the_others_are_asked_at_every_r
         for number in ("one", "two")
     ]
     may_return.set()
-    # One that has returned is called again.
+    # One that has returned is called again, and each returns when it comes to it.
     deadline = time.monotonic() + 60
-    while numbers(f"{name}.stuck.one") != {(): 1} and time.monotonic() < deadline:
-        pass
-    assert numbers(f"{name}.stuck.two") == {(): 1}
+    for number in ("one", "two"):
+        while numbers(f"{name}.stuck.{number}") != {(): 1} and time.monotonic() < deadline:
+            pass
+        assert numbers(f"{name}.stuck.{number}") == {(): 1}
     for one in observed:
         one.stop()
 
