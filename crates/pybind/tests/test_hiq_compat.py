@@ -375,6 +375,5 @@ target.trivial()
 [call] = driver.get_metrics()[0].get_root().nodes
 print(call.end - call.start)
 """
-    # Finding out how fast the counter runs takes 1 ms. The best of a few, since a busy machine may take its time as well.
-    seconds = [float(python("-c", code, folder=tmp_path).stdout) for _ in range(5)]
-    assert min(seconds) < 0.001
+    # Finding out how fast the counter runs takes 1 ms. One of many, since a busy machine may take its time as well.
+    assert any(float(python("-c", code, folder=tmp_path).stdout) < 0.001 for _ in range(20))
