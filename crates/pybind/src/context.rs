@@ -20,11 +20,15 @@ use crate::tasks;
 mod copied;
 mod inherited;
 mod origin;
+mod slate;
+mod sole;
 mod token;
 
 pub(crate) use copied::{forget_places, is_copied_under};
-pub(crate) use inherited::{Inherited, attach_again};
+pub(crate) use inherited::Inherited;
+use inherited::attach_again;
 use origin::Origin;
+pub(crate) use slate::Placed;
 
 /// A place in a trace: where the next span hangs.
 #[pyclass(frozen, name = "Context", module = "hiq._hiq")]
@@ -210,8 +214,8 @@ impl Attached {
             if ffi::PyContextVar_Get(variable(), ptr::null_mut(), &raw mut value) < 0 {
                 ffi::PyErr_Clear();
             }
+            Self(slate::read(value))
         }
-        Self(value)
     }
 
     /// The object, for comparing; null for none, and for None.
@@ -423,6 +427,7 @@ fn known_thread<'py>() -> Option<Bound<'py, PyAny>> {
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     make_variable();
+    slate::add_to_module(module)?;
     module.add_class::<PyContext>()?;
     module.add_class::<token::Token>()?;
     module.add_function(wrap_pyfunction!(capture, module)?)?;

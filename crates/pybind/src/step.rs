@@ -26,6 +26,7 @@ mod run;
 mod slots;
 
 pub(crate) use async_generator::add_to_module as add_async_generator;
+pub(crate) use run::place_object;
 pub(crate) use slots::add_to_module;
 
 use run::{Run, Stage};
@@ -167,6 +168,11 @@ pub(crate) fn finish_all() {
 
 /// In a forked child: suspended work of the parent is the parent's to export.
 pub(crate) fn after_fork_in_child() {
+    // Before anything of theirs is read: what was not made by now would be made as a place in this process.
+    for object in &OPEN.borrow().0 {
+        // SAFETY: as in `finish_all`.
+        unsafe { run::make_place_in_child(*object as *mut Stepped) };
+    }
     for object in &OPEN.borrow().0 {
         let object = *object as *mut Stepped;
         // SAFETY: as in `finish_all`. The tree's memory is left alone: the parent exports it.

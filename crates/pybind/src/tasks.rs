@@ -23,6 +23,19 @@ struct Places {
 
 static PLACES: OnceLock<Option<Places>> = OnceLock::new();
 
+/// The context that this thread runs in, borrowed; null where there is none yet, and where it is not known.
+#[inline]
+pub(crate) fn current() -> *mut ffi::PyObject {
+    let Some(Some(places)) = PLACES.get() else {
+        return ptr::null_mut();
+    };
+    // SAFETY: as in `running`.
+    unsafe {
+        let thread = ffi::PyThreadState_Get().cast::<*mut ffi::PyObject>();
+        thread.add(places.current).read()
+    }
+}
+
 /// The context object that was entered last in this thread, for comparing; null where none was, as in a program without tasks.
 #[inline]
 pub(crate) fn running() -> *mut ffi::PyObject {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hiq
 import pytest
 from conftest import python
 from hiq import _hiq
@@ -263,3 +265,33 @@ def test_a_forked_child_hangs_the_rest_under_the_parents_span_and_exports_nothin
     told = Counter((name, names[parent]) for name, parent, _ in of_child)
     # The rest of the job is a span of the child's own, from the next step on. What comes before and after hangs in the parent's.
     assert told == {("job", "job"): 1, ("leaf", "job"): 3}
+
+
+def test_a_child_that_is_forked_in_a_call_and_context_inside_a_step_goes_on_under_that_step() -> None:
+    """The place of the step, for which nobody has asked, is the parent process's."""
+    small = traced(leaf)
+    reading, writing = os.pipe()
+    forked: list[int] = []
+
+    def forks() -> None:
+        forked.append(os.fork())
+
+    fork = traced(forks)
+
+    async def job() -> None:
+        contextvars.Context().run(fork)
+        here = hiq.current_context()
+        if not forked[0] and (here is None or not here.is_remote):
+            os._exit(1)
+        small()
+
+    runs(traced(job, kind="coroutine")())
+    (child,) = forked
+    if child == 0:
+        answer(writing)
+    os.close(writing)
+    of_child = drain(child, reading)
+    finished = spans()
+    assert edges(finished) == {("job", None): 1, ("forks", "job"): 1, ("leaf", "job"): 1}
+    of_parent = {span["span_id"]: span["name"] for span in finished}
+    assert [(name, of_parent[parent]) for name, parent, _ in of_child] == [("leaf", "job")]

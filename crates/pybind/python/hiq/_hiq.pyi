@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, final, overload
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "AttachedPlace",
     "ConfigError",
     "Context",
     "Counter",
@@ -155,6 +156,10 @@ class TracedCoroutine:
     def send(self, value: Any, /) -> Any: ...
     def throw(self, *error: Any) -> Any: ...
     def close(self) -> None: ...
+
+@final
+class AttachedPlace:
+    """What a coroutine's step attaches to its context: the `Context` of its place, which is made when it is asked for."""
 
 @final
 class TracedGenerator:

@@ -19,8 +19,8 @@ use hiq_core::value::ValueRef;
 use pyo3::ffi;
 
 use super::{OPEN, Stepped, forget};
-use crate::context::{self, Attached};
-use crate::exception::{Pending, record_pending};
+use crate::context::{self, Attached, Placed};
+use crate::exception::record_pending;
 use crate::loaded;
 use crate::open;
 use crate::otel;
@@ -79,6 +79,12 @@ impl Run {
         }
     }
 
+    /// The place of its first step is not made before somebody asks: it is that of its root, which nothing is attached around.
+    fn may_wait_with_its_place(&self) -> bool {
+        let is_open = matches!(self.stage, Stage::Open { .. });
+        is_open && self.returns != Returns::Generator && !loaded::opentelemetry()
+    }
+
     /// Its fragment has the span open. Between steps.
     fn has_open(&self, id: SpanId) -> bool {
         let Stage::Open { tree, .. } = &self.stage else {
@@ -124,10 +130,8 @@ pub(super) struct Outer {
     in_step: bool,
     unsampled: *const Context,
     quiet: u32,
-    /// What was attached, or null; kept alive.
-    attached: *mut ffi::PyObject,
-    /// Of what is attached for the step; null for nothing.
-    token: *mut ffi::PyObject,
+    /// What is attached for the step.
+    placed: Placed,
     started: u64,
     /// The process that it was doing it in.
     process: u32,
@@ -155,13 +159,13 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
             in_step: state.in_step.get(),
             unsampled: state.unsampled.get(),
             quiet: state.quiet.get(),
-            attached: ptr::null_mut(),
-            token: ptr::null_mut(),
+            placed: Placed::NOTHING,
             started,
             process: fork::generation(),
         };
         let mut attached = None;
-        if let Stage::Fresh = run.stage {
+        let is_first = matches!(run.stage, Stage::Fresh);
+        if is_first {
             if !run.begin_inside(state, started) {
                 attached = Some(begin(object, state, started));
             }
@@ -185,12 +189,14 @@ pub(super) unsafe fn enter(object: *mut Stepped) -> Option<Outer> {
         state.task.set(tasks::running());
         run.is_running = true;
         let attached = attached.unwrap_or_else(Attached::now);
-        if run.returns != Returns::Generator {
-            make_context(object, state, &attached);
-        }
-        outer.attached = attached.object();
-        ffi::Py_XINCREF(outer.attached);
-        outer.token = context::set((*object).context);
+        outer.placed = if is_first && attached.is_nothing() && run.may_wait_with_its_place() {
+            Placed::of_first_step(object)
+        } else {
+            if run.returns != Returns::Generator {
+                make_context(object, state, &attached);
+            }
+            Placed::instead_of(attached.object(), (*object).context)
+        };
         Some(outer)
     }
 }
@@ -237,6 +243,39 @@ unsafe fn make_context(object: *mut Stepped, state: &ThreadState, attached: &Att
     }
 }
 
+/// The context object of a first step that had none made, for whoever asks; borrowed. Null when its fragment is gone.
+pub(crate) unsafe fn place_object(object: *mut Stepped) -> *mut ffi::PyObject {
+    // SAFETY: a live object of ours in the middle of a step, with the GIL held.
+    unsafe {
+        make_place(object, false);
+        (*object).context
+    }
+}
+
+/// In a forked child: makes what was not made before the fork.
+pub(super) unsafe fn make_place_in_child(object: *mut Stepped) {
+    // SAFETY: a live object of ours, with the GIL held.
+    unsafe {
+        if (*object).run.is_running && (*object).run.returns != Returns::Generator {
+            make_place(object, true);
+        }
+    }
+}
+
+unsafe fn make_place(object: *mut Stepped, is_remote: bool) {
+    // SAFETY: a live object of ours, with the GIL held; nothing is in its fragment meanwhile.
+    unsafe {
+        if (*object).context.is_null()
+            && let Stage::Open { tree, root } = (*object).run.stage
+            && let Some(tree) = tree.as_ref()
+        {
+            let mut place = tree.context();
+            (place.span_id, place.is_remote) = (root, is_remote);
+            (*object).context = context::new_object(place);
+        }
+    }
+}
+
 /// Where what is begun inside the first step hangs.
 fn place(run: &mut Run, state: &ThreadState, attached: &Attached) -> Option<Context> {
     match (&run.stage, run.parent.take()) {
@@ -258,8 +297,11 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
     // SAFETY: as in `enter`, by the thread that entered.
     unsafe {
         let state = state();
-        let run = &mut (*object).run;
         let tick = Clock::ticks();
+        // What is recorded of an exception runs code of the program's, which may ask, as OpenTelemetry's side may.
+        let is_needed = ended != Ended::Returned || loaded::opentelemetry();
+        outer.placed.settle(is_needed);
+        let run = &mut (*object).run;
         run.active_ticks += tick.saturating_sub(outer.started);
         let was_inside = matches!(run.stage, Stage::Inside { .. });
         if ended != Ended::No {
@@ -287,11 +329,15 @@ pub(super) unsafe fn leave(object: *mut Stepped, outer: Outer, ended: Ended) {
         state.quiet.set(outer.quiet);
         state.in_step.set(outer.in_step);
         run.is_running = false;
+        if outer.placed.is_unread() {
+            outer.placed.take_back_unread();
+            return;
+        }
         let now = context::attached_object();
         if now != (*object).context {
-            keep_context(object, now, outer.attached);
+            keep_context(object, now, outer.placed.before());
         }
-        outer.attach_again(now);
+        outer.placed.take_back(now);
     }
 }
 
@@ -311,25 +357,6 @@ unsafe fn keep_context(object: *mut Stepped, now: *mut ffi::PyObject, outer: *mu
 }
 
 impl Outer {
-    /// Attaches what was, where `now` is. An exception that is pending stays so.
-    unsafe fn attach_again(&self, now: *mut ffi::PyObject) {
-        // SAFETY: references that `enter` got, by the thread that entered.
-        unsafe {
-            if !self.token.is_null() || now != self.attached {
-                let failed = (!ffi::PyErr_Occurred().is_null()).then(Pending::take);
-                if self.token.is_null() {
-                    context::attach_again(self.attached);
-                } else {
-                    context::reset(self.token);
-                }
-                if let Some(pending) = failed {
-                    pending.restore();
-                }
-            }
-            ffi::Py_XDECREF(self.attached);
-        }
-    }
-
     fn take_tree_back(&self, state: &ThreadState) {
         // In a forked child the tree is the parent process's.
         let is_ours = self.process == fork::generation();
