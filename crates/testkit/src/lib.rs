@@ -7,6 +7,7 @@ pub mod lines;
 pub mod metrics;
 pub mod script;
 pub mod spans;
+pub mod timing;
 pub mod trees;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -1,53 +1,19 @@
 //! An attempt ends with its deadline, wherever that is.
 
-use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use hiq_core::export::Deadline;
-use hiq_core::transport::{TransportError, TransportErrorKind};
+use hiq_core::transport::TransportErrorKind;
+use hiq_testkit::timing::{assert_says, at_once, timed};
 
 use crate::client::{options, send, send_within, transport};
 use crate::server::{Server, fill_queue, narrow_listener, response, unanswering_address};
 
 fn within(millis: u64) -> Deadline {
     Deadline::never().within(Duration::from_millis(millis))
-}
-
-/// Attempts until one ends with `kind` after `from` to `to` milliseconds, and gives out its error. None may end sooner;
-/// on a machine that stood still for a moment one may end later, or before it got as far as `kind` says.
-fn timed<T: Debug>(
-    from: u64,
-    to: u64,
-    kind: TransportErrorKind,
-    mut attempt: impl FnMut() -> Result<T, TransportError>,
-) -> TransportError {
-    let mut seen = Vec::new();
-    for _ in 0..20 {
-        let began = Instant::now();
-        let error = attempt().unwrap_err();
-        let took = began.elapsed();
-        assert!(took >= Duration::from_millis(from), "took {took:?}");
-        if took <= Duration::from_millis(to) && error.kind == kind {
-            return error;
-        }
-        seen.push((took, error));
-    }
-    panic!("not once {kind:?} within {to} ms: {seen:?}");
-}
-
-/// That `error` says how long it took, which is one of these two numbers of seconds.
-fn assert_says(error: &TransportError, what: &str, seconds: [&str; 2]) {
-    let is_said = |seconds| error.message.contains(&format!("{what} {seconds} s"));
-    assert!(seconds.into_iter().any(is_said), "{error}");
-}
-
-/// Plays rounds until one took no time to speak of: a machine that stood still for a moment spoils the one it did it in.
-fn at_once(mut round: impl FnMut() -> Duration) {
-    let mut rounds = (0..20).map(|_| round());
-    assert!(rounds.any(|took| took < Duration::from_millis(100)));
 }
 
 /// A server that reads requests and says nothing.
