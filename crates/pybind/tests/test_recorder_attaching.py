@@ -5,6 +5,8 @@ The copies are the interpreter's own: `contextvars.copy_context` may be ours, wh
 from __future__ import annotations
 
 import contextvars
+import functools
+import itertools
 import random
 import types
 from _contextvars import copy_context as copied
@@ -39,11 +41,45 @@ def noting(notes: list[Any], note: Callable[[], Any]) -> Any:
     return work
 
 
-def test_the_steps_of_a_context_that_nobody_shares_write_in_one_place() -> None:
+@functools.cache
+def variable_of_ours() -> ContextVar[Any]:
+    def find() -> ContextVar[Any]:
+        hiq.attach(hiq.extract({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}))
+        return next(variable for variable in copied() if variable.name == "hiq_context")
+
+    return Context().run(find)
+
+
+@functools.cache
+def close_to_ours(levels: int) -> ContextVar[int]:
+    """A variable that the interpreter's tree of them keeps where ours is, so many levels down: five bits of a hash for each."""
+
+    def place(variable: ContextVar[Any]) -> int:
+        return (hash(variable) ^ hash(variable) >> 32) % 32**levels
+
+    made = (ContextVar[int](f"close {number}") for number in itertools.count())
+    return next(variable for variable in made if place(variable) == place(variable_of_ours()))
+
+
+def sets_close_ones(kept: Context) -> Context:
+    for levels in (1, 2, 3):
+        close_to_ours(levels).set(3)
+    return kept
+
+
+def sets_close_ones_in_it(kept: Context) -> Context:
+    kept.run(sets_close_ones, kept)
+    return kept
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2, 3])
+def test_the_steps_of_a_context_that_nobody_shares_write_in_one_place(levels: int) -> None:
     """Or each of them would make new trees of variables, twice."""
 
     def steps() -> None:
         notes: list[int] = []
+        if levels:
+            close_to_ours(levels).set(1)
         for number in range(4):
             runs(traced(noting(notes, lambda: id(raw())), f"work {number}", "coroutine")())
         assert len(set(notes)) == 1
@@ -86,10 +122,21 @@ def does_nothing(kept: Context) -> Context:
     return kept
 
 
-AFTERWARDS = [does_nothing, sets_another_in_it, sets_another, sets_many, sets_many_in_it, copies_it]
+AFTERWARDS = [
+    does_nothing,
+    sets_another_in_it,
+    sets_another,
+    sets_many,
+    sets_many_in_it,
+    sets_close_ones,
+    sets_close_ones_in_it,
+    copies_it,
+]
 
 
-@pytest.mark.parametrize("before", [does_nothing, sets_many], ids=["few variables", "many variables"])
+@pytest.mark.parametrize(
+    "before", [does_nothing, sets_many, sets_close_ones], ids=["few variables", "many variables", "close variables"]
+)
 @pytest.mark.parametrize("afterwards", AFTERWARDS, ids=lambda function: function.__name__.replace("_", " "))
 def test_a_copy_that_is_made_in_a_step_keeps_its_place(
     before: Callable[[Context], Context], afterwards: Callable[[Context], Context]
@@ -312,6 +359,7 @@ class Programs:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.place: ContextVar[str | None] = ContextVar("place", default=None)
+        self.others = [*OTHERS, *(close_to_ours(levels) for levels in (1, 2, 3) for _ in range(5))]
         self.contexts = [Context() for _ in range(3)]
         self.waiting: list[tuple[Any, bool]] = []
         self.steps = 0
@@ -371,7 +419,7 @@ class Programs:
         self.contexts.append(copied())
 
     def change(self) -> None:
-        change = self.chance.choice(OTHERS).set
+        change = self.chance.choice(self.others).set
         if self.chance.randrange(2):
             change(self.made)
         else:

@@ -2,10 +2,10 @@
 //!
 //! A context keeps its variables in a tree that never changes; a copy of the context shares that tree, and the next variable that
 //! either of them sets gives it a tree of its own, in which only what lies on the way to that variable is new. So whoever can
-//! come to a value holds a reference to the tree, to its root or to the value: where each of the three has one owner, nobody
+//! come to a value holds a reference to the tree, to a node on the way or to the value: where each of them has one owner, nobody
 //! but the running context can, and no copy was made of it since the value was set.
 //!
-//! The interpreter does not say where it keeps the three. It is found once, by contexts of our own, and tried on copies of them;
+//! The interpreter does not say where it keeps them. It is found once, by contexts of our own, and tried on copies of them;
 //! where that fails, no value is the running context's alone.
 #![allow(
     unsafe_code,
@@ -13,6 +13,7 @@
 )]
 
 use std::ffi::CStr;
+use std::iter::StepBy;
 use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
@@ -23,15 +24,15 @@ use crate::tasks;
 
 type Object = *mut ffi::PyObject;
 
-/// In words of the objects. Only a root of up to sixteen variables is looked into, which has their keys and values in turn; those of
-/// more have nodes below them.
+/// In words of the objects. Only nodes of up to sixteen pairs are looked into. A pair is a variable and its value, or null and a node
+/// of the variables whose hashes have the same part.
 #[derive(Clone, Copy, Debug)]
 struct Places {
     tree_in_context: usize,
     root_in_tree: usize,
-    pairs_in_root: usize,
-    /// The type of such a root.
-    kind_of_root: usize,
+    pairs_in_node: usize,
+    /// The type of such a node.
+    kind_of_node: usize,
 }
 
 static PLACES: OnceLock<Option<Places>> = OnceLock::new();
@@ -39,8 +40,8 @@ static PLACES: OnceLock<Option<Places>> = OnceLock::new();
 /// A header has the count of references and the type.
 const HEADER_WORDS: usize = 2;
 
-/// The value of `variable` in the running context, borrowed, if the tree and its root are the context's alone: nobody else can come
-/// to it then but who has a reference to the value itself. Null otherwise, and when there is none.
+/// The value of `variable` in the running context, borrowed, if the tree and its nodes on the way are the context's alone: nobody else
+/// can come to it then but who has a reference to the value itself. Null otherwise, and when there is none.
 #[inline]
 pub(super) fn value_of(variable: Object) -> Object {
     let Some(Some(places)) = PLACES.get() else {
@@ -74,14 +75,46 @@ impl Places {
             if tree.is_null() || ffi::Py_REFCNT(tree) != 1 {
                 return ptr::null_mut();
             }
-            let root = word(tree, self.root_in_tree);
-            if ffi::Py_TYPE(root) as usize != self.kind_of_root || ffi::Py_REFCNT(root) != 1 {
+            self.value_below(word(tree, self.root_in_tree), variable)
+        }
+    }
+
+    #[inline]
+    unsafe fn value_below(&self, node: Object, variable: Object) -> Object {
+        // SAFETY: a live object; where its type is that of nodes, it has as many pairs as its size says.
+        unsafe {
+            if ffi::Py_TYPE(node) as usize != self.kind_of_node || ffi::Py_REFCNT(node) != 1 {
                 return ptr::null_mut();
             }
-            let pairs = self.pairs_in_root..self.pairs_in_root + ffi::Py_SIZE(root).unsigned_abs();
-            let key = pairs.step_by(2).find(|at| word(root, *at) == variable);
-            key.map_or(ptr::null_mut(), |at| word(root, at + 1))
+            let mut pairs = self.pairs_of(node);
+            let own = pairs.find(|at| word(node, *at) == variable);
+            own.map_or_else(
+                || self.value_further_below(node, variable),
+                |at| word(node, at + 1),
+            )
         }
+    }
+
+    /// Of a variable that shares its place in `node` with others: one in 32 does, with each that there is.
+    #[cold]
+    #[inline(never)]
+    unsafe fn value_further_below(&self, node: Object, variable: Object) -> Object {
+        // SAFETY: as in `value_below`; what stands beside a null is a node.
+        unsafe {
+            let below = (self.pairs_of(node)).filter(|at| word(node, *at).is_null());
+            below
+                .map(|at| self.value_below(word(node, at + 1), variable))
+                .find(|value| !value.is_null())
+                .unwrap_or(ptr::null_mut())
+        }
+    }
+
+    /// Where the pairs of a node begin.
+    #[inline]
+    unsafe fn pairs_of(&self, node: Object) -> StepBy<Range<usize>> {
+        // SAFETY: a live node.
+        let words = unsafe { ffi::Py_SIZE(node) }.unsigned_abs();
+        (self.pairs_in_node..self.pairs_in_node + words).step_by(2)
     }
 }
 
@@ -120,13 +153,13 @@ unsafe fn places_in(
         if name_of(root) != c"hamt_bitmap_node" {
             return None;
         }
-        let pairs_in_root =
+        let pairs_in_node =
             words_of(root).find(|at| word(root, *at) == variable && word(root, at + 1) == value)?;
         Some(Places {
             tree_in_context,
             root_in_tree,
-            pairs_in_root,
-            kind_of_root: ffi::Py_TYPE(root) as usize,
+            pairs_in_node,
+            kind_of_node: ffi::Py_TYPE(root) as usize,
         })
     }
 }
