@@ -40,13 +40,8 @@ from .exporters import (
     JaegerExporter,
     KafkaExporter,
     OciApmExporter,
-    OciMonitoringExporter,
     OciStreamingExporter,
     OtlpExporter,
-    OtlpMetricExporter,
-    PrometheusExporter,
-    PushgatewayExporter,
-    RemoteWriteExporter,
     ZipkinExporter,
 )
 from .hiq_utils import HiQStatusContext, get_global_hiq_status, set_global_hiq_status
@@ -58,6 +53,13 @@ from .memory import (
     get_memory_mb,
     get_system_memory_usage,
     get_system_peak_memory,
+)
+from .metric_exporters import (
+    OciMonitoringExporter,
+    OtlpMetricExporter,
+    PrometheusExporter,
+    PushgatewayExporter,
+    RemoteWriteExporter,
 )
 from .tracing import flush, init, instrument, shutdown, stats, uninstrument
 from .tree import get_duration_from_hiq_string, get_graph_from_string
