@@ -387,9 +387,7 @@ impl FirstStart {
 mod tests {
     use super::*;
 
-    /// How far an anchor of a second ago may be off: where reading a clock takes a few microseconds, as on some virtual machines,
-    /// the counter's speed is known to a few thousandths after the 1 ms that it is first measured for.
-    const SLACK: Duration = Duration::from_millis(5);
+    const SLACK: Duration = Duration::from_millis(1);
 
     #[test]
     fn ticks_become_the_time_that_the_wall_clock_shows() {

@@ -176,7 +176,11 @@ fn a_dead_backend_does_not_hold_up_the_end() {
     let start = Instant::now();
     assert!(!reader.flush(Duration::from_millis(50)).is_complete());
     assert!(!reader.shutdown(Duration::from_millis(300)).is_complete());
-    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
     let ledger = reader.stats().ledger("lines").unwrap().clone();
     assert_balances(&ledger);
     assert_eq!((ledger.unsettled(), ledger.exported), (0, 0));

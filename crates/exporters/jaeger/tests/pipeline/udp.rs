@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hiq_core::encode::DropReason;
 use hiq_core::id::SpanId;
@@ -194,7 +194,7 @@ fn a_dead_agent_does_not_delay_the_exit() {
     let began = Instant::now();
     let ledger = run.ended();
     assert_eq!(ledger.dropped[DropReason::Shutdown], 5);
-    assert!(began.elapsed() < PATIENCE / 2);
+    assert!(began.elapsed() < Duration::from_secs(3));
 }
 
 #[test]

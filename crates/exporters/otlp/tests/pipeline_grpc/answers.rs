@@ -3,7 +3,6 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use hiq_testkit::PATIENCE;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -114,7 +113,11 @@ fn a_pause_that_a_server_asked_for_does_not_hold_up_the_exit() {
         ledger.dropped[hiq_core::encode::DropReason::Shutdown],
         SPANS
     );
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use hiq_core::config::OtlpSettings;
 use hiq_core::encode::DropReason;
-use hiq_testkit::PATIENCE;
 
 use crate::authority::{Authority, Identity};
 use crate::collector::{Answer, Collector, Manners};
@@ -106,7 +105,11 @@ fn a_server_that_stalls_holds_up_neither_the_next_series_nor_the_exit() {
     );
     let began = Instant::now();
     assert_eq!(run.ended().dropped[DropReason::Shutdown], SPANS);
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -123,5 +126,9 @@ fn a_long_timeout_does_not_hold_up_the_exit_either() {
     collector.seen();
     let began = Instant::now();
     assert_eq!(run.ended().dropped[DropReason::Shutdown], SPANS);
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
 }

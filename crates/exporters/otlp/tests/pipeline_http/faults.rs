@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use hiq_core::encode::DropReason;
-use hiq_testkit::PATIENCE;
 
 use crate::authority::{Authority, Identity};
 use crate::run::Run;
@@ -150,7 +149,11 @@ fn a_server_that_stalls_holds_up_neither_the_next_series_nor_the_exit() {
     );
     let began = Instant::now();
     assert_eq!(run.ended().dropped[DropReason::Shutdown], SPANS);
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     server.wait_for_close();
 }
 
@@ -215,5 +218,9 @@ fn a_pause_that_a_server_asked_for_does_not_hold_up_the_exit() {
     assert!(line.contains("503 service unavailable"), "{line}");
     let began = Instant::now();
     assert_eq!(run.ended().dropped[DropReason::Shutdown], SPANS);
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
 }
