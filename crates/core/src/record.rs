@@ -206,6 +206,13 @@ impl OpenTree {
         None
     }
 
+    /// The same for a span that is probably not the innermost one.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn index_of_outer(&self, id: SpanId) -> Option<u32> {
+        self.index_of_open(id)
+    }
+
     /// For attributes, events, status and metrics of open spans.
     #[inline]
     pub fn builder(&mut self) -> &mut TreeBuilder {

@@ -35,7 +35,7 @@ mod thread;
 
 pub use active::ActiveSpan;
 
-use thread::{Level, Recording, THREAD, Thread};
+use thread::{Level, Recording, Thread, this_thread};
 
 /// Records the spans of a Rust program and hands finished trees to a pipeline. A cheap handle: clones are the same tracer.
 #[derive(Clone, Debug)]
@@ -213,15 +213,14 @@ impl Tracer {
     /// Starts a span in the thread's open tree, if that is this tracer's.
     #[inline]
     fn start(&self, name: &impl Name, kind: Kind, tick: u64) -> Option<SpanId> {
-        let started = THREAD.with_borrow_mut(|thread| {
-            let tree = thread.tree_of(self.owner())?;
-            let name = name.symbol(tree.builder());
-            let role = Role {
-                kind,
-                ..Role::new(name, SiteId::NONE)
-            };
-            Some(tree.start(role, tick))
-        })?;
+        let mut thread = this_thread();
+        let tree = thread.tree_of(self.owner())?;
+        let role = Role {
+            kind,
+            ..Role::new(name.symbol(tree.builder()), SiteId::NONE)
+        };
+        let started = tree.start(role, tick);
+        drop(thread);
         if started.split_due {
             self.split();
         }
@@ -232,8 +231,10 @@ impl Tracer {
     #[cold]
     #[inline(never)]
     fn split(&self) {
-        let split = |thread: &mut Thread| thread.tree_of(self.owner())?.split();
-        if let Some(fragment) = THREAD.with_borrow_mut(split) {
+        let fragment = this_thread()
+            .tree_of(self.owner())
+            .and_then(OpenTree::split);
+        if let Some(fragment) = fragment {
             self.inner.deliver(fragment);
         }
     }
@@ -241,7 +242,7 @@ impl Tracer {
     #[cold]
     #[inline(never)]
     fn root(&self, name: &impl Name, options: &SpanOptions<'_>, tick: u64) -> ActiveSpan<'_> {
-        let root = THREAD.with_borrow_mut(|thread| self.begin(thread, name, options, tick));
+        let root = self.begin(&mut this_thread(), name, options, tick);
         ActiveSpan::new(self, root)
     }
 
@@ -289,7 +290,7 @@ impl Tracer {
 
     /// Where the next span of this thread would hang: what to send along with a request.
     pub fn current_context(&self) -> Option<Context> {
-        THREAD.with_borrow(Thread::context)
+        this_thread().context()
     }
 }
 

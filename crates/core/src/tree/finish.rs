@@ -296,11 +296,43 @@ mod tests {
         let third = open(&mut builder, Some(root));
         builder.set_attribute(third, key(4), ValueRef::Int(4));
         let tree = builder.finish();
-        for span in [root, first, second] {
-            assert_eq!(read(&tree, span as usize), []);
+        let pair = |number: i64| (format!("finish key {number}"), Value::Int(number));
+        for (span, kept) in [
+            (root, vec![]),
+            (first, vec![pair(1)]),
+            (second, vec![]),
+            (third, vec![pair(4)]),
+        ] {
+            assert_eq!(read(&tree, span as usize), kept);
         }
-        let pair = (String::from("finish key 4"), Value::Int(4));
-        assert_eq!(read(&tree, third as usize), [pair]);
+    }
+
+    #[test]
+    fn attributes_that_are_set_together_stand_in_their_order_however_many_they_are() {
+        let mut builder = builder(SpanLimits::default());
+        let root = open(&mut builder, None);
+        let counts = 0..10_i64;
+        let spans: Vec<u32> = counts
+            .clone()
+            .map(|count| {
+                let span = open(&mut builder, Some(root));
+                let attributes = (0..count).map(|number| (number, ValueRef::Int(count)));
+                builder.set_attributes(span, attributes, |number, _| key(number));
+                span
+            })
+            .collect();
+        // The last one is said again, twice.
+        let again = [(8, ValueRef::Str("again")), (8, ValueRef::Str("and again"))];
+        builder.set_attributes(spans[9], again, |number, _| key(number));
+        let tree = builder.finish();
+        for (count, span) in counts.zip(spans) {
+            let pair = |number: i64| (format!("finish key {number}"), Value::Int(count));
+            let mut expected: Vec<_> = (0..count).map(pair).collect();
+            if count == 9 {
+                expected[8].1 = Value::from("and again");
+            }
+            assert_eq!(read(&tree, span as usize), expected);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Grouped<T> {
 /// What is known of items before they are grouped. Most come in the order of their owners, and do not clash: nothing is left
 /// to be done.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+struct Seen {
     /// The marks of the last owner's items.
     marks: u64,
     doubts: u8,
@@ -35,7 +35,7 @@ impl Seen {
     };
 
     #[inline(always)]
-    pub(super) fn note(&mut self, mark: u64) {
+    fn note(&mut self, mark: u64) {
         self.doubts |= if self.marks & mark != 0 { CLASH } else { 0 };
         self.marks |= mark;
     }
@@ -118,21 +118,16 @@ impl<T: Owned> Grouped<T> {
         self.items.push(item);
     }
 
-    /// Lends all items, for those of `owner` that come next to be added and [noted](Seen::note).
+    /// Adds several items of one owner.
     #[inline(always)]
-    pub(super) fn lend(&mut self, owner: u32) -> (Vec<T>, Seen) {
-        self.turn_to(owner);
-        let seen = self.seen;
-        // Should they not come back.
-        self.seen.doubts = DISORDER;
-        (std::mem::take(&mut self.items), seen)
-    }
-
-    /// Takes back what it has lent.
-    #[inline(always)]
-    pub(super) fn take(&mut self, items: Vec<T>, seen: Seen) {
-        self.items = items;
+    pub(super) fn extend<const N: usize>(&mut self, items: &[T; N]) {
+        self.turn_to(items[0].owner());
+        let mut seen = self.seen;
+        for item in items {
+            seen.note(item.mark());
+        }
         self.seen = seen;
+        self.items.extend_from_slice(items);
     }
 
     /// The next items are those of `owner`.

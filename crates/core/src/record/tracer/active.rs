@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::marker::PhantomData;
 
-use super::{Name, THREAD, Tracer};
+use super::thread::Thread;
+use super::{Name, Tracer, this_thread};
 use crate::context::Context;
 use crate::id::SpanId;
 use crate::intern::Symbol;
@@ -33,36 +34,36 @@ impl<'t> ActiveSpan<'t> {
     }
 
     /// Sets an attribute; the last value of a key counts.
-    #[inline]
+    #[inline(always)]
     pub fn set_attribute<'v>(
         &mut self,
         key: impl Name,
         value: impl Into<ValueRef<'v>>,
     ) -> &mut Self {
         let value = value.into();
-        self.write(|builder, span| {
+        if let Some((builder, span)) = self.place(&mut this_thread()) {
             let key = key.symbol(builder);
             builder.set_attribute(span, key, value);
-        });
+        }
         self
     }
 
     /// Sets several attributes at once, which is cheaper than one by one.
-    #[inline]
+    #[inline(always)]
     pub fn set_attributes<'v, K: Name>(
         &mut self,
         attributes: impl IntoIterator<Item = (K, ValueRef<'v>)>,
     ) -> &mut Self {
-        self.write(|builder, span| {
+        if let Some((builder, span)) = self.place(&mut this_thread()) {
             builder.set_attributes(span, attributes, |key, builder| key.symbol(builder));
-        });
+        }
         self
     }
 
     /// Adds an event that happens now.
     pub fn add_event(&mut self, name: impl Name, attributes: &[(&str, Value)]) -> &mut Self {
         let tick = Clock::ticks();
-        self.write(|builder, span| {
+        if let Some((builder, span)) = self.place(&mut this_thread()) {
             let name = name.symbol(builder);
             let keys: Vec<Symbol> = attributes
                 .iter()
@@ -70,13 +71,15 @@ impl<'t> ActiveSpan<'t> {
                 .collect();
             let values = attributes.iter().map(|(_, value)| value.as_ref());
             builder.add_event(span, name, tick, keys.into_iter().zip(values));
-        });
+        }
         self
     }
 
     /// Sets the status. [`Status::Ok`] is final; only an error keeps its message.
     pub fn set_status(&mut self, status: Status, message: &str) -> &mut Self {
-        self.write(|builder, span| builder.set_status(span, status, message));
+        if let Some((builder, span)) = self.place(&mut this_thread()) {
+            builder.set_status(span, status, message);
+        }
         self
     }
 
@@ -102,42 +105,38 @@ impl<'t> ActiveSpan<'t> {
         const IS_REMOTE: u32 = 0x200;
         let remote = if to.is_remote { IS_REMOTE } else { 0 };
         let flags = u32::from(to.trace_flags) | IS_REMOTE_KNOWN | remote;
-        self.write(|builder, span| {
+        if let Some((builder, span)) = self.place(&mut this_thread()) {
             builder.add_link(span, (to.trace_id, to.span_id), &to.trace_state, flags, []);
-        });
+        }
         self
     }
 
     /// Where children of this span hang: for threads and for requests to other services.
     pub fn context(&self) -> Option<Context> {
-        THREAD.with_borrow(|thread| thread.context_of(self.id))
+        this_thread().context_of(self.id)
     }
 
     /// For a root, and for guards that are dropped out of turn.
     #[cold]
     #[inline(never)]
     fn end_root(&self, tick: u64) {
-        if let Some(level) = THREAD.with_borrow_mut(|thread| thread.end(self.id, tick)) {
+        let ended = this_thread().end(self.id, tick);
+        if let Some(level) = ended {
             self.tracer.inner.leave(level);
         }
     }
 
-    /// Writes to the span while its tree is the thread's; after an inner root has taken over, writes wait for nothing and are lost.
-    #[inline]
-    fn write(&mut self, then: impl FnOnce(&mut TreeBuilder, u32)) {
-        THREAD.with_borrow_mut(|thread| {
-            let Some(tree) = thread.tree() else {
-                return;
-            };
-            let index = if tree.current_id() == self.id {
-                Some(tree.current())
-            } else {
-                tree.index_of_open(self.id)
-            };
-            if let Some(index) = index {
-                then(tree.builder(), index);
-            }
-        });
+    /// Where to write to the span, while its tree is the thread's; after an inner root has taken over, writes wait for nothing and
+    /// are lost.
+    #[inline(always)]
+    fn place<'a>(&self, thread: &'a mut Thread) -> Option<(&'a mut TreeBuilder, u32)> {
+        let tree = thread.tree()?;
+        let index = if tree.current_id() == self.id {
+            tree.current()
+        } else {
+            tree.index_of_outer(self.id)?
+        };
+        Some((tree.builder(), index))
     }
 }
 
@@ -145,7 +144,8 @@ impl Drop for ActiveSpan<'_> {
     #[inline]
     fn drop(&mut self) {
         let tick = Clock::ticks();
-        if !THREAD.with_borrow_mut(|thread| thread.end_inside(self.id, tick)) {
+        let has_ended = this_thread().end_inside(self.id, tick);
+        if !has_ended {
             self.end_root(tick);
         }
     }

@@ -1,7 +1,9 @@
 //! What a thread is recording: a root and what is open below it, inside of others that wait.
+#![allow(unsafe_code, reason = "one look at thread-local memory, argued there")]
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::mem::ManuallyDrop;
+use std::ptr;
 
 use crate::context::Context;
 use crate::fork;
@@ -11,8 +13,24 @@ use crate::tree::Closed;
 
 thread_local! {
     // Without a destructor, so that an access is one address calculation: what a thread that ends has open is its guards' to end.
-    pub(super) static THREAD: RefCell<Thread> =
+    static THREAD: RefCell<Thread> =
         const { RefCell::new(Thread { level: ManuallyDrop::new(None), generation: 0 }) };
+}
+
+/// What this thread is recording, to be let go of before anything else asks for it.
+///
+/// No closure, as `LocalKey::with` takes one: in programs with several places that record, the compiler left closures as functions
+/// of their own, where attributes that are known where they are set were looked at one by one.
+///
+/// # Panics
+/// While somebody has it.
+#[inline(always)]
+pub(super) fn this_thread() -> RefMut<'static, Thread> {
+    let cell = THREAD.with(ptr::from_ref);
+    // SAFETY: it needs no initialization and has no destructor, so it stands at one place for as long as the thread runs, and
+    // neither the reference nor the guard can be sent to another thread.
+    let cell = unsafe { &*cell };
+    cell.borrow_mut()
 }
 
 #[derive(Debug)]
