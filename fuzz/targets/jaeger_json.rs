@@ -10,4 +10,8 @@ fuzz_target!(|input: &[u8]| {
         JaegerProtoEncoder::new(),
         decoded(JaegerDecoder::json(), input),
     );
+    encode(
+        JaegerProtoEncoder::new(),
+        decoded(JaegerDecoder::message_json(), input),
+    );
 });

@@ -1,4 +1,4 @@
-//! Jaeger's formats read back: thrift, protobuf, and the JSON of its query API and page.
+//! Jaeger's formats read back: thrift, protobuf, its JSON, and the JSON of its query API and page.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use hiq_core::tree::SpanTree;
 
 mod batch;
 mod json;
+mod message_json;
 mod proto;
 mod tags;
 mod thrift;
@@ -45,6 +46,7 @@ enum Form {
     Binary,
     Proto,
     Message,
+    MessageJson,
     Json,
 }
 
@@ -73,6 +75,14 @@ impl JaegerDecoder {
         }
     }
 
+    /// Reads a `Span` in protobuf's JSON with its process: a message of Kafka as the Collector's `jaeger_json` writes it, and Jaeger up
+    /// to 1.x where its encoding is `json`.
+    pub fn message_json() -> Self {
+        Self {
+            form: Form::MessageJson,
+        }
+    }
+
     /// Reads traces in JSON: an answer of the query API with its `data`, or a trace by itself, one after the other.
     pub fn json() -> Self {
         Self { form: Form::Json }
@@ -94,6 +104,7 @@ impl Decoder for JaegerDecoder {
                 }
             }
             Form::Message => proto::read_message(payload)?.hand_out(sink),
+            Form::MessageJson => message_json::read(payload)?.hand_out(sink),
             Form::Json => json::each_batch(payload, |batch| batch.hand_out(&mut *sink))?,
         }
         Ok(())

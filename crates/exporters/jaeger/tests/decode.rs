@@ -175,12 +175,13 @@ proptest! {
     }
 }
 
-fn all_decoders() -> [JaegerDecoder; 4] {
+fn all_decoders() -> [JaegerDecoder; 5] {
     [
         JaegerDecoder::compact(),
         JaegerDecoder::binary(),
         JaegerDecoder::proto(),
         JaegerDecoder::json(),
+        JaegerDecoder::message_json(),
     ]
 }
 
@@ -293,6 +294,127 @@ fn what_jaegers_query_api_answers_is_read_with_all_that_it_says() {
     assert_eq!(
         resource(take),
         [attribute("service.name", Plain::text("stock"))]
+    );
+}
+
+/// Written by Jaeger's own model, jaeger-idl 0.9.0, and gogo's jsonpb, with which the Collector's Kafka exporter writes `jaeger_json`.
+#[test]
+fn a_span_in_protobufs_json_is_read_with_all_that_it_says() {
+    let lines = include_str!("golden/message.jsonl");
+    let read = |line: &str| {
+        let trees = decode(&mut JaegerDecoder::message_json(), line.as_bytes()).unwrap();
+        let mut spans = read_trees::spans(&trees[0]);
+        assert_eq!((trees.len(), spans.len()), (1, 1));
+        spans.remove(0)
+    };
+    let spans: Vec<SpanOut> = lines.lines().map(read).collect();
+    let [whole, bare, old] = &spans[..] else {
+        panic!("three lines");
+    };
+    let hex = hiq_testkit::spans::hex;
+    assert_eq!(hex(&whole.trace_id), "0102030405060708090a0b0c0d0e0f10");
+    assert_eq!(hex(&whole.span_id), "a1a2a3a4a5a6a7a8");
+    assert_eq!(hex(&whole.parent_id), "b1b2b3b4b5b6b7b8");
+    assert_eq!(whole.name, "pick ☂ \"q\"\n");
+    assert_eq!(
+        (whole.start, whole.end),
+        (1_700_000_000_123_456_789, 1_700_000_001_623_457_789)
+    );
+    assert_eq!((whole.kind, whole.flags & 1), (Kind::Client as i32, 1));
+    let broken = Some((Status::Error as i32, "broken".to_owned()));
+    assert_eq!(
+        (&whole.status, whole.trace_state.as_str()),
+        (&broken, "vendor=1")
+    );
+    assert_eq!(
+        (whole.scope.name.as_str(), whole.scope.version.as_str()),
+        ("orchard", "2.1")
+    );
+    let of = |key: &str, value| (key.to_owned(), value);
+    let expected = [
+        of("text", Plain::text("plain <&>")),
+        of("empty", Plain::text("")),
+        of("yes", Plain::Bool(true)),
+        of("no", Plain::Bool(false)),
+        of("big", Plain::Int(i64::MAX)),
+        of("zero", Plain::Int(0)),
+        of("pi", Plain::f64(3.5)),
+        of("none", Plain::f64(0.0)),
+        of("infinite", Plain::f64(f64::NEG_INFINITY)),
+        of("bytes", Plain::Bytes(vec![0, 255, 32])),
+        of("jaeger.warning", Plain::text("clock was skewed")),
+    ];
+    assert_eq!(whole.attributes, expected);
+    let event = EventIn {
+        time: 1_700_000_000_200_000_000,
+        name: "ripe".to_owned(),
+        attributes: vec![of("at", Plain::Int(-3))],
+    };
+    assert_eq!(whole.events, [event]);
+    let [link] = &whole.links[..] else {
+        panic!("one link: {:?}", whole.links);
+    };
+    let seven = 7_u128.to_be_bytes();
+    assert_eq!((link.trace_id, link.span_id), (seven, 9));
+    let orchard = [
+        of("host.number", Plain::Int(4)),
+        of("service.name", Plain::text("orchard")),
+        of("test.run", Plain::text("7")),
+    ];
+    let mut resource = whole.resource.attributes.clone();
+    resource.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(resource, orchard);
+
+    assert_eq!((bare.name.as_str(), bare.flags & 1), ("", 0));
+    assert_eq!(
+        (bare.attributes.len(), bare.resource.attributes.len()),
+        (0, 0)
+    );
+    assert_eq!(bare.end - bare.start, 1);
+    // Less than nothing, as clocks that were set back have it; no span ends at time zero.
+    assert_eq!((old.start, old.end), (0, 1));
+}
+
+#[test]
+fn a_message_in_json_that_is_no_span_says_where_and_why() {
+    let ids = r#""traceId": "AQIDBAUGBwgJCgsMDQ4PEA==", "spanId": "oaKjpKWmp6g=""#;
+    let with = |rest: &str| format!("{{{ids}, {rest}}}");
+    let cases = [
+        ("{}".to_owned(), "missing field `traceId`"),
+        (
+            r#"{"traceId": "0102", "spanId": "oaKjpKWmp6g="}"#.to_owned(),
+            "id `0102` is not base64 of 16 bytes",
+        ),
+        (
+            r#"{"traceId": "AQIDBAUGBwgJCgsMDQ4PEA==", "spanId": "AQID"}"#.to_owned(),
+            "id `AQID` is not base64 of 8 bytes",
+        ),
+        (
+            with(r#""startTime": "yesterday""#),
+            "`yesterday` is no time",
+        ),
+        (with(r#""duration": 7"#), "invalid type: integer `7`"),
+        (with(r#""duration": "long""#), "`long` is no duration"),
+        (
+            with(r#""tags": [{"key": "k", "vType": "INT64", "vInt64": "much"}]"#),
+            "tag `k` is no INT64",
+        ),
+        (
+            with(r#""tags": [{"key": "k", "vType": "ODD"}]"#),
+            "tag `k` is no ODD",
+        ),
+        (format!("{}]", with(r#""flags": 1"#)), "trailing characters"),
+    ];
+    for (message, words) in cases {
+        let error = decode(&mut JaegerDecoder::message_json(), message.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // Ids of older clients.
+    let short = br#"{"traceId": "AAAAAAAAAAc=", "spanId": "AAAAAAAAAAk="}"#;
+    let trees = decode(&mut JaegerDecoder::message_json(), short).unwrap();
+    assert_eq!(
+        read_trees::spans(&trees[0])[0].trace_id,
+        7_u128.to_be_bytes()
     );
 }
 

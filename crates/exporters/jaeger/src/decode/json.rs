@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::batch::{Batch, Log, Process, Reference, Span, nanos_of_micros};
 
-const FORMAT: &str = "Jaeger JSON";
+pub(super) const FORMAT: &str = "Jaeger JSON";
 
 /// Hands the spans of each process of each trace to `take`.
 pub(super) fn each_batch(
@@ -39,7 +39,7 @@ pub(super) fn each_batch(
 }
 
 /// The parser's error at its byte instead of line and column.
-fn located(payload: &[u8], error: &serde_json::Error) -> DecodeError {
+pub(super) fn located(payload: &[u8], error: &serde_json::Error) -> DecodeError {
     let before = payload.split_inclusive(|byte| *byte == b'\n');
     let lines = before.take(error.line().saturating_sub(1));
     let line_start: usize = lines.map(<[u8]>::len).sum();
