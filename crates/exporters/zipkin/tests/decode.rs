@@ -291,6 +291,31 @@ fn lists_of_lists_and_several_lists_are_read() {
     assert_eq!((spans[1].start, spans[1].end), (0, 7_000));
 }
 
+/// As `populateStatus` of contrib's `pkg/translator/zipkin/zipkinv2/from_translator.go` writes them, in 0.155.0.
+#[test]
+fn a_collectors_words_for_a_status_are_understood() {
+    let json = br#"[{"traceId":"1","id":"1","tags":{"otel.status_code":"STATUS_CODE_OK"}},
+        {"traceId":"1","id":"2","tags":{"otel.status_code":"STATUS_CODE_ERROR","error":"why","otel.status_description":"why"}},
+        {"traceId":"1","id":"3","tags":{"otel.status_code":"STATUS_CODE_ERROR","error":"true"}},
+        {"traceId":"1","id":"4","tags":{"otel.status_code":"STATUS_CODE_ODD"}}]"#;
+    let spans = decoded(ZipkinDecoder::json(), json);
+    let found: Vec<_> = spans.iter().map(|span| span.status.clone()).collect();
+    let expected = [
+        (Status::Ok, String::new()),
+        (Status::Error, "why".to_owned()),
+        (Status::Error, String::new()),
+        (Status::Unset, String::new()),
+    ];
+    assert_eq!(found, expected);
+    for span in &spans[..3] {
+        assert!(span.attributes.is_empty(), "{span:?}");
+    }
+    assert_eq!(
+        spans[3].attributes["otel.status_code"],
+        Value::from("STATUS_CODE_ODD")
+    );
+}
+
 #[test]
 fn what_is_no_list_of_spans_is_told() {
     let deep = br#"[[[{"traceId":"1","id":"2"}]]]"#;

@@ -176,7 +176,8 @@ fn kind(span: &mut SpanIn<'_>) -> Kind {
     Kind::Unspecified
 }
 
-/// A tag `error` alone is an error too; its text is why, unless it says only that.
+/// Codes as OpenTelemetry's specification has them, or with the Collector's prefix. A tag `error` alone is an error too; its text is
+/// why, unless it says only that.
 fn status<'p>(loose: &mut LooseSpan<'p>, span: &mut SpanIn<'p>) {
     let find = |key: &str| {
         let mut found = span.tags.iter().rev();
@@ -185,7 +186,11 @@ fn status<'p>(loose: &mut LooseSpan<'p>, span: &mut SpanIn<'p>) {
             .map(|(_, value)| value.clone())
     };
     let (code, error) = (find(tag::STATUS_CODE), find(tag::ERROR));
-    loose.status = match (code.as_deref(), error.as_deref()) {
+    let code = code.as_deref().map(|code| {
+        let bare = code.strip_prefix("STATUS_CODE_");
+        bare.unwrap_or(code)
+    });
+    loose.status = match (code, error.as_deref()) {
         (Some("OK"), _) => Status::Ok,
         (Some("ERROR"), _) | (None, Some(_)) => Status::Error,
         _ => return,
