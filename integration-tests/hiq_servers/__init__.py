@@ -4,6 +4,7 @@ from hiq_servers.collector import Collector
 from hiq_servers.compare import differences
 from hiq_servers.jaeger import Jaeger
 from hiq_servers.kafka import (
+    CollectorIntoKafka,
     CollectorOnKafka,
     JaegerOnKafka,
     Kafka,
@@ -24,6 +25,7 @@ __all__ = [
     "SERVERS",
     "BackgroundProgram",
     "Collector",
+    "CollectorIntoKafka",
     "CollectorOnKafka",
     "Event",
     "Finished",

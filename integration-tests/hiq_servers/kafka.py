@@ -201,6 +201,28 @@ class CollectorOnKafka(Collector):
         return [*super().command(binary, config), "--config", str(added)]
 
 
+class CollectorIntoKafka(Collector):
+    """Writes what it takes to a topic, in an encoding that it has, and answers once it is there."""
+
+    def __init__(self, scratch: Path, kafka: Kafka, topic: str, encoding: str) -> None:
+        super().__init__(scratch)
+        self._told = {
+            "KAFKA_BROKERS": kafka.brokers,
+            "KAFKA_TOPIC": topic,
+            "KAFKA_ENCODING": encoding,
+            "KAFKA_METRICS_TOPIC": topic,
+            # Jaeger and Zipkin have none.
+            "KAFKA_METRICS_ENCODING": encoding if encoding == "otlp_json" else "otlp_proto",
+        }
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), **self._told}
+
+    def command(self, binary: Path, config: Path) -> list[str]:
+        added = DOCKER / "collector-into-kafka.yaml"
+        return [*super().command(binary, config), "--config", str(added)]
+
+
 class JaegerOnKafka(Jaeger):
     """Takes OTLP from a topic."""
 

@@ -43,6 +43,8 @@ const LONG_WAIT: Duration = Duration::from_secs(1);
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 /// The same line is not written again for so long.
 const SAY_EVERY: Duration = Duration::from_secs(60);
+/// Messages that cannot be read and are told of one by one; of more there is a line now and then.
+const MAX_TOLD: u64 = 5;
 
 /// Reads `topics` as a member of `group` and sends spans and points to the exporters `to`, until `stop.is_set()` or, where
 /// `until_end`, the topics' end. `encoding` is for messages whose header does not say theirs, `signal` for those whose looks do
@@ -208,6 +210,7 @@ struct Said {
     last: Option<(String, Instant)>,
     once: BTreeSet<String>,
     left_out_at: Option<Instant>,
+    skipped_at: Option<Instant>,
 }
 
 impl Said {
@@ -223,6 +226,18 @@ impl Said {
         if !self.once.contains(&words) {
             say(&words);
             self.once.insert(words);
+        }
+    }
+
+    /// Says that a message was left out, with which there are `count` of them.
+    fn say_skipped(&mut self, words: &str, count: u64) {
+        if count <= MAX_TOLD {
+            say(words);
+        } else if self.skipped_at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            say(&format!(
+                "{count} messages are left out by now, the last: {words}"
+            ));
+            self.skipped_at = Some(Instant::now());
         }
     }
 
@@ -312,7 +327,7 @@ impl Bridge {
         }
         match told {
             Told::Nothing => {}
-            Told::Skipped(words) => self.said.say(words),
+            Told::Skipped(words) => self.said.say_skipped(&words, self.counts.skipped),
             Told::NotForAll(words) => self.said.say_once(words),
             Told::PointsLeftOut => self.said.say_left_out(&self.intake.left_out),
         }

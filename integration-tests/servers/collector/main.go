@@ -1,11 +1,13 @@
-// A small OpenTelemetry Collector: every receiver that hiq has a format for, and the file exporter,
-// whose OTLP JSON lines are what the integration tests read back.
+// A small OpenTelemetry Collector: every receiver that hiq has a format for, the file exporter,
+// whose OTLP JSON lines are what the integration tests read back, and the Kafka exporter, whose
+// messages `hiq bridge` reads.
 package main
 
 import (
 	"log"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/kafkaexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckv2extension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/jaegerreceiver"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/kafkareceiver"
@@ -57,7 +59,7 @@ func factories() (otelcol.Factories, error) {
 		return all, err
 	}
 	if all.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
-		debugexporter.NewFactory(), fileexporter.NewFactory(),
+		debugexporter.NewFactory(), fileexporter.NewFactory(), kafkaexporter.NewFactory(),
 	); err != nil {
 		return all, err
 	}

@@ -204,8 +204,12 @@ impl KafkaSettings {
     fn read(options: &KafkaOptions, reader: &mut Reader<'_>) -> Result<Self, ConfigError> {
         let encoding = options
             .encoding
-            .or_else(|| reader.choice(&[ENCODING], KafkaEncoding::NAMES))
+            .or_else(|| reader.choice(&[ENCODING], KafkaEncoding::WRITTEN))
             .unwrap_or_default();
+        if !encoding.is_written() {
+            let problem = format!("{} is read, not written", encoding.name());
+            return Err(ConfigError::new("encoding", problem, "give jaeger_proto"));
+        }
         let key = options
             .key
             .or_else(|| reader.choice(&[KEY], KafkaKey::NAMES))

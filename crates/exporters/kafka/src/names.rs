@@ -51,6 +51,8 @@ pub enum KafkaEncoding {
     OtlpJson,
     /// `jaeger_proto`: one span of Jaeger's `model.proto`. Read by Collectors and by Jaeger's ingester up to 1.x.
     JaegerProto,
+    /// `jaeger_json`: the same span in protobuf's JSON. Read, not written: it is three times as long, and nobody needs it.
+    JaegerJson,
     /// `zipkin_json`: a list of spans in Zipkin's JSON v2. Read by Collectors and Zipkin.
     ZipkinJson,
     /// `zipkin_proto`: the same in protobuf. Read by Collectors and Zipkin.
@@ -66,6 +68,7 @@ named!(
         ("otlp_proto", OtlpProto),
         ("otlp_json", OtlpJson),
         ("jaeger_proto", JaegerProto),
+        ("jaeger_json", JaegerJson),
         ("zipkin_json", ZipkinJson),
         ("zipkin_proto", ZipkinProto),
         ("hiq_text", HiqText),
@@ -73,11 +76,26 @@ named!(
 );
 
 impl KafkaEncoding {
+    /// Those that are written.
+    pub(crate) const WRITTEN: &[(&'static str, Self)] = &[
+        ("otlp_proto", Self::OtlpProto),
+        ("otlp_json", Self::OtlpJson),
+        ("jaeger_proto", Self::JaegerProto),
+        ("zipkin_json", Self::ZipkinJson),
+        ("zipkin_proto", Self::ZipkinProto),
+        ("hiq_text", Self::HiqText),
+    ];
+
     /// Those that metrics have as well.
     pub(crate) const OF_METRICS: &[(&'static str, Self)] = &[
         ("otlp_proto", Self::OtlpProto),
         ("otlp_json", Self::OtlpJson),
     ];
+
+    /// False for an encoding that is only read.
+    pub fn is_written(self) -> bool {
+        Self::WRITTEN.iter().any(|(_, known)| *known == self)
+    }
 
     /// True when messages of this encoding may carry metrics.
     pub fn has_metrics(self) -> bool {
@@ -91,7 +109,7 @@ impl KafkaEncoding {
     pub const fn default_topic(self) -> &'static str {
         match self {
             Self::OtlpProto | Self::OtlpJson => "otlp_spans",
-            Self::JaegerProto => "jaeger-spans",
+            Self::JaegerProto | Self::JaegerJson => "jaeger-spans",
             Self::ZipkinJson | Self::ZipkinProto => "zipkin",
             Self::HiqText => "hiq-trees",
         }
@@ -100,7 +118,7 @@ impl KafkaEncoding {
     /// The key that consumers of this encoding expect.
     pub(crate) const fn default_key(self) -> KafkaKey {
         match self {
-            Self::JaegerProto => KafkaKey::Trace,
+            Self::JaegerProto | Self::JaegerJson => KafkaKey::Trace,
             _ => KafkaKey::None,
         }
     }

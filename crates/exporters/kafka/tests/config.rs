@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hiq_core::config::{ConfigError, Env, Secret};
 use hiq_kafka::{
-    KafkaExporter, KafkaKey, KafkaOptions, KafkaProfile, KafkaSecurity, KafkaSettings,
-    SaslMechanism, VARIABLES,
+    KafkaEncoding, KafkaExporter, KafkaKey, KafkaOptions, KafkaProfile, KafkaSecurity,
+    KafkaSettings, SaslMechanism, VARIABLES,
 };
 
 fn read(
@@ -145,6 +145,21 @@ fn the_topic_and_the_key_are_those_that_consumers_of_the_encoding_expect() {
         let found = settings(&with(|o| o.encoding = Some(encoding.parse().unwrap())), &[]);
         assert_eq!((found.topic.as_str(), found.key), (topic, key));
     }
+}
+
+#[test]
+fn an_encoding_that_is_only_read_is_refused_for_writing() {
+    assert_eq!(
+        refused(|o| o.encoding = Some("jaeger_json".parse().unwrap())),
+        "encoding: jaeger_json is read, not written; give jaeger_proto"
+    );
+    let env = [("HIQ_KAFKA_ENCODING", "jaeger_json")];
+    let (settings, warnings) = read(&KafkaOptions::default(), &env);
+    assert_eq!(settings.unwrap().encoding, KafkaEncoding::OtlpProto);
+    assert!(
+        warnings[0].starts_with("HIQ_KAFKA_ENCODING") && !warnings[0].contains("jaeger_json,"),
+        "{warnings:?}"
+    );
 }
 
 #[test]

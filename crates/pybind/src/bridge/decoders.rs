@@ -21,7 +21,8 @@ pub(super) struct Decoders {
     otlp_json: OtlpDecoder,
     metrics_proto: OtlpMetricsDecoder,
     metrics_json: OtlpMetricsDecoder,
-    jaeger: JaegerDecoder,
+    jaeger_proto: JaegerDecoder,
+    jaeger_json: JaegerDecoder,
     zipkin_json: ZipkinDecoder,
     zipkin_proto: ZipkinDecoder,
     text: HiqTextDecoder,
@@ -43,7 +44,8 @@ impl Decoders {
             otlp_json: OtlpDecoder::json(),
             metrics_proto: OtlpMetricsDecoder::proto(),
             metrics_json: OtlpMetricsDecoder::json(),
-            jaeger: JaegerDecoder::message(),
+            jaeger_proto: JaegerDecoder::message(),
+            jaeger_json: JaegerDecoder::message_json(),
             zipkin_json: ZipkinDecoder::json(),
             zipkin_proto: ZipkinDecoder::proto(),
             text: HiqTextDecoder::new(),
@@ -84,7 +86,8 @@ impl Decoders {
         match encoding {
             KafkaEncoding::OtlpProto => self.otlp_proto.decode(value, sink),
             KafkaEncoding::OtlpJson => self.otlp_json.decode(value, sink),
-            KafkaEncoding::JaegerProto => self.jaeger.decode(value, sink),
+            KafkaEncoding::JaegerProto => self.jaeger_proto.decode(value, sink),
+            KafkaEncoding::JaegerJson => self.jaeger_json.decode(value, sink),
             KafkaEncoding::ZipkinJson => self.zipkin_json.decode(value, sink),
             KafkaEncoding::ZipkinProto => self.zipkin_proto.decode(value, sink),
             KafkaEncoding::HiqText => {
@@ -138,6 +141,9 @@ fn guessed(value: &[u8]) -> Option<KafkaEncoding> {
     if is_jaeger {
         return Some(KafkaEncoding::JaegerProto);
     }
+    if is_jaeger_json(value) {
+        return Some(KafkaEncoding::JaegerJson);
+    }
     if OtlpSignal::of_json(value).is_some() {
         return Some(KafkaEncoding::OtlpJson);
     }
@@ -149,6 +155,15 @@ fn guessed(value: &[u8]) -> Option<KafkaEncoding> {
         "zipkin-proto" => KafkaEncoding::ZipkinProto,
         _ => return None,
     })
+}
+
+/// A span by itself begins with its ids. Zipkin's are in a list, and have an `id`.
+fn is_jaeger_json(value: &[u8]) -> bool {
+    let inside = value.trim_ascii_start().strip_prefix(b"{");
+    let inside = inside.unwrap_or_default().trim_ascii_start();
+    let start = inside.get(..64).unwrap_or(inside);
+    let names_span = start.windows(8).any(|bytes| bytes == b"\"spanId\"");
+    start.starts_with(b"\"traceId\"") && names_span
 }
 
 /// What a message carries that does not say it. The error: neither spans nor metrics.
