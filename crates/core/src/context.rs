@@ -18,6 +18,10 @@ pub use propagator::Propagator;
 /// Where a span hangs in a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that callers ask for by itself"
+)]
 pub struct Context {
     /// The trace.
     pub trace_id: TraceId,
@@ -35,6 +39,11 @@ pub struct Context {
     pub(crate) scale: Option<TickScale>,
     /// True when the caller left it to us whether the trace is sampled, as B3 can; the flags then say that it is.
     pub is_deferred: bool,
+    /// True when somebody watches the trace, which is sampled then: `d` of B3, flag 2 of Jaeger. It goes on with their headers, and
+    /// with the spans of their formats; W3C's headers and OTLP have no word for it.
+    pub is_debug: bool,
+    /// True when it names no span, and its flags say of every trace that begins here whether it is sampled: B3 without ids.
+    pub is_decision: bool,
 }
 
 /// The W3C *sampled* flag.
@@ -56,6 +65,11 @@ impl Context {
         self.trace_id.is_valid() && self.span_id.is_valid()
     }
 
+    /// True when what comes next is told anything by it: to hang there, or whether it is sampled.
+    pub fn counts(&self) -> bool {
+        self.is_valid() || self.is_decision
+    }
+
     /// True when the trace is sampled.
     pub fn is_sampled(&self) -> bool {
         self.trace_flags & SAMPLED != 0
@@ -75,7 +89,8 @@ impl Context {
     /// Reads `headers`, whose names may be in any case and stand more than once, in the forms of `propagators`.
     ///
     /// Where several forms name a span, the last of `propagators` counts; baggage of all forms is put together, the last value
-    /// of a key counting. `None` when none of them says anything valid: then a new trace begins.
+    /// of a key counting. `None` when none of them says anything valid: then a new trace begins. Where none names a span, but B3
+    /// says whether that trace is to be sampled, the context is [a decision](Self::is_decision).
     ///
     /// ```
     /// # use hiq_core::context::{Context, Propagator};
@@ -102,13 +117,13 @@ impl Context {
                     (jaeger::read(&headers), jaeger::baggage_by_hand(&headers))
                 }
             };
-            if let Some(parent) = parent {
+            if let Some(parent) = parent.filter(|parent| parent.is_valid() || !found.is_valid()) {
                 let baggage = std::mem::take(&mut found.baggage);
                 found = Self { baggage, ..parent };
             }
             found.add_baggage(baggage);
         }
-        (found.is_valid() || !found.baggage.is_empty()).then_some(found)
+        (found.counts() || !found.baggage.is_empty()).then_some(found)
     }
 
     fn add_baggage(&mut self, members: Vec<(String, String)>) {
@@ -146,8 +161,8 @@ impl Context {
             match propagator {
                 Propagator::Baggage => baggage::write(&self.baggage, set),
                 Propagator::TraceContext if self.is_valid() => w3c::write(self, set),
-                Propagator::B3 if self.is_valid() => b3::write_single(self, set),
-                Propagator::B3Multi if self.is_valid() => b3::write_multi(self, set),
+                Propagator::B3 if self.counts() => b3::write_single(self, set),
+                Propagator::B3Multi if self.counts() => b3::write_multi(self, set),
                 Propagator::Jaeger => {
                     if self.is_valid() {
                         jaeger::write(self, set);

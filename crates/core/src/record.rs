@@ -189,6 +189,7 @@ impl OpenTree {
             span_id: self.current_id(),
             trace_flags: builder.trace_flags(),
             trace_state: builder.trace_state().to_owned(),
+            is_debug: builder.is_debug(),
             scale: Some(builder.scale()),
             ..Context::default()
         }

@@ -58,7 +58,7 @@ impl Sampler {
     #[inline]
     pub fn samples(&self, trace_id: TraceId, parent: Option<&Context>) -> bool {
         match parent {
-            Some(parent) if self.follows_parent && parent.is_valid() && !parent.is_deferred => {
+            Some(parent) if self.follows_parent && parent.counts() && !parent.is_deferred => {
                 parent.is_sampled()
             }
             _ => self.root.samples(trace_id),

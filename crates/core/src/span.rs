@@ -268,6 +268,12 @@ impl<'a> Span<'a> {
         self.tree.trace_flags_of(self.index)
     }
 
+    /// True when somebody watches its trace, see [`Context::is_debug`](crate::context::Context::is_debug).
+    #[inline]
+    pub fn is_debug(&self) -> bool {
+        self.tree.is_debug
+    }
+
     /// What was dropped from it for the limits' sake.
     #[inline]
     pub fn dropped(&self) -> Dropped {

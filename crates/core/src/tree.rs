@@ -44,6 +44,7 @@ pub struct SpanTree {
     pub(crate) parent: SpanId,
     pub(crate) parent_is_remote: bool,
     pub(crate) trace_flags: u8,
+    pub(crate) is_debug: bool,
     pub(crate) trace_state: Symbol,
     pub(crate) resource: Arc<Resource>,
     pub(crate) scope: Arc<Scope>,

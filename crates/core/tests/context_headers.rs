@@ -89,6 +89,96 @@ fn debug_and_the_words_of_old_senders_are_decisions() {
     assert!(context.is_sampled() && !context.is_deferred);
 }
 
+/// "Debug implies an accept decision, so don't also send the X-B3-Sampled header."
+#[test]
+fn debug_goes_on_as_debug_in_each_form_that_has_a_word_for_it() {
+    let single = format!("{TRACE}-{SPAN}-d");
+    let many = [
+        ("x-b3-traceid", TRACE),
+        ("x-b3-spanid", SPAN),
+        ("x-b3-flags", "1"),
+    ];
+    let with_both = [&many[..], &[("x-b3-sampled", "0")]].concat();
+    let jaeger = format!("{TRACE}:{SPAN}:0:3");
+    for context in [
+        read(Propagator::B3, &[("b3", &single)]),
+        read(Propagator::B3Multi, &many),
+        read(Propagator::B3Multi, &with_both),
+        read(Propagator::Jaeger, &[("uber-trace-id", &jaeger)]),
+    ] {
+        let context = context.unwrap();
+        assert!(context.is_debug && context.is_sampled());
+        assert_eq!(
+            written(&context, &[Propagator::B3]),
+            pairs(&[("b3", &single)])
+        );
+        assert_eq!(written(&context, &[Propagator::B3Multi]), pairs(&many));
+        assert_eq!(
+            written(&context, &[Propagator::Jaeger]),
+            pairs(&[("uber-trace-id", &jaeger)])
+        );
+        // W3C has no word for it.
+        let traceparent = format!("00-{TRACE}-{SPAN}-01");
+        assert_eq!(
+            written(&context, &[Propagator::TraceContext]),
+            pairs(&[("traceparent", &traceparent)])
+        );
+    }
+    let plain = read(Propagator::B3, &[("b3", &format!("{TRACE}-{SPAN}-1"))]).unwrap();
+    assert!(!plain.is_debug);
+}
+
+#[test]
+fn a_decision_without_ids_is_about_new_traces_and_goes_on_as_that() {
+    let none = Sampler::new(RootSampler::AlwaysOff, true);
+    let all = Sampler::new(RootSampler::AlwaysOn, true);
+    let deaf = Sampler::new(RootSampler::AlwaysOn, false);
+    for (word, sampled, many) in [
+        ("0", false, ("x-b3-sampled", "0")),
+        ("1", true, ("x-b3-sampled", "1")),
+        ("d", true, ("x-b3-flags", "1")),
+    ] {
+        for headers in [("b3", word), many] {
+            let context = read(Propagator::B3, &[headers]).unwrap();
+            assert!(context.is_decision && !context.is_valid() && context.counts());
+            assert_eq!(
+                (context.is_sampled(), context.is_debug),
+                (sampled, word == "d")
+            );
+            let id = TraceId::random();
+            for sampler in [&none, &all] {
+                assert_eq!(sampler.samples(id, Some(&context)), sampled, "{word}");
+            }
+            assert!(deaf.samples(id, Some(&context)));
+            assert_eq!(written(&context, &[Propagator::B3]), pairs(&[("b3", word)]));
+            assert_eq!(written(&context, &[Propagator::B3Multi]), pairs(&[many]));
+            for silent in [Propagator::TraceContext, Propagator::Jaeger] {
+                assert_eq!(written(&context, &[silent]), pairs(&[]));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_decision_without_ids_is_nothing_beside_a_place_and_leaves_baggage_alone() {
+    let place = format!("{TRACE}:{SPAN}:0:1");
+    let headers = [
+        ("uber-trace-id", place.as_str()),
+        ("b3", "0"),
+        ("uberctx-user", "me"),
+    ];
+    let both = [Propagator::Jaeger, Propagator::B3];
+    for propagators in [both, [Propagator::B3, Propagator::Jaeger]] {
+        let context = Context::from_headers(&propagators, headers).unwrap();
+        assert_eq!(ids(&context), (TRACE.to_owned(), SPAN.to_owned()));
+        assert!(context.is_sampled() && !context.is_decision);
+        assert_eq!(context.baggage, pairs(&[("user", "me")]));
+    }
+    let context = Context::from_headers(&both, headers[1..].iter().copied()).unwrap();
+    assert!(context.is_decision);
+    assert_eq!(context.baggage, pairs(&[("user", "me")]));
+}
+
 #[test]
 fn a_decision_that_the_caller_left_open_is_ours_and_stays_open_where_it_is_passed_on() {
     let never = Sampler::new(RootSampler::AlwaysOff, true);
@@ -198,9 +288,8 @@ fn jaegers_baggage_is_read_and_written() {
 fn headers_that_break_the_rules_begin_a_new_trace() {
     let b3 = [
         "",
-        "0",
-        "1",
-        "d",
+        "2",
+        "D",
         "-",
         "80f198ee56343ba864fe8b2a57d3eff7",
         "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd",

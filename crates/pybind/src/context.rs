@@ -100,6 +100,11 @@ impl PyContext {
     }
 
     #[getter]
+    fn is_debug(&self) -> bool {
+        self.0.is_debug
+    }
+
+    #[getter]
     fn trace_state(&self) -> &str {
         &self.0.trace_state
     }
@@ -159,7 +164,12 @@ impl PyContext {
         let context = self.0.clone();
         let ids = (context.trace_id.0, context.span_id.0);
         let made_by = py.import("hiq._hiq")?.getattr("_unpickled_context")?;
-        let flags = (context.trace_flags, context.is_deferred);
+        let flags = (
+            context.trace_flags,
+            context.is_deferred,
+            context.is_debug,
+            context.is_decision,
+        );
         Ok((made_by, (ids, flags, context.trace_state, context.baggage)))
     }
 
@@ -168,18 +178,20 @@ impl PyContext {
     }
 }
 
-/// What a pickled context is made of: its ids, its flags and whether they are deferred, its trace state, its baggage.
-type Pickled = (([u8; 16], u64), (u8, bool), String, Vec<(String, String)>);
+/// What a pickled context is made of: its ids, its flags, its trace state, its baggage.
+type Pickled = (([u8; 16], u64), Flags, String, Vec<(String, String)>);
+/// W3C's, and whether they are deferred, of a trace that is watched, and a decision without a place.
+type Flags = (u8, bool, bool, bool);
 
 #[pyfunction]
 fn _unpickled_context(
     ids: ([u8; 16], u64),
-    flags: (u8, bool),
+    flags: Flags,
     trace_state: String,
     baggage: Vec<(String, String)>,
 ) -> PyContext {
     let mut context = Context::local(TraceId(ids.0), SpanId(ids.1), flags.0);
-    context.is_deferred = flags.1;
+    (context.is_deferred, context.is_debug, context.is_decision) = (flags.1, flags.2, flags.3);
     context.trace_state = trace_state;
     context.baggage = baggage;
     context.is_remote = true;
@@ -232,13 +244,13 @@ impl Attached {
         self.0.is_null() && state().job.get().is_null()
     }
 
-    /// The place, if it is one where spans can hang.
+    /// The place, if it is one where spans can hang, or that says whether new traces are sampled.
     #[inline]
     pub(crate) fn context(&self) -> Option<Context> {
         if self.is_nothing() {
             return None;
         }
-        self.read(PyContext::here).filter(Context::is_valid)
+        self.read(PyContext::here).filter(Context::counts)
     }
 
     #[inline]

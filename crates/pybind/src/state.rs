@@ -324,8 +324,9 @@ impl ThreadState {
             Parent::Attached => attached.as_ref().or(runtime.parent.as_ref()),
             Parent::Given(parent) => parent,
         };
-        let parent = parent.filter(|parent| parent.is_valid());
-        let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
+        let parent = parent.filter(|parent| parent.counts());
+        let place = parent.filter(|parent| parent.is_valid());
+        let trace_id = place.map_or_else(TraceId::random, |place| place.trace_id);
         let sampled = runtime.sample(parent, trace_id);
         if !sampled && root.role.drivers == 0 && !runtime.records_sampled_out() {
             runtime.count_sampled_out();

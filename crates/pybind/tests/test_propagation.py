@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import pickle
 import random
 import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +42,10 @@ def oracles_place(name: str, headers: dict[str, str]) -> tuple[str, str, bool] |
 
 def our_place(name: str, headers: Any) -> tuple[str, str, bool] | None:
     context = hiq.extract(headers, [name])
-    return context and (context.trace_id, context.span_id, context.trace_flags == 1)
+    # Where there are no ids, OpenTelemetry hears no decision.
+    if not context:
+        return None
+    return (context.trace_id, context.span_id, context.trace_flags == 1)
 
 
 @pytest.mark.parametrize(
@@ -229,3 +237,140 @@ def test_spawned_children_hang_under_their_parent_whatever_is_spoken_outside(tmp
     found = dict(line.split() for line in run.stdout.splitlines())
     assert set(found) == {"root", "child"}, run.stderr
     assert found["root"] == found["child"]
+
+
+def words_of_b3(context: hiq.Context) -> dict[str, str]:
+    """What goes on from there: the decision in each form."""
+    headers = {name: context.run(hiq.inject, None, name) for name in ("b3", "b3multi", "jaeger", "tracecontext")}
+    many = {name: value for name, value in headers["b3multi"].items() if name in ("x-b3-sampled", "x-b3-flags")}
+    return {
+        "b3": headers["b3"]["b3"].split("-")[-1],
+        **many,
+        "jaeger": headers["jaeger"]["uber-trace-id"].split(":")[-1],
+        "tracecontext": headers["tracecontext"]["traceparent"].split("-")[-1],
+    }
+
+
+@contextlib.contextmanager
+def recording(sampler: str) -> Iterator[InMemoryExporter]:
+    exporter = InMemoryExporter()
+    hiq.init(exporters=[exporter], sampler=sampler)
+    exporter.clear()
+    try:
+        yield exporter
+        assert hiq.flush(60.0)
+        ledger = hiq.stats()["memory"]
+        assert ledger["offered"] == ledger["exported"] == len(exporter.spans())
+    finally:
+        hiq.shutdown(60)
+
+
+WATCHED = {"b3": "d", "x-b3-flags": "1", "jaeger": "3", "tracecontext": "01"}
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("b3", {"b3": f"{TRACE}-{SPAN}-d-{PARENT}"}),
+        ("b3multi", {"X-B3-TraceId": TRACE, "X-B3-SpanId": SPAN, "X-B3-Flags": "1"}),
+        ("jaeger", {"uber-trace-id": f"{TRACE}:{SPAN}:{PARENT}:3"}),
+    ],
+)
+def test_a_trace_that_somebody_watches_is_recorded_and_goes_on_as_that(name: str, headers: dict[str, str]) -> None:
+    caller = hiq.extract(headers, name)
+    assert caller is not None
+    assert caller.is_debug
+    assert pickle.loads(pickle.dumps(caller)).is_debug
+    places: list[hiq.Context] = [caller]
+
+    async def task() -> None:
+        with hiq.trace("in a task"):
+            places.append(hiq.capture())
+
+    async def tasks() -> None:
+        with hiq.trace("around tasks"):
+            await asyncio.gather(task(), task())
+
+    def thread() -> None:
+        with hiq.trace("in a thread"):
+            places.append(hiq.capture())
+
+    with recording("parentbased_always_off") as exporter:
+        with hiq.attach(caller), hiq.trace("root"):
+            places.append(hiq.capture())
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(hiq.capture().run, thread).result()
+            asyncio.run(tasks())
+        with hiq.trace("another"):
+            pass
+    assert len(places) == 5
+    assert [words_of_b3(place) for place in places] == [WATCHED] * 5
+    assert {place.trace_id for place in places} == {TRACE}
+    names = sorted(span["name"] for span in exporter.spans())
+    assert names == ["around tasks", "in a task", "in a task", "in a thread", "root"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "sampler", "expected"),
+    [
+        ({"b3": "0"}, "parentbased_always_on", {"b3": "0", "x-b3-sampled": "0", "jaeger": "0", "tracecontext": "00"}),
+        (
+            {"X-B3-Sampled": "0"},
+            "parentbased_always_on",
+            {"b3": "0", "x-b3-sampled": "0", "jaeger": "0", "tracecontext": "00"},
+        ),
+        ({"b3": "1"}, "parentbased_always_off", {"b3": "1", "x-b3-sampled": "1", "jaeger": "1", "tracecontext": "01"}),
+        ({"b3": "d"}, "parentbased_always_off", WATCHED),
+        ({"x-b3-flags": "1"}, "parentbased_always_off", WATCHED),
+        # Who asks nobody does what he does.
+        ({"b3": "0"}, "always_on", {"b3": "1", "x-b3-sampled": "1", "jaeger": "1", "tracecontext": "01"}),
+    ],
+)
+def test_a_decision_without_ids_is_about_the_traces_that_begin_there(
+    headers: dict[str, str], sampler: str, expected: dict[str, str]
+) -> None:
+    decision = hiq.extract(headers, "b3")
+    assert decision is not None
+    assert not decision
+    (word,) = decision.run(hiq.inject, None, "b3").values()
+    assert word == {"X-B3-Sampled": "0", "x-b3-flags": "d"}.get(next(iter(headers)), headers.get("b3"))
+    assert decision.run(hiq.inject, None, "tracecontext,jaeger") == {}
+    again = pickle.loads(pickle.dumps(decision))
+    places = []
+    with recording(sampler) as exporter:
+        for each in (decision, again):
+            with hiq.attach(each):
+                for _ in range(2):
+                    with hiq.trace("root"), hiq.trace("inside"):
+                        places.append(hiq.capture())
+            with hiq.attach(each), ThreadPoolExecutor(1) as pool:
+                captured = hiq.capture()
+                assert not captured
+                with_root = pool.submit(captured.run, hiq.inject, None, "b3").result()
+                assert with_root == {"b3": word}
+    assert [words_of_b3(place) for place in places] == [expected] * 4
+    assert len({place.trace_id for place in places}) == 4, "each is a trace of its own"
+    kept = [span for span in exporter.spans() if span["name"] == "root"]
+    assert len(kept) == (0 if expected["b3"] == "0" else 4)
+    assert all(span["parent_span_id"] in (None, "") for span in kept)
+
+
+def test_opentelemetry_takes_what_is_written_of_a_watched_trace_for_sampled() -> None:
+    caller = hiq.extract({"b3": f"{TRACE}-{SPAN}-d"}, "b3")
+    assert caller is not None
+    for name in ("b3", "b3multi", "jaeger"):
+        assert oracles_place(name, caller.run(hiq.inject, None, name)) == (TRACE, SPAN, True), name
+
+
+def test_a_flask_request_that_is_not_to_be_sampled_is_not() -> None:
+    app = Flask("shop")
+    inside: list[dict[str, str]] = []
+    app.add_url_rule("/", "index", lambda: inside.append(hiq.inject()) or "here")
+    exporter = InMemoryExporter()
+    hiq.init(exporters=[exporter], propagators="b3")
+    exporter.clear()
+    with hiq.HiQFlaskLatencyOtel([], endpoints={"index"}):
+        for decision in ("0", "d"):
+            assert app.test_client().get("/", headers={"b3": decision}).text == "here"
+    assert [headers["b3"].split("-")[-1] for headers in inside] == ["0", "d"]
+    assert len(exporter.spans()) == 1

@@ -34,6 +34,19 @@ pub fn tree_named(spans: &[(SpanId, &str)]) -> SpanTree {
     builder.finish()
 }
 
+/// A root and a child of a trace that somebody watches.
+pub fn watched_tree() -> SpanTree {
+    let mut start = TreeStart::new(TraceId::random(), Arc::new(Resource::default()), scope());
+    start.is_debug = true;
+    let mut builder = TreeBuilder::new(start, SpanLimits::default());
+    let name = builder.symbol("work");
+    let root = builder.start_with_id(SpanId::next(), name, SiteId::NONE, None, START_NANOS);
+    builder.start_with_id(SpanId::next(), name, SiteId::NONE, Some(root), START_NANOS);
+    builder.end(1, START_NANOS + 1_000_000);
+    builder.end(root, START_NANOS + 1_000_000);
+    builder.finish()
+}
+
 /// When the roots start: 2023-11-14T22:13:20Z.
 pub const START_NANOS: u64 = 1_700_000_000_000_000_000;
 

@@ -28,6 +28,7 @@ pub(super) fn read(headers: &Headers<'_>) -> Option<Context> {
         } else {
             SAMPLED
         },
+        is_debug: flags & DEBUG != 0,
         is_remote: true,
         ..Context::default()
     })
@@ -56,7 +57,11 @@ fn known<'m>(members: impl Iterator<Item = (&'m str, &'m str)>) -> Vec<(String, 
 
 pub(super) fn write(context: &Context, set: &mut dyn FnMut(&str, String)) {
     let (trace_id, span_id) = (context.trace_id, context.span_id);
-    let flags = u8::from(context.is_sampled());
+    let flags = if context.is_debug {
+        SAMPLED | DEBUG
+    } else {
+        u8::from(context.is_sampled())
+    };
     set(ID, format!("{trace_id}:{span_id}:0:{flags}"));
 }
 

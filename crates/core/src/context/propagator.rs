@@ -7,7 +7,7 @@
 /// | `tracecontext` | `traceparent`, `tracestate` | W3C Trace Context |
 /// | `baggage` | `baggage` | W3C Baggage |
 /// | `b3` | writes `b3`; reads that, else `x-b3-*` | openzipkin/b3-propagation |
-/// | `b3multi` | writes `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled`; reads as `b3` | the same |
+/// | `b3multi` | writes `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled` or `x-b3-flags`; reads as `b3` | the same |
 /// | `jaeger` | `uber-trace-id`, `uberctx-<key>`; reads `jaeger-baggage` too | Jaeger's clients |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

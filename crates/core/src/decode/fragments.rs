@@ -208,6 +208,7 @@ fn begin(scope: &Arc<Scope>, root: &LooseSpan<'_>, resource: &Arc<Resource>) -> 
     start.parent = root.parent;
     start.parent_is_remote = has_remote_parent(root);
     start.trace_flags = root.trace_flags;
+    start.is_debug = root.is_debug;
     start.trace_state = root.trace_state.to_string();
     TreeBuilder::new(start, SpanLimits::UNLIMITED)
 }

@@ -75,6 +75,8 @@ pub struct LooseSpan<'p> {
     pub trace_state: Cow<'p, str>,
     /// W3C trace flags.
     pub trace_flags: u8,
+    /// True when somebody watches its trace; that of a fragment's root counts for all of it.
+    pub is_debug: bool,
     /// Its name.
     pub name: Cow<'p, str>,
     /// Its kind.
@@ -106,6 +108,7 @@ impl Default for LooseSpan<'_> {
             parent_is_remote: false,
             trace_state: Cow::default(),
             trace_flags: 0,
+            is_debug: false,
             name: Cow::default(),
             kind: Kind::Unspecified,
             start: 0,

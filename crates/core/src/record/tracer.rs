@@ -259,9 +259,10 @@ impl Tracer {
             .cloned()
             .or_else(|| thread.context())
             .or_else(|| self.inner.parent.clone());
-        let parent = parent.filter(Context::is_valid);
+        let parent = parent.filter(Context::counts);
         let trace_id = parent
             .as_ref()
+            .filter(|parent| parent.is_valid())
             .map_or_else(TraceId::random, |parent| parent.trace_id);
         let pipeline = &self.inner.pipeline;
         let sampled = pipeline.sampler().samples(trace_id, parent.as_ref());

@@ -49,6 +49,7 @@ impl TreeBuilder {
         tree.parent = start.parent;
         tree.parent_is_remote = start.parent_is_remote;
         tree.trace_flags = start.trace_flags;
+        tree.is_debug = start.is_debug;
         tree.thread = start.thread;
         tree.root = start.root;
         tree.scale = start.scale;
@@ -71,6 +72,7 @@ impl TreeBuilder {
         tree.parent = SpanId::INVALID;
         tree.parent_is_remote = false;
         tree.trace_flags = if origin.is_sampled { SAMPLED } else { 0 };
+        tree.is_debug = false;
         tree.trace_state = Symbol::EMPTY;
         tree.thread = Thread::current();
         tree.root = SpanId::INVALID;
@@ -118,6 +120,11 @@ impl TreeBuilder {
     /// W3C trace flags of the tree.
     pub fn trace_flags(&self) -> u8 {
         self.tree.trace_flags
+    }
+
+    /// True when somebody watches the trace, see [`Context::is_debug`].
+    pub fn is_debug(&self) -> bool {
+        self.tree.is_debug
     }
 
     /// What its ticks mean.
@@ -305,7 +312,8 @@ impl TreeBuilder {
 impl SpanTree {
     fn hang_under(&mut self, parent: &Context) {
         self.parent = parent.span_id;
-        self.parent_is_remote = parent.is_remote;
+        self.parent_is_remote = parent.is_remote && parent.is_valid();
+        self.is_debug = parent.is_debug;
         self.trace_flags |= parent.trace_flags & !SAMPLED;
         self.trace_state = self.symbol(&parent.trace_state);
     }
@@ -320,6 +328,7 @@ impl SpanTree {
             parent: SpanId::INVALID,
             parent_is_remote: false,
             trace_flags: 0,
+            is_debug: false,
             trace_state: Symbol::EMPTY,
             resource,
             scope,

@@ -132,6 +132,7 @@ impl SpanTree {
         self.parent = other.parent;
         self.parent_is_remote = other.parent_is_remote;
         self.trace_flags = other.trace_flags;
+        self.is_debug = other.is_debug;
         assign(&mut self.resource, &other.resource);
         assign(&mut self.scope, &other.scope);
         self.thread = other.thread;

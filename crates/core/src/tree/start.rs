@@ -22,6 +22,8 @@ pub struct TreeStart {
     pub parent_is_remote: bool,
     /// W3C trace flags.
     pub trace_flags: u8,
+    /// True when somebody watches the trace, see [`Context::is_debug`].
+    pub is_debug: bool,
     /// W3C `tracestate`, empty for none.
     pub trace_state: String,
     /// Who produces the spans.
@@ -45,6 +47,7 @@ impl TreeStart {
             parent: SpanId::INVALID,
             parent_is_remote: false,
             trace_flags: 1,
+            is_debug: false,
             trace_state: String::new(),
             resource,
             scope,
@@ -64,7 +67,8 @@ impl TreeStart {
 pub struct Origin<'a> {
     /// The trace.
     pub trace_id: TraceId,
-    /// Where the root hangs, unless it is the root of the trace.
+    /// Where the root hangs, unless it is the root of the trace; one that is a [decision](Context::is_decision) is no place, but may
+    /// say that the trace is watched.
     pub parent: Option<&'a Context>,
     /// Whether the trace is recorded for the exporters' sake.
     pub is_sampled: bool,

@@ -3,13 +3,19 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use hiq_core::batch::TreeBatch;
+use hiq_core::decode::Decoder;
 use hiq_core::encode::{Cut, DropReason, Encoded, Encoder, Limits};
 use hiq_core::span::{Kind, Status};
+use hiq_core::tree::SpanTree;
 use hiq_jaeger::{
-    JaegerBinaryEncoder, JaegerCompactEncoder, JaegerMessageEncoder, JaegerProtoEncoder,
+    JaegerBinaryEncoder, JaegerCompactEncoder, JaegerDecoder, JaegerMessageEncoder,
+    JaegerProtoEncoder,
 };
 use hiq_testkit::spans::{BatchIn, EventIn, LinkIn, Origin, Plain, SpanIn, TreeIn, arbitrary, hex};
+use hiq_testkit::trees::watched_tree;
 use proptest::prelude::*;
 use prost::Message as _;
 use support::{Span, Value, expected, normal, read_proto, read_thrift};
@@ -119,6 +125,30 @@ proptest! {
         for kind in ENCODINGS.iter().chain([&MESSAGE]) {
             check_payloads(kind, &input, &limits);
         }
+    }
+}
+
+/// `jaeger.thrift` and `model.proto`: 1 sampled, 2 debug.
+#[test]
+fn the_spans_of_a_trace_that_somebody_watches_say_so_and_read_back_as_that() {
+    let batch = TreeBatch::new(vec![Arc::new(watched_tree())]);
+    let decoders = [
+        JaegerDecoder::compact(),
+        JaegerDecoder::binary(),
+        JaegerDecoder::binary(),
+        JaegerDecoder::proto(),
+        JaegerDecoder::message(),
+    ];
+    for (kind, mut decoder) in ENCODINGS.iter().chain([&MESSAGE]).zip(decoders) {
+        let payloads = encode_all(&mut *(kind.encoder)(), &batch, &Limits::bytes(usize::MAX));
+        let payloads = payloads.iter().filter(|(encoded, _)| encoded.items > 0);
+        let mut flags = Vec::new();
+        for (_, payload) in payloads {
+            flags.extend((kind.read)(payload).iter().map(|span| span.flags));
+            let sink = &mut |tree: Arc<SpanTree>| assert!(tree.spans().all(|span| span.is_debug()));
+            decoder.decode(payload, sink).unwrap();
+        }
+        assert_eq!(flags, [3, 3], "{}", kind.name);
     }
 }
 

@@ -129,6 +129,7 @@ fn loose(span: SpanData) -> LooseSpan<'static> {
         parent_is_remote: span.parent_span_is_remote,
         trace_state: context.trace_state().header().into(),
         trace_flags: context.trace_flags().to_u8(),
+        is_debug: false,
         name: span.name,
         kind: kind(&span.span_kind),
         start: unix_nanos(span.start_time),

@@ -80,7 +80,7 @@ impl Form for JsonV2 {
         if span.events().len() > 0 {
             writer = writer.elsewhere(|out| annotations(out, pen, span));
         }
-        if found.debug {
+        if found.debug || span.is_debug() {
             writer.put(b",\"debug\":true");
         }
         if found.shared {

@@ -81,7 +81,7 @@ impl Form for JsonV1 {
             writer.rewind(before_times);
             writer = rest(writer, pen, span, &mut Found::default(), true);
         }
-        if found.debug {
+        if found.debug || span.is_debug() {
             writer.put(b",\"debug\":true");
         }
         writer.put(b'}');

@@ -94,7 +94,7 @@ impl Form for Proto {
         if span.events().len() > 0 {
             writer = writer.elsewhere(|out| annotations(out, pen, span));
         }
-        if found.debug {
+        if found.debug || span.is_debug() {
             writer.put([0x60, 1]);
         }
         if found.shared {

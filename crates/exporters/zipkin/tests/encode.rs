@@ -3,10 +3,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use hiq_core::batch::TreeBatch;
 use hiq_core::encode::{Cut, Encoder, Limits};
 use hiq_core::span::{Kind, Status};
 use hiq_testkit::spans::arbitrary;
 use hiq_testkit::spans::{EventIn, Plain, SpanIn};
+use hiq_testkit::trees::watched_tree;
 use hiq_zipkin::{ZipkinJsonEncoder, ZipkinJsonV1Encoder, ZipkinMapping, ZipkinProtoEncoder};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -410,6 +414,22 @@ fn version_1_writes_addresses_where_asked_for() {
         let with = written_v1(span, &mapping);
         assert_eq!(with.remote, endpoint("db", "", 0));
         assert_eq!(with.tags, without.tags);
+    }
+}
+
+#[test]
+fn the_spans_of_a_trace_that_somebody_watches_say_so() {
+    let batch = TreeBatch::new(vec![Arc::new(watched_tree())]);
+    let v2 = payload(&mut ZipkinJsonEncoder::new(), &batch);
+    let v1 = payload(&mut ZipkinJsonV1Encoder::new(), &batch);
+    let proto = payload(&mut ZipkinProtoEncoder::new(), &batch);
+    for spans in [
+        read_json::spans(&v2),
+        read_v1::spans(&v1),
+        read_proto::spans(&proto),
+    ] {
+        assert_eq!(spans.len(), 2);
+        assert!(spans.iter().all(|span| span.debug));
     }
 }
 

@@ -496,13 +496,17 @@ class Context:
     @property
     def trace_flags(self) -> int: ...
     @property
+    def is_debug(self) -> bool:
+        """True when somebody watches the trace: B3's `d`, Jaeger's flag 2, with whose headers and spans it goes on."""
+
+    @property
     def trace_state(self) -> str: ...
     @property
     def baggage(self) -> dict[str, str]: ...
     @property
     def is_remote(self) -> bool: ...
     def __bool__(self) -> bool:
-        """False where `capture` found nothing to hang under."""
+        """False where `capture` found nothing to hang under, and where headers say no more than whether new traces are sampled."""
 
     def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Calls `func` with this context attached."""
@@ -519,7 +523,7 @@ def inject(carrier: Any = None, propagators: Iterable[str] | str | None = None) 
     """Writes headers of the current span into `carrier` (a dict by default), which is returned."""
 
 def _unpickled_context(
-    ids: tuple[Sequence[int], int], flags: tuple[int, bool], trace_state: str, baggage: list[tuple[str, str]]
+    ids: tuple[Sequence[int], int], flags: tuple[int, bool, bool, bool], trace_state: str, baggage: list[tuple[str, str]]
 ) -> Context:
     """What a pickled context is made of again, remote."""
 

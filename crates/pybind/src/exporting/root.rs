@@ -50,6 +50,8 @@ impl RootSpan {
         parent: Option<&PyContext>,
     ) -> PyResult<Self> {
         let parent = parent.map(|parent| parent.0.clone());
+        let is_debug = sampled && parent.as_ref().is_some_and(|parent| parent.is_debug);
+        let parent = parent.filter(Context::is_valid);
         let trace_id = parent
             .as_ref()
             .map_or_else(TraceId::random, |parent| parent.trace_id);
@@ -61,8 +63,10 @@ impl RootSpan {
             began: (Clock::unix_nanos(), Instant::now()),
             tags: pairs(tags)?,
         };
+        let mut context = Context::local(trace_id, SpanId::next(), flags);
+        context.is_debug = is_debug;
         Ok(Self {
-            context: Context::local(trace_id, SpanId::next(), flags),
+            context,
             open: Mutex::new(Some(open)),
         })
     }
@@ -78,6 +82,7 @@ impl RootSpan {
     fn unsampled_context(&self) -> PyContext {
         let mut context = self.context.clone();
         context.trace_flags &= !SAMPLED;
+        context.is_debug = false;
         PyContext::new(context)
     }
 
@@ -124,6 +129,7 @@ impl Open {
             Arc::new(resource),
             Arc::<Scope>::default(),
         );
+        origin.is_debug = context.is_debug;
         if let Some(parent) = &self.parent {
             origin.parent = parent.span_id;
             origin.parent_is_remote = parent.is_remote;

@@ -195,6 +195,7 @@ fn read_span(span: &Bound<'_, PyAny>) -> PyResult<LooseSpan<'static>> {
         parent_is_remote: parent.is_some_and(|parent| parent.is_remote),
         trace_state: place.trace_state.into(),
         trace_flags: place.trace_flags,
+        is_debug: false,
         name: text(&span.getattr(intern!(py, "name"))?)?.into(),
         kind: kind(&span.getattr(intern!(py, "kind"))?)?,
         start: nanos(&span.getattr(intern!(py, "start_time"))?)?,

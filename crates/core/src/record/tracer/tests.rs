@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::batch::TreeBatch;
 use crate::config::ConfigError;
+use crate::context::Propagator;
 use crate::export::{Deadline, Exporter, Progress};
 use crate::ledger::Custody;
 use crate::sample::{RootSampler, Sampler};
@@ -166,6 +167,73 @@ fn a_remote_parent_decides_on_sampling_and_is_named() {
     let span = trees[0].span(0).unwrap();
     assert_eq!(span.parent_id().unwrap().to_string(), "b7ad6b7169203331");
     assert!(span.has_remote_parent());
+}
+
+fn of_b3(header: &str) -> Context {
+    Context::from_headers(&[Propagator::B3], [("b3", header)]).unwrap()
+}
+
+#[test]
+fn a_decision_without_a_place_is_about_the_trace_that_begins_there() {
+    let (always, kept) = tracer(ALWAYS);
+    let (never, none) = tracer(Sampler::new(RootSampler::AlwaysOff, true));
+    for (tracer, name, header) in [
+        (&always, "left out", "0"),
+        (&always, "kept", "1"),
+        (&never, "kept", "1"),
+        (&never, "watched", "d"),
+    ] {
+        let parent = of_b3(header);
+        let root = tracer.span_with(
+            name,
+            &SpanOptions::kind(Kind::Internal).under(Some(&parent)),
+        );
+        let context = tracer.current_context().unwrap();
+        assert!(context.is_valid() && !context.is_remote);
+        assert_eq!(context.is_sampled(), header != "0");
+        assert_eq!(context.is_debug, header == "d");
+        drop(root);
+    }
+    assert_eq!(edges(&always, &kept), [edge("kept", None)]);
+    assert_eq!(
+        edges(&never, &none),
+        [edge("kept", None), edge("watched", None)]
+    );
+    for tree in none.0.lock().unwrap().iter() {
+        let root = tree.span(0).unwrap();
+        assert_eq!(root.is_debug(), root.name().as_str() == "watched");
+        assert!(!root.has_remote_parent());
+    }
+}
+
+#[test]
+fn a_trace_that_somebody_watches_stays_that_in_every_fragment_and_header() {
+    let (tracer, kept) = tracer(ALWAYS);
+    let parent = of_b3("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-d");
+    let root = tracer.span_with(
+        "root",
+        &SpanOptions::kind(Kind::Internal).under(Some(&parent)),
+    );
+    // More than leave at once: the finished ones go before the root.
+    for _ in 0..5_000 {
+        drop(tracer.span("inside"));
+    }
+    let mut headers = Vec::new();
+    let context = tracer.current_context().unwrap();
+    context.to_headers(&[Propagator::B3, Propagator::Jaeger], |_, value| {
+        headers.push(value);
+    });
+    assert!(headers[0].ends_with("-d"), "{headers:?}");
+    assert!(headers[1].ends_with(":3"), "{headers:?}");
+    drop(root);
+    // Memory that was used for it is not thought to be watched.
+    drop(tracer.span("later"));
+    edges(&tracer, &kept);
+    let trees = kept.0.lock().unwrap();
+    assert!(trees.len() > 2);
+    for span in trees.iter().flat_map(|tree| tree.spans()) {
+        assert_eq!(span.is_debug(), span.trace_id() == parent.trace_id);
+    }
 }
 
 #[test]

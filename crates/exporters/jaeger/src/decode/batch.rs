@@ -56,6 +56,7 @@ pub(super) struct Log<'p> {
 }
 
 const NANOS_PER_MICRO: u64 = 1_000;
+const DEBUG: u64 = 2;
 
 /// What is too long ago or too far off becomes the end of time.
 pub(super) fn nanos_of_micros(micros: i64) -> u64 {
@@ -100,6 +101,7 @@ impl<'p> Span<'p> {
             parent: self.parent,
             parent_is_remote: self.parent_is_remote,
             trace_flags: u8::from(self.flags & 1 != 0),
+            is_debug: self.flags & DEBUG != 0,
             name: self.name,
             start: self.start_nanos,
             end: self.start_nanos.saturating_add(self.duration_nanos),

@@ -55,7 +55,7 @@ pub(crate) fn write_fields<'w, F: Form<Trace = [u8; 18]>>(
     for each in span.links() {
         writer = writer.elsewhere(|out| reference(out, &each));
     }
-    let flags = span.trace_flags() & SAMPLED;
+    let flags = span.trace_flags() & SAMPLED | u8::from(span.is_debug()) << 1;
     writer.put((flags != 0).then_some([FLAGS, flags]));
     writer.put((
         time(START, span.start().0),

@@ -64,7 +64,7 @@ pub(super) fn write_span<P: Protocol>(out: &mut Vec<u8>, parts: Parts<'_, P>, sp
         writer = writer.elsewhere(|out| references::<P>(out, links));
         last = 6;
     }
-    let flags = span.trace_flags() & SAMPLED;
+    let flags = span.trace_flags() & SAMPLED | u8::from(span.is_debug()) << 1;
     let duration = duration_micros(span.duration_nanos());
     writer = P::times(writer, last, flags, span.start().micros(), duration);
     let before = writer.position();
