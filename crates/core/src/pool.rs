@@ -11,17 +11,25 @@ use crate::tree::{OwnTree, SpanTree};
 
 /// Trees that travel together.
 const CHUNK_TREES: usize = 32;
+/// Memory from which on fewer travel together, so that a thread that has gone quiet does not sit on much.
+const FULL_CHUNK_BYTES: usize = 512 << 10;
 /// Chunks that the pool holds at most: as many small trees as a worker lets go in one go.
 const MAX_CHUNKS: usize = 256;
 /// Memory that they take at most.
 const MAX_BYTES: usize = 16 << 20;
-/// Memory that a tree may have grown to and still be kept: most trees are small, and stay small when reused.
-const MAX_TREE_BYTES: usize = 16 << 10;
+/// Memory that a tree may have grown to and still be kept for any other: that of some 400 spans with four attributes. Growing it
+/// anew costs as much as filling it.
+const MAX_TREE_BYTES: usize = 64 << 10;
 /// Trees of long-running roots, thousands of spans each, are kept apart, so that a small tree never sits in their memory.
 const MAX_LARGE_TREES: usize = 8;
 const MAX_LARGE_TREE_BYTES: usize = 2 << 20;
 
-type Chunk = Vec<OwnTree>;
+/// Used trees, and the memory that they take: who takes a chunk would wait for each of them to look at it.
+#[derive(Default)]
+struct Chunk {
+    trees: Vec<OwnTree>,
+    bytes: usize,
+}
 
 static POOL: PerProcess<Mutex<Pool>> = PerProcess::new(Mutex::default);
 
@@ -34,13 +42,13 @@ struct Pool {
     chunks: Vec<Chunk>,
     /// What the trees in the chunks take.
     bytes: usize,
-    large: Chunk,
+    large: Vec<OwnTree>,
 }
 
 /// What one thread has at hand.
 struct Local {
     /// Used trees to be filled again.
-    filled: Chunk,
+    filled: Vec<OwnTree>,
 }
 
 /// A used tree, emptied, if one is at hand.
@@ -58,13 +66,10 @@ pub(crate) fn take_large() -> Option<OwnTree> {
 
 /// Takes back those of `trees` that nobody else holds.
 pub fn recycle(trees: impl IntoIterator<Item = Arc<SpanTree>>) {
-    let mut chunk = Chunk::new();
-    for tree in trees.into_iter().filter_map(emptied) {
-        if chunk.capacity() == 0 {
-            chunk.reserve_exact(CHUNK_TREES);
-        }
-        chunk.push(tree);
-        if chunk.len() == CHUNK_TREES {
+    let mut chunk = Chunk::default();
+    for (tree, bytes) in trees.into_iter().filter_map(emptied) {
+        chunk.push(tree, bytes);
+        if chunk.is_full() {
             put(std::mem::take(&mut chunk));
         }
     }
@@ -73,24 +78,27 @@ pub fn recycle(trees: impl IntoIterator<Item = Arc<SpanTree>>) {
 
 /// Takes `tree` back for this thread, if nobody else holds it.
 pub fn recycle_here(tree: Arc<SpanTree>) {
-    let Some(tree) = emptied(tree) else { return };
+    let Some((tree, bytes)) = emptied(tree) else {
+        return;
+    };
     // A thread that is ending frees it.
     let _ = LOCAL.try_with(|local| {
         if let Ok(mut local) = local.try_borrow_mut()
             && local.filled.len() < CHUNK_TREES
+            && (local.filled.len() + 1) * bytes <= FULL_CHUNK_BYTES
         {
             local.filled.push(tree);
         }
     });
 }
 
-/// The tree without its content, if nobody else holds it and it is of a size to keep here.
-fn emptied(shared: Arc<SpanTree>) -> Option<OwnTree> {
+/// The tree without its content, and the memory that it takes, if nobody else holds it and it is of a size to keep here.
+fn emptied(shared: Arc<SpanTree>) -> Option<(OwnTree, usize)> {
     let mut tree = OwnTree::try_from_shared(shared)?;
     tree.clear();
     let bytes = tree.capacity_bytes();
     if bytes <= MAX_TREE_BYTES {
-        return Some(tree);
+        return Some((tree, bytes));
     }
     if bytes <= MAX_LARGE_TREE_BYTES {
         put_large(tree);
@@ -107,19 +115,28 @@ fn put_large(tree: OwnTree) {
 
 /// Adds a chunk; one that has no place is freed.
 fn put(chunk: Chunk) {
-    if chunk.is_empty() {
+    if chunk.trees.is_empty() {
         return;
     }
-    let bytes = bytes_of(&chunk);
     let mut pool = lock();
-    if pool.chunks.len() < MAX_CHUNKS && pool.bytes + bytes <= MAX_BYTES {
-        pool.bytes += bytes;
+    if pool.chunks.len() < MAX_CHUNKS && pool.bytes + chunk.bytes <= MAX_BYTES {
+        pool.bytes += chunk.bytes;
         pool.chunks.push(chunk);
     }
 }
 
-fn bytes_of(chunk: &Chunk) -> usize {
-    chunk.iter().map(|tree| tree.capacity_bytes()).sum()
+impl Chunk {
+    fn push(&mut self, tree: OwnTree, bytes: usize) {
+        if self.trees.capacity() == 0 {
+            self.trees.reserve_exact(CHUNK_TREES);
+        }
+        self.trees.push(tree);
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.trees.len() == CHUNK_TREES || self.bytes >= FULL_CHUNK_BYTES
+    }
 }
 
 fn lock() -> MutexGuard<'static, Pool> {
@@ -128,9 +145,7 @@ fn lock() -> MutexGuard<'static, Pool> {
 
 impl Local {
     const fn new() -> Self {
-        Self {
-            filled: Chunk::new(),
-        }
+        Self { filled: Vec::new() }
     }
 
     #[inline]
@@ -144,8 +159,10 @@ impl Local {
     #[cold]
     fn refill(&mut self) -> Option<()> {
         let mut pool = POOL.get().try_lock().ok()?;
-        self.filled = pool.chunks.pop()?;
-        pool.bytes -= bytes_of(&self.filled);
+        let chunk = pool.chunks.pop()?;
+        pool.bytes -= chunk.bytes;
+        drop(pool);
+        self.filled = chunk.trees;
         Some(())
     }
 }
@@ -156,6 +173,7 @@ mod tests {
     use crate::id::{SpanId, TraceId};
     use crate::intern::{SiteId, Symbol};
     use crate::tree::{SpanLimits, TreeBuilder, TreeStart};
+    use crate::value::ValueRef;
 
     fn tree(spans: u64) -> SpanTree {
         let start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
@@ -195,13 +213,55 @@ mod tests {
     fn a_thread_keeps_no_more_than_a_chunk() {
         (0..3 * CHUNK_TREES).for_each(|_| recycle_here(Arc::new(tree(1))));
         assert_eq!(here().len(), CHUNK_TREES);
+        LOCAL.with_borrow_mut(|local| local.filled.clear());
+        let middling = tree(MAX_TREE_BYTES as u64 / 80);
+        let most = FULL_CHUNK_BYTES / middling.capacity_bytes();
+        assert!(most < CHUNK_TREES);
+        (0..CHUNK_TREES).for_each(|_| recycle_here(Arc::new(tree(MAX_TREE_BYTES as u64 / 80))));
+        assert_eq!(here().len(), most);
+    }
+
+    #[test]
+    fn fewer_trees_travel_together_when_they_are_larger() {
+        for (spans, is_many) in [(1, true), (MAX_TREE_BYTES as u64 / 80, false)] {
+            let mut chunk = Chunk::default();
+            while !chunk.is_full() {
+                let (tree, bytes) = emptied(Arc::new(tree(spans))).unwrap();
+                chunk.push(tree, bytes);
+            }
+            assert_eq!(chunk.trees.len() == CHUNK_TREES, is_many);
+            assert_eq!(chunk.bytes >= FULL_CHUNK_BYTES, !is_many);
+            assert!(chunk.bytes < FULL_CHUNK_BYTES + MAX_TREE_BYTES);
+            assert_eq!(chunk.bytes, held_by(&chunk));
+        }
+    }
+
+    #[test]
+    fn a_tree_of_a_few_hundred_spans_with_attributes_is_kept_with_its_room() {
+        let start = TreeStart::new(TraceId::random(), Arc::default(), Arc::default());
+        let mut builder = TreeBuilder::new(start, SpanLimits::default());
+        for tick in 1..=300 {
+            let span = builder.start(Symbol::EMPTY, SiteId::NONE, None, tick);
+            for key in ["pool.first", "pool.second", "pool.third", "pool.fourth"] {
+                let key = builder.symbol(key);
+                builder.set_attribute(span, key, ValueRef::Str("text"));
+            }
+            builder.end(span, tick + 1);
+        }
+        let used = builder.finish_shared();
+        let room = used.capacity_bytes();
+        assert!(room > 300 * (40 + 4 * 16), "{room}");
+        recycle_here(used);
+        let again = take().unwrap();
+        assert!(again.is_empty());
+        assert_eq!(again.capacity_bytes(), room);
     }
 
     #[test]
     fn the_pool_keeps_no_more_than_its_chunks_and_hands_them_to_other_threads() {
         recycle((0..2 * MAX_CHUNKS * CHUNK_TREES).map(|_| Arc::new(tree(1))));
         assert!(lock().chunks.len() <= MAX_CHUNKS);
-        let middling = || Arc::new(tree(MAX_TREE_BYTES as u64 / 128));
+        let middling = || Arc::new(tree(MAX_TREE_BYTES as u64 / 80));
         recycle((0..2 * MAX_BYTES / MAX_TREE_BYTES).map(|_| middling()));
         let kept = kept_bytes();
         assert!(kept.counted <= MAX_BYTES);
@@ -218,11 +278,16 @@ mod tests {
         held: usize,
     }
 
+    fn held_by(chunk: &Chunk) -> usize {
+        let trees = chunk.trees.iter();
+        trees.map(|tree| tree.capacity_bytes()).sum()
+    }
+
     fn kept_bytes() -> KeptBytes {
         let pool = lock();
         KeptBytes {
             counted: pool.bytes,
-            held: pool.chunks.iter().map(bytes_of).sum(),
+            held: pool.chunks.iter().map(held_by).sum(),
         }
     }
 
