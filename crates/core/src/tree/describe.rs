@@ -104,7 +104,7 @@ impl TreeBuilder {
         symbol: &impl Fn(K, &mut Self) -> Symbol,
     ) -> Entry {
         let key = symbol(key, self);
-        let (tag, value) = self.store(value);
+        let (tag, value) = self.store_here(value);
         Entry::new(span, key, tag, value)
     }
 

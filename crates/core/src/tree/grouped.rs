@@ -140,6 +140,22 @@ impl<T: Owned> Grouped<T> {
         if owner == self.last {
             return;
         }
+        if owner != 0 && owner as usize == self.starts.len() {
+            self.starts.push(self.items.len() as u32);
+        } else {
+            self.go_to(owner);
+        }
+        self.last = owner;
+        self.seen.marks = 0;
+    }
+
+    /// Notes where the items of `owner` begin, and of those before that have none; or that they are somewhere else.
+    #[inline(never)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a tree of 2^32 attributes does not fit into memory"
+    )]
+    fn go_to(&mut self, owner: u32) {
         let is_earlier = self.starts.len() > owner as usize;
         self.seen.doubts |= if is_earlier { DISORDER } else { 0 };
         while self.starts.len() <= owner as usize {
@@ -147,8 +163,6 @@ impl<T: Owned> Grouped<T> {
             self.starts
                 .push(if is_first { 0 } else { self.items.len() as u32 });
         }
-        self.last = owner;
-        self.seen.marks = 0;
     }
 
     /// Takes out the items of `owner`, the last one that there may be.

@@ -13,10 +13,26 @@ impl TreeBuilder {
 
     #[inline(always)]
     pub(super) fn store(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
+        match value {
+            ValueRef::Str(text) => self.store_text(text),
+            other => self.store_other(other),
+        }
+    }
+
+    /// The same for a value that is probably written where this is inlined: of a text that the compiler knows, it copies as many
+    /// bytes as there are, and knows whether one needs an escape.
+    #[inline(always)]
+    pub(super) fn store_here(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
+        match value {
+            ValueRef::Str(text) => self.store_text_here(text),
+            other => self.store_other(other),
+        }
+    }
+
+    #[inline(always)]
+    fn store_other(&mut self, value: ValueRef<'_>) -> (Tag, u64) {
         // One after the other: a jump by table costs more than these comparisons.
-        if let ValueRef::Str(text) = value {
-            self.store_text(text)
-        } else if let ValueRef::Int(i) = value {
+        if let ValueRef::Int(i) = value {
             (Tag::Int, i.cast_unsigned())
         } else if let ValueRef::Bool(b) = value {
             (Tag::Bool, u64::from(b))
@@ -29,6 +45,11 @@ impl TreeBuilder {
 
     #[inline(never)]
     fn store_text(&mut self, text: &str) -> (Tag, u64) {
+        self.store_text_here(text)
+    }
+
+    #[inline(always)]
+    fn store_text_here(&mut self, text: &str) -> (Tag, u64) {
         if self.limits.value_chars.is_none()
             && let Some(place) = self.tree.texts.push_short(text)
         {
