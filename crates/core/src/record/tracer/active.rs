@@ -40,12 +40,7 @@ impl<'t> ActiveSpan<'t> {
         key: impl Name,
         value: impl Into<ValueRef<'v>>,
     ) -> &mut Self {
-        let value = value.into();
-        if let Some((builder, span)) = self.place(&mut this_thread()) {
-            let key = key.symbol(builder);
-            builder.set_attribute(span, key, value);
-        }
-        self
+        self.set_attributes([(key, value.into())])
     }
 
     /// Sets several attributes at once, which is cheaper than one by one.

@@ -9,7 +9,7 @@ use crate::export::{Deadline, Exporter, Progress};
 use crate::ledger::Custody;
 use crate::sample::{RootSampler, Sampler};
 use crate::span::Status;
-use crate::value::Value;
+use crate::value::{Value, ValueRef};
 
 #[derive(Clone, Debug, Default)]
 struct Kept(Arc<Mutex<Vec<Arc<SpanTree>>>>);
@@ -321,4 +321,81 @@ fn a_silent_root_that_ends_out_of_turn_does_not_silence_what_comes_later() {
     assert!(tracer.current_context().is_none());
     let expected = [edge("heard", None), edge("inside", Some("heard"))];
     assert_eq!(edges(&tracer, &kept), expected);
+}
+
+/// A tracer whose spans keep texts of up to `limit` characters.
+fn tracer_with_limit(limit: &str) -> (Tracer, Kept) {
+    let (tracer, kept) = tracer(ALWAYS);
+    let env = crate::config::Env::from_pairs([("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)]);
+    let settings = Settings::from_env(&env);
+    let pipeline = tracer.pipeline().clone();
+    (Tracer::with_settings(pipeline, &settings), kept)
+}
+
+/// The texts of the only span that arrived, and whether JSON must escape a character of them.
+fn texts(tracer: &Tracer, kept: &Kept) -> Vec<(String, bool)> {
+    assert_eq!(edges(tracer, kept).len(), 1);
+    let trees = kept.0.lock().unwrap();
+    let attributes = trees[0].span(0).unwrap().own_attributes();
+    let texts = attributes.map(|(_, value)| match value {
+        ValueRef::Text(text) => (text.as_str().to_owned(), text.needs_escape()),
+        other => panic!("{other:?}"),
+    });
+    texts.collect()
+}
+
+#[test]
+fn texts_that_are_written_in_place_and_others_arrive_whole_or_cut() {
+    // Each length that is copied in another way, with something to escape at the start, in the middle or at the end.
+    macro_rules! record {
+        ($span:ident, $form:expr) => {
+            $span.set_attributes([
+                ("a", ValueRef::Str($form(""))),
+                ("b", ValueRef::Str($form("G"))),
+                ("c", ValueRef::Str($form("GE\n"))),
+                ("d", ValueRef::Str($form("POST"))),
+                ("e", ValueRef::Str($form("\"PATCH"))),
+                ("f", ValueRef::Str($form("DELETE it"))),
+                ("g", ValueRef::Str($form("cart\\internal"))),
+                ("h", ValueRef::Str($form("sixteen bytes ok"))),
+                ("i", ValueRef::Str($form("seventeen bytes, \u{1}"))),
+                ("j", ValueRef::Str($form("é"))),
+            ])
+        };
+    }
+    let whole = [
+        ("", false),
+        ("G", false),
+        ("GE\n", true),
+        ("POST", false),
+        ("\"PATCH", true),
+        ("DELETE it", false),
+        ("cart\\internal", true),
+        ("sixteen bytes ok", false),
+        ("seventeen bytes, \u{1}", true),
+        ("é", false),
+    ];
+    let cut = [
+        "", "G", "GE\n", "POS", "\"PA", "DEL", "car", "six", "sev", "é",
+    ];
+    for is_in_place in [true, false] {
+        for limit in ["", "3"] {
+            let (tracer, kept) = tracer_with_limit(limit);
+            let mut span = tracer.span("texts");
+            if is_in_place {
+                record!(span, |text| text);
+            } else {
+                record!(span, std::hint::black_box);
+            }
+            drop(span);
+            let arrived = texts(&tracer, &kept);
+            let arrived: Vec<_> = arrived.iter().map(|(t, e)| (t.as_str(), *e)).collect();
+            if limit.is_empty() {
+                assert_eq!(arrived, whole);
+            } else {
+                let escaped = |text: &str| text.contains(['\n', '"']);
+                assert_eq!(arrived, cut.map(|text| (text, escaped(text))));
+            }
+        }
+    }
 }
