@@ -29,12 +29,14 @@ impl TreeBatch {
     /// A batch of `trees`; empty ones are left out.
     pub fn new(mut trees: Vec<Arc<SpanTree>>) -> Self {
         trees.retain(|tree| !tree.is_empty());
-        let mut turns = HashMap::with_capacity(trees.len());
-        trees.sort_by_cached_key(|tree| {
-            let turn = turns.len();
-            let turn = *turns.entry(tree.trace_id()).or_insert(turn);
-            (Arc::as_ptr(tree.resource()) as usize, turn)
-        });
+        if !are_few_and_in_order(&trees) {
+            let mut turns = HashMap::with_capacity(trees.len());
+            trees.sort_by_cached_key(|tree| {
+                let turn = turns.len();
+                let turn = *turns.entry(tree.trace_id()).or_insert(turn);
+                (Arc::as_ptr(tree.resource()) as usize, turn)
+            });
+        }
         let spans = trees.iter().map(|tree| tree.len()).sum();
         let heap_bytes = trees.iter().map(|tree| tree.heap_bytes()).sum();
         Self {
@@ -68,6 +70,25 @@ impl TreeBatch {
             end,
         }
     }
+}
+
+/// Whether there is nothing to sort, as far as that is found out faster by looking at each pair than by hashing: most batches are of
+/// one resource, and a trace's trees rarely come apart.
+fn are_few_and_in_order(trees: &[Arc<SpanTree>]) -> bool {
+    const FEW: usize = 16;
+    let Some((first, others)) = trees.split_first() else {
+        return true;
+    };
+    let comes_back = |at: usize| {
+        let (trace, earlier) = (trees[at].trace_id(), &trees[..at]);
+        let is_another = earlier.last().is_some_and(|tree| tree.trace_id() != trace);
+        is_another && earlier.iter().any(|tree| tree.trace_id() == trace)
+    };
+    trees.len() <= FEW
+        && others
+            .iter()
+            .all(|tree| Arc::ptr_eq(tree.resource(), first.resource()))
+        && !(1..trees.len()).any(comes_back)
 }
 
 /// Trees that nobody else holds go back to the recorder.
@@ -256,12 +277,35 @@ mod tests {
     #[test]
     fn the_trees_of_a_trace_stand_together_and_the_traces_in_the_order_in_which_they_came() {
         let resource = Arc::default();
-        let traces: Vec<_> = (0..50).map(|_| TraceId::random()).collect();
-        let again = traces.iter().rev();
-        let trees = traces.iter().chain(again);
-        let batch = TreeBatch::new(trees.map(|trace| tree(*trace, &resource)).collect());
-        let found: Vec<_> = batch.trees().iter().map(|tree| tree.trace_id()).collect();
-        let expected: Vec<_> = traces.iter().flat_map(|trace| [*trace; 2]).collect();
-        assert_eq!(found, expected);
+        for count in [1, 2, 3, 8, 50] {
+            let traces: Vec<_> = (0..count).map(|_| TraceId::random()).collect();
+            let again = traces.iter().rev();
+            let trees = traces.iter().chain(again);
+            let batch = TreeBatch::new(trees.map(|trace| tree(*trace, &resource)).collect());
+            let found: Vec<_> = batch.trees().iter().map(|tree| tree.trace_id()).collect();
+            let expected: Vec<_> = traces.iter().flat_map(|trace| [*trace; 2]).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn the_trees_of_a_resource_stand_together_however_few_they_are() {
+        let resources: [Arc<Resource>; 2] = [Arc::default(), Arc::default()];
+        for count in [2, 3, 5, 40] {
+            let trees = (0..count).map(|at| tree(TraceId::random(), &resources[at % 2]));
+            let trees: Vec<_> = trees.collect();
+            let batch = TreeBatch::new(trees.clone());
+            let changes = batch
+                .trees()
+                .windows(2)
+                .filter(|pair| !Arc::ptr_eq(pair[0].resource(), pair[1].resource()));
+            assert_eq!(changes.count(), 1);
+            for resource in &resources {
+                let of_it = |tree: &&Arc<SpanTree>| Arc::ptr_eq(tree.resource(), resource);
+                let came = trees.iter().filter(of_it).map(|tree| tree.trace_id());
+                let left = batch.trees().iter().filter(of_it);
+                assert!(left.map(|tree| tree.trace_id()).eq(came));
+            }
+        }
     }
 }
