@@ -188,7 +188,8 @@ impl Tracer {
     }
 
     /// Opens a span under the thread's current one; it ends when the guard is dropped.
-    #[inline]
+    // Inlined, as its end is: two calls, with the registers to be saved for what hardly happens, were 4 to 8 % of a span.
+    #[inline(always)]
     pub fn span(&self, name: impl Name) -> ActiveSpan<'_> {
         let tick = Clock::ticks();
         match self.start(&name, Kind::Internal, tick) {
@@ -211,7 +212,7 @@ impl Tracer {
     }
 
     /// Starts a span in the thread's open tree, if that is this tracer's.
-    #[inline]
+    #[inline(always)]
     fn start(&self, name: &impl Name, kind: Kind, tick: u64) -> Option<SpanId> {
         let mut thread = this_thread();
         let tree = thread.tree_of(self.owner())?;

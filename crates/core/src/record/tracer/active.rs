@@ -136,7 +136,7 @@ impl<'t> ActiveSpan<'t> {
 }
 
 impl Drop for ActiveSpan<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let tick = Clock::ticks();
         let has_ended = this_thread().end_inside(self.id, tick);
