@@ -90,6 +90,64 @@ CONF = """
 - [__main__, "", job, job]
 """
 
+TASKS = """
+import asyncio, json, sys
+
+async def step(row):
+    journal.append([row, "step"])
+    await asyncio.sleep(0)
+
+async def work(row):
+    journal.append([row, "work"])
+    for _ in range(3):
+        await step(row)
+
+async def main():
+    await asyncio.gather(
+        *(asyncio.create_task(work(f"worker {n}"), name=f"worker {n}") for n in range(4))
+    )
+
+if __name__ == "__main__":
+    journal = []
+    asyncio.run(main())
+    with open(sys.argv[1], "w") as file:
+        json.dump(journal, file)
+"""
+
+TASKS_CONF = """
+- [__main__, "", work, work]
+- [__main__, "", step, step]
+"""
+
+ROWS = """
+select coalesce(thread.name, track.name) as row, substr(slice.name, 3) as name
+from slice join track on track.id = slice.track_id
+left join thread_track on thread_track.id = track.id
+left join thread on thread.utid = thread_track.utid
+where slice.category != 'event'
+"""
+
+
+@pytest.mark.usefixtures("hiq_installed")
+@pytest.mark.parametrize("name", ["tasks.json", "tasks.pftrace"])
+def test_rows_have_the_names_that_the_program_gave_to_its_tasks(
+    name: str, tmp_path: Path, compared: Callable[[str, str, int], None]
+) -> None:
+    conf, program, journal = (tmp_path / file for file in ("c.yaml", "tasks.py", "journal.json"))
+    conf.write_text(TASKS_CONF)
+    program.write_text(TASKS)
+    run_program(
+        under_hiq(conf, program, journal),
+        folder=tmp_path,
+        environment={"OTEL_TRACES_EXPORTER": "chrome", "HIQ_CHROME_FILE": str(tmp_path / name)},
+        timeout_seconds=LIMIT_SECONDS,
+    ).require_success()
+    expected = sorted(map(tuple, json.loads(journal.read_text())))
+    assert sorted(tuple(row.values()) for row in query(tmp_path / name, ROWS)) == expected
+    title = "Perfetto tasks" if "pftrace" in name else "Chrome JSON tasks"
+    compared(title, "perfetto", len(expected))
+
+
 ARROWS = """
 select parent.name as parent, child.name as child, parents.tid as parent_tid, children.tid as tid,
     parent.ts <= child.ts as is_later

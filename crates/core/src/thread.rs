@@ -1,6 +1,8 @@
 //! Which thread recorded a tree: for formats that show threads.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use crate::fork;
 use crate::intern::{Symbol, passing_symbol};
@@ -11,7 +13,12 @@ use crate::wire::Text;
 pub struct Thread {
     id: u64,
     name: Symbol,
+    task: Symbol,
 }
+
+/// Names of tasks that are kept at most: what is made up for each request is no name that a row can have.
+const MAX_TASK_NAMES: usize = 256;
+static TASK_NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 thread_local! {
     /// This thread, and the process that it was looked up in: a forked child's thread has another number.
@@ -23,12 +30,34 @@ impl Thread {
     pub const UNKNOWN: Self = Self {
         id: 0,
         name: Symbol::EMPTY,
+        task: Symbol::EMPTY,
     };
 
     /// A thread with the operating system's number `id`; 0: unknown. `name` may be empty.
     pub fn new(id: u64, name: &str) -> Self {
         let name = passing_symbol(name).unwrap_or(Symbol::EMPTY);
-        Self { id, name }
+        Self {
+            id,
+            name,
+            task: Symbol::EMPTY,
+        }
+    }
+
+    /// The same thread while it runs the task of this name. The first 256 names of a process are told apart; tasks of others are
+    /// nothing but their thread, and so are all in a child that was forked while another thread was here.
+    #[must_use]
+    pub fn of_task(self, name: &str) -> Self {
+        let Ok(mut known) = TASK_NAMES.try_lock() else {
+            return self;
+        };
+        if !known.contains(name) {
+            if known.len() == MAX_TASK_NAMES {
+                return self;
+            }
+            known.insert(name.to_owned());
+        }
+        let task = passing_symbol(name).unwrap_or(Symbol::EMPTY);
+        Self { task, ..self }
     }
 
     /// The calling thread: a look at a thread-local after the first time.
@@ -52,6 +81,11 @@ impl Thread {
         self.id
     }
 
+    /// The name of the task that it ran, empty for none.
+    pub fn task(self) -> Text<'static> {
+        self.task.text()
+    }
+
     /// Its name, empty for none.
     pub fn name(self) -> Text<'static> {
         self.name.text()
@@ -67,7 +101,11 @@ fn look_up(known_name: Symbol) -> Thread {
     } else {
         known_name
     };
-    let thread = Thread { id: number(), name };
+    let thread = Thread {
+        id: number(),
+        name,
+        task: Symbol::EMPTY,
+    };
     CURRENT.set((fork::generation(), thread));
     thread
 }
@@ -109,6 +147,20 @@ mod tests {
             Thread::current()
         });
         assert_eq!(renamed.join().unwrap().name().as_str(), "by hand");
+    }
+
+    /// What is in the table stays there, so nothing else of this process's tests may ask for tasks.
+    #[test]
+    fn tasks_have_names_until_there_are_too_many() {
+        let here = Thread::current();
+        for number in 0..MAX_TASK_NAMES {
+            let name = format!("task {number}");
+            let task = here.of_task(&name);
+            assert_eq!((task.task().as_str(), task.id()), (&*name, here.id()));
+        }
+        assert_eq!(here.of_task("one more"), here);
+        assert_eq!(here.of_task("task 7").task().as_str(), "task 7");
+        assert_eq!(Thread::current().task().as_str(), "");
     }
 
     #[cfg(target_os = "linux")]

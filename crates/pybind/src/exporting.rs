@@ -137,6 +137,7 @@ fn init(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
     let mut runtime = Runtime::from_settings(&merged, Arc::clone(&resource));
     runtime.source = Some(source);
     runtime.keep = keep_rules(&arguments)?;
+    runtime.names_tasks = specs.iter().any(|spec| spec.name.starts_with("chrome"));
     if let Some(header) = arguments.text("traceparent")? {
         runtime.parent = Some(parent(&header)?);
     }

@@ -33,6 +33,8 @@ pub(crate) struct Runtime {
     pub(crate) parent: Option<Context>,
     /// The forms of headers that are read and written.
     pub(crate) propagators: Vec<Propagator>,
+    /// Whether somebody shows tasks by their names.
+    pub(crate) names_tasks: bool,
     pub(crate) hold_back_ticks: u64,
     shutdown_timeout: Duration,
 }
@@ -76,6 +78,7 @@ impl Runtime {
             pipeline,
             parent,
             propagators: self.propagators.clone(),
+            names_tasks: self.names_tasks,
             hold_back_ticks: self.hold_back_ticks,
             shutdown_timeout: self.shutdown_timeout,
         }
@@ -93,6 +96,7 @@ impl Runtime {
             pipeline: None,
             parent: settings.parent.clone(),
             propagators: settings.propagators.clone(),
+            names_tasks: false,
             hold_back_ticks: ticks_of(MAX_HELD_BACK_NANOS),
             shutdown_timeout: settings.pipeline.shutdown_timeout,
         }

@@ -332,7 +332,15 @@ impl ThreadState {
             runtime.count_sampled_out();
             return Opened::SampledOut(Box::new(Context::local(trace_id, SpanId::next(), 0)));
         }
-        let tree = open::keep(open_tree(runtime, root, parent, (trace_id, sampled)));
+        // Asked before: names of tasks may be told by Python code.
+        let task = (runtime.names_tasks && !tasks::running().is_null())
+            .then(tasks::name)
+            .flatten();
+        let mut tree = open_tree(runtime, root, parent, (trace_id, sampled));
+        if let Some(name) = task {
+            tree.builder().set_task(&name);
+        }
+        let tree = open::keep(tree);
         // SAFETY: it is kept by nobody else yet, and what is made of it is a copy.
         let id = unsafe { (*tree).current_id() };
         // Spans that nobody exports are no parents for others.

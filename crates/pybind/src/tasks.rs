@@ -8,7 +8,9 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use pyo3::ffi;
+use pyo3::types::PyAnyMethods as _;
 
+use crate::exception::undisturbed;
 use crate::state::state;
 
 /// Words of a thread state that are looked through: all of the smallest one there is, CPython 3.10's of 280 bytes.
@@ -56,6 +58,21 @@ pub(crate) fn running() -> *mut ffi::PyObject {
         }
         context
     }
+}
+
+/// The name that the program gave to the task of asyncio that is running, if it gave one: not that which asyncio counts up.
+#[cold]
+pub(crate) fn name() -> Option<String> {
+    undisturbed(|py| {
+        let modules = py.import("sys").ok()?.getattr("modules").ok()?;
+        let asyncio = modules.get_item("asyncio").ok()?;
+        // Outside of a loop this is an error, which is no concern of ours.
+        let task = asyncio.call_method0("current_task").ok()?;
+        let name: String = task.call_method0("get_name").ok()?.extract().ok()?;
+        let number = name.strip_prefix("Task-");
+        let is_counted = number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+        (!is_counted && !name.is_empty()).then_some(name)
+    })
 }
 
 /// Finds the places, when the module is loaded.

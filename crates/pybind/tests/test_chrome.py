@@ -13,7 +13,7 @@ from typing import Any
 
 import hiq
 import pytest
-from conftest import PACKAGE_FOLDER
+from conftest import PACKAGE_FOLDER, python
 
 PROGRAM = """
     import json, os, sys, threading
@@ -89,6 +89,60 @@ def test_the_environment_turns_it_on(tmp_path: Path) -> None:
     os.unlink(tmp_path / "here.json")
     noted = run(tmp_path, "", OTEL_TRACES_EXPORTER="chrome")
     assert {tuple(line) for line in shown(tmp_path / "hiq-trace.json.gz")} <= {tuple(line) for line in noted}
+
+
+TASKS = """
+    import asyncio, sys
+    import hiq
+
+    async def work(number):
+        for piece in range(3):
+            with hiq.trace(f"{asyncio.current_task().get_name()} {piece}"):
+                await asyncio.sleep(0)
+
+    async def main():
+        named = [asyncio.create_task(work(n), name=f"worker {n}") for n in range(3)]
+        twins = [asyncio.create_task(work(n), name="twin") for n in range(2)]
+        unnamed = [asyncio.create_task(work(n)) for n in range(2)]
+        await asyncio.gather(*named, *twins, *unnamed)
+
+    hiq.init("shop", exporters=[hiq.ChromeExporter(sys.argv[1])])
+    asyncio.run(main())
+    with hiq.trace("outside"):
+        pass
+    hiq.shutdown(60)
+"""
+
+
+def rows_of(path: Path) -> dict[str, list[str]]:
+    """The names of rows of a file, and those of the spans on each."""
+    rows: dict[str, list[str]] = {}
+    for _pid, _tid, row, name in shown(path):
+        rows.setdefault(row, []).append(name)
+    return {row: sorted(names) for row, names in rows.items()}
+
+
+def test_tasks_that_the_program_has_named_have_rows_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(textwrap.dedent(TASKS))
+    assert python("program.py", "trace.json", folder=tmp_path).returncode == 0
+    rows = rows_of(tmp_path / "trace.json")
+    for number in range(3):
+        assert rows.pop(f"worker {number}") == [f"worker {number} {piece}" for piece in range(3)]
+    # They overlap, so that they cannot stand on one row.
+    assert sorted(rows.pop("twin") + rows.pop("twin (2)")) == sorted(2 * [f"twin {piece}" for piece in range(3)])
+    assert all(row.startswith("MainThread") for row in rows)
+    others = [name for names in rows.values() for name in names]
+    assert "outside" in others
+    assert all(name == "outside" or name.startswith("Task-") for name in others)
+    assert len(others) == 7
+
+    # Read back and written again, they are what they were.
+    convert = ("-m", "hiq", "convert", "trace.json", "again.json")
+    assert python(*convert, folder=tmp_path).returncode == 0
+    again = rows_of(tmp_path / "again.json")
+    assert {row: names for row, names in again.items() if row.startswith("worker")} == {
+        f"worker {number}": [f"worker {number} {piece}" for piece in range(3)] for number in range(3)
+    }
 
 
 def test_perfetto_by_name_and_by_argument(tmp_path: Path) -> None:

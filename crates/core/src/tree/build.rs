@@ -122,6 +122,11 @@ impl TreeBuilder {
         self.tree.trace_flags
     }
 
+    /// Says that its thread ran the task `name`.
+    pub fn set_task(&mut self, name: &str) {
+        self.tree.thread = self.tree.thread.of_task(name);
+    }
+
     /// True when somebody watches the trace, see [`Context::is_debug`].
     pub fn is_debug(&self) -> bool {
         self.tree.is_debug

@@ -23,6 +23,7 @@
 //! |---|---|---|---|
 //! | resource | `M` `process_name`, and all attributes in `M` `hiq.resource` | process track, labels | pid is `process.pid` unless another process has it |
 //! | thread | `M` `thread_name` | thread track | trees of one thread that overlap (tasks) get further tracks |
+//! | task with a name | `M` `thread_name`, with `hiq.is_task` | a track of the process | of the first 256 names |
 //! | span | `X`, kind in `cat` | slice begin and end, kind in the category | a child stands on its parent's track where it fits into the parent |
 //! | start, duration | `ts`, `dur`: microseconds, three decimals | nanoseconds of the wall clock | JSON counts from `baseTimeNanoseconds`, 45 days before |
 //! | attributes, of the site and the span | `args` | debug annotations | texts, numbers, lists, objects; bytes in base64; `NaN` and infinities as texts in JSON |
@@ -33,7 +34,7 @@
 //! | event that was a counter's sample (`hiq.counter`) | `C`, a series for each number | counter tracks, and the instant | |
 //! | extra metrics | `C` at start and end; `hiq.<name>` in `args` | counter track; annotation | |
 //!
-//! Lost: the order of events of one moment, schema URLs, and the dropped counts of resources and scopes. An attribute with one of the names above is left out.
+//! Lost: the sources in a report of `VizTracer` (`file_info`; where a function stands its name says too), the order of events of one moment, schema URLs, and the dropped counts of resources and scopes. An attribute with one of the names above is left out.
 //!
 //! The formats' own words: *Trace Event Format* (Google, 2016), and Perfetto's `trace_packet.proto` and `track_event.proto`.
 

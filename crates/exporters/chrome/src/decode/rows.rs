@@ -60,10 +60,21 @@ struct Bare {
     is_async: bool,
     name: Option<String>,
     thread_id: Option<u64>,
+    is_task: bool,
     last_nanos: i64,
 }
 
 impl Bare {
+    /// Of the thread with this number; 0: nobody knows.
+    fn thread(&self, number: u64) -> Thread {
+        let name = self.name.as_deref().unwrap_or_default();
+        if self.is_task {
+            Thread::new(number, "").of_task(name)
+        } else {
+            Thread::new(number, if number > 0 { name } else { "" })
+        }
+    }
+
     #[inline]
     fn is_of(&self, event: &EventBytes<'_>) -> bool {
         *self.tid == *event.tid && *self.pid == *event.pid
@@ -219,7 +230,7 @@ impl Rows {
         }
         match event.name {
             b"process_name" => {
-                let (name, _) = self.said_name(event.args)?;
+                let (name, ..) = self.said_name(event.args)?;
                 self.process(event.pid)?.name = name;
             }
             b"hiq.resource" => {
@@ -227,25 +238,28 @@ impl Rows {
                 self.process(event.pid)?.resource = Some(pairs(event.args));
             }
             b"thread_name" => {
-                let (name, thread_id) = self.said_name(event.args)?;
+                let (name, thread_id, is_task) = self.said_name(event.args)?;
                 let row = self.row(event)? as usize;
                 self.bare[row].name = name;
                 self.bare[row].thread_id = thread_id;
+                self.bare[row].is_task = is_task;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn said_name(&mut self, args: &[u8]) -> io::Result<(Option<String>, Option<u64>)> {
+    /// A name, the thread that it is of, and whether it is that of a task.
+    fn said_name(&mut self, args: &[u8]) -> io::Result<(Option<String>, Option<u64>, bool)> {
         self.count_said(args.len())?;
-        let (mut name, mut thread_id) = (None, None);
+        let (mut name, mut thread_id, mut is_task) = (None, None, false);
         each_field(args, &mut |key, raw| match &*key {
             "name" => name = Some(owned_text(raw)),
             "hiq.thread_id" => thread_id = Some(uint(raw)),
+            "hiq.is_task" => is_task = raw == b"true",
             _ => {}
         });
-        Ok((name, thread_id))
+        Ok((name, thread_id, is_task))
     }
 
     fn process(&mut self, pid: &[u8]) -> io::Result<&mut Process> {
@@ -381,7 +395,7 @@ impl Rows {
                 .is_some_and(|(pids, _)| *pids > 1);
             Row {
                 resource: Arc::clone(resource),
-                thread: Thread::new(number, if number > 0 { name } else { "" }),
+                thread: row.thread(number),
                 shares_thread: (shares && !row.is_async && !is_ours).then_some(number),
                 of_roots: if is_ours {
                     Vec::new()

@@ -47,6 +47,7 @@ pub(super) fn announce_track(writer: &mut Writer<'_>, pid: u32, track: &Track) {
     if track.thread_id > 0 {
         writer.put((b",\"hiq.thread_id\":", Decimal(track.thread_id)));
     }
+    writer.put(track.is_task.then_some(b",\"hiq.is_task\":true"));
     writer.put((b'}', END_EVENT));
 }
 

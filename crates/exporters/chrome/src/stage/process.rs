@@ -22,7 +22,8 @@ pub(crate) struct Process {
     pub(super) announced_in: u64,
     pub(super) counters: Vec<Counter>,
     pub(super) tracks: Vec<Track>,
-    by_thread: HashMap<u64, Vec<usize>>,
+    /// By the thread's number and the task's name.
+    by_thread: HashMap<(u64, &'static str), Vec<usize>>,
     free_tid: u32,
 }
 
@@ -35,6 +36,8 @@ pub(crate) struct Track {
     pub(crate) name: String,
     /// The thread that it is of; 0: unknown.
     pub(crate) thread_id: u64,
+    /// True for a row of tasks of one name.
+    pub(crate) is_task: bool,
     /// What no other process, track or counter of the encoder has.
     pub(crate) number: u32,
     pub(super) announced_in: u64,
@@ -65,7 +68,7 @@ impl Process {
         suits: &mut dyn FnMut(&Track) -> Suits,
     ) -> Option<usize> {
         let mut best = (Suits::Not, None);
-        let of_thread = self.by_thread.get(&thread.id()).into_iter().flatten();
+        let of_thread = self.by_thread.get(&key(thread)).into_iter().flatten();
         for track in of_thread.filter(|track| !used.contains(track)) {
             let suits = suits(&self.tracks[*track]);
             if suits > best.0 {
@@ -79,7 +82,7 @@ impl Process {
     }
 
     pub(super) fn add_track(&mut self, thread: Thread, number: u32) -> usize {
-        let of_thread = self.by_thread.entry(thread.id()).or_default();
+        let of_thread = self.by_thread.entry(key(thread)).or_default();
         of_thread.push(self.tracks.len());
         let number_in_thread = of_thread.len();
         self.tracks.push(Track {
@@ -87,6 +90,7 @@ impl Process {
             number,
             name: String::new(),
             thread_id: thread.id(),
+            is_task: !thread.task().is_empty(),
             announced_in: 0,
             row: Row::default(),
         });
@@ -96,7 +100,7 @@ impl Process {
 
     pub(super) fn take(&mut self, track: usize, thread: Thread, block: Block<'_>) {
         self.tracks[track].row.take(block);
-        for other in self.by_thread.get(&thread.id()).into_iter().flatten() {
+        for other in self.by_thread.get(&key(thread)).into_iter().flatten() {
             self.tracks[*other].row.greet(block);
         }
     }
@@ -105,14 +109,16 @@ impl Process {
     fn name(&mut self, thread: Thread, number: usize) {
         let wanted = u32::try_from(thread.id())
             .ok()
-            .filter(|tid| *tid > 0 && number == 1);
+            .filter(|tid| *tid > 0 && number == 1 && thread.task().is_empty());
         let tid = wanted.unwrap_or_else(|| {
             while self.tracks.iter().any(|track| track.tid == self.free_tid) {
                 self.free_tid += 1;
             }
             self.free_tid
         });
+        let task = thread.task().as_str();
         let mut name = match (thread.id(), thread.name().as_str()) {
+            _ if !task.is_empty() => task.to_owned(),
             (0, "") => "track".to_owned(),
             (id, "") => format!("thread {id}"),
             (_, name) => name.to_owned(),
@@ -125,6 +131,10 @@ impl Process {
             track.name = name;
         }
     }
+}
+
+fn key(thread: Thread) -> (u64, &'static str) {
+    (thread.id(), thread.task().as_str())
 }
 
 impl Track {
