@@ -95,7 +95,7 @@ mod tests {
     fn a_used_tree_shows_nothing_of_what_it_was() {
         let mut parent = Context::local(TraceId::random(), SpanId::next(), 0xff);
         parent.trace_state = "vendor=1".to_owned();
-        parent.is_remote = true;
+        (parent.is_remote, parent.is_debug) = (true, true);
         let mut builder = begun(Some(&parent), &resource("first"));
         let key = symbol("own.key").unwrap();
         builder.set_attribute(0, key, ValueRef::Str("text"));
@@ -111,7 +111,7 @@ mod tests {
         let (address, span) = (Arc::as_ptr(&first), first.span(0).unwrap());
         assert_eq!((span.events().len(), span.links().len()), (1, 1));
         assert_eq!(span.measurements().count(), 2);
-        assert_eq!(span.trace_flags(), 0xff);
+        assert_eq!((span.trace_flags(), span.is_debug()), (0xff, true));
         pool::recycle_here(first);
 
         let mut builder = begun(None, &resource("second"));
@@ -121,7 +121,7 @@ mod tests {
         let span = again.span(0).unwrap();
         assert_eq!(again.resource().service_name(), "second");
         assert_eq!((span.parent_id(), span.trace_flags()), (None, 0));
-        assert!(!span.has_remote_parent() && span.trace_state().is_none());
+        assert!(!span.is_debug() && !span.has_remote_parent() && span.trace_state().is_none());
         assert_eq!(span.own_attributes().count(), 0);
         assert_eq!((span.events().len(), span.links().len()), (0, 0));
         assert_eq!(span.measurements().count(), 0);

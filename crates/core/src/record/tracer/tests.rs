@@ -226,7 +226,7 @@ fn a_trace_that_somebody_watches_stays_that_in_every_fragment_and_header() {
     assert!(headers[0].ends_with("-d"), "{headers:?}");
     assert!(headers[1].ends_with(":3"), "{headers:?}");
     drop(root);
-    // Memory that was used for it is not thought to be watched.
+    // Which nobody watches.
     drop(tracer.span("later"));
     edges(&tracer, &kept);
     let trees = kept.0.lock().unwrap();
