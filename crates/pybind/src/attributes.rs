@@ -27,14 +27,11 @@ const MAX_DEPTH: u32 = 8;
 /// the address from being used for another string.
 #[inline]
 pub(crate) fn key_symbol(builder: &mut TreeBuilder, key: *mut ffi::PyObject) -> Symbol {
-    let slot = (key as usize >> 4) % KEYS;
-    // SAFETY: the cache is only touched with the GIL held, and no reference into it outlives this function.
-    let entry = unsafe { &mut (*CACHE.0.get())[slot] };
-    if entry.0 == key {
-        return entry.1;
+    if let Some(symbol) = known_symbol(key) {
+        return symbol;
     }
     let symbol = with_utf8(key, |text| builder.symbol(text)).unwrap_or(Symbol::EMPTY);
-    remember(entry, key, symbol);
+    remember(key, symbol);
     symbol
 }
 
@@ -42,41 +39,66 @@ pub(crate) fn key_symbol(builder: &mut TreeBuilder, key: *mut ffi::PyObject) -> 
 /// the empty one: it has to be given to the span once that has a tree.
 #[inline]
 pub(crate) fn text_symbol(text: *mut ffi::PyObject) -> Option<Symbol> {
-    let slot = (text as usize >> 4) % KEYS;
-    // SAFETY: as in `key_symbol`.
-    let entry = unsafe { &mut (*CACHE.0.get())[slot] };
-    if entry.0 == text {
-        return Some(entry.1);
+    if let Some(symbol) = known_symbol(text) {
+        return Some(symbol);
     }
     let symbol = with_utf8(text, hiq_core::intern::passing_symbol)?.unwrap_or(Symbol::EMPTY);
-    remember(entry, text, symbol);
+    remember(text, symbol);
     Some(symbol)
 }
 
+#[inline(always)]
+fn known_symbol(key: *mut ffi::PyObject) -> Option<Symbol> {
+    // SAFETY: the cache is only touched with the GIL held, and no reference into it outlives this function.
+    let shelf = unsafe { &(*CACHE.0.get())[shelf_of(key)] };
+    let known = shelf.0.iter().find(|(known, _)| *known == key);
+    known.map(|(_, symbol)| *symbol)
+}
+
 #[cold]
-fn remember(entry: &mut (*mut ffi::PyObject, Symbol), key: *mut ffi::PyObject, symbol: Symbol) {
+#[inline(never)]
+fn remember(key: *mut ffi::PyObject, symbol: Symbol) {
     if symbol.text().is_empty() {
         // Stands in one tree only, or is empty.
         return;
     }
-    // SAFETY: `key` is alive, and the slot's old key was kept alive by its own reference. That goes last: the end of a
-    // string of the program's own class may run its code, which may come here again.
+    // SAFETY: as in `known_symbol`. `key` is alive, and the oldest one was kept alive by its own reference. That goes last: the
+    // end of a string of the program's own class may run its code, which may come here again.
     unsafe {
         ffi::Py_INCREF(key);
-        let (old, _) = std::mem::replace(entry, (key, symbol));
-        ffi::Py_XDECREF(old);
+        let shelf = &mut (*CACHE.0.get())[shelf_of(key)];
+        shelf.0.rotate_right(1);
+        let (oldest, _) = std::mem::replace(&mut shelf.0[0], (key, symbol));
+        ffi::Py_XDECREF(oldest);
     }
 }
 
-const KEYS: usize = 512;
+/// Which shelf a key's address leads to. Where the interpreter puts its strings differs from process to process: were there room
+/// for one key only, in some of them two that a span has would take it from each other, and be looked up by their text each time.
+#[inline(always)]
+fn shelf_of(key: *mut ffi::PyObject) -> usize {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (key as u64).wrapping_mul(GOLDEN_RATIO);
+    #[expect(clippy::cast_possible_truncation, reason = "below SHELVES")]
+    let shelf = (mixed >> (u64::BITS - SHELVES.trailing_zeros())) as usize;
+    shelf
+}
 
-struct KeyCache(std::cell::UnsafeCell<[(*mut ffi::PyObject, Symbol); KEYS]>);
+const SHELVES: usize = 256;
+const KEYS_OF_A_SHELF: usize = 4;
+
+/// One line of the processor's memory; the newest key first.
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Shelf([(*mut ffi::PyObject, Symbol); KEYS_OF_A_SHELF]);
+
+struct KeyCache(std::cell::UnsafeCell<[Shelf; SHELVES]>);
 
 // SAFETY: only touched with the GIL held.
 unsafe impl Sync for KeyCache {}
 
 static CACHE: KeyCache = KeyCache(std::cell::UnsafeCell::new(
-    [(ptr::null_mut(), Symbol::EMPTY); KEYS],
+    [Shelf([(ptr::null_mut(), Symbol::EMPTY); KEYS_OF_A_SHELF]); SHELVES],
 ));
 
 /// Values whose reading may run the program's code, read before a span is opened for them: that code may end any span that
@@ -142,7 +164,7 @@ impl Foreign {
 
 /// True for values of exactly the four types that nearly all are.
 #[inline]
-fn is_plain(value: *mut ffi::PyObject) -> bool {
+pub(crate) fn is_plain(value: *mut ffi::PyObject) -> bool {
     // SAFETY: a live object's type is read.
     unsafe {
         let kind = ffi::Py_TYPE(value);
