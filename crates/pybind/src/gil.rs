@@ -22,6 +22,7 @@ impl<T> GilCell<T> {
 }
 
 /// The same for what no thread comes to without the GIL: on the way of every coroutine a lock would be felt.
+#[derive(Debug)]
 pub(crate) struct GilOnly<T>(RefCell<T>);
 
 // SAFETY: one thread at a time has the GIL, and nobody comes here without it.

@@ -114,8 +114,21 @@ pub(crate) const fn fast_method(
     }
 }
 
-/// Memory of the collector's objects of one size that have been, for the next ones: what the interpreter keeps of its own
-/// coroutines and frames.
+pub(crate) const fn positional_method(
+    name: &'static CStr,
+    function: ffi::PyCFunctionFast,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFast: function,
+        },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: ptr::null(),
+    }
+}
+
+/// Memory of objects of one size that have been, for the next ones: what the interpreter keeps of its own coroutines and frames.
 pub(crate) struct Spares(GilOnly<Vec<usize>>);
 
 /// More are seldom made and let go in turn.
@@ -129,14 +142,15 @@ impl Spares {
     /// An object of `kind` that the collector does not know yet, with nothing behind its header; null when there is no memory.
     ///
     /// # Safety
-    /// Called with the GIL; `kind` is a collected heap type whose objects have the size that these have.
+    /// Called with the GIL; `kind` is a heap type, collected or not as the others are, whose objects have the size that these have.
     pub(crate) unsafe fn allocate(&self, kind: *mut ffi::PyTypeObject) -> *mut ffi::PyObject {
         let spare = self.0.borrow().pop();
         // SAFETY: by the caller's promise; a spare is memory that `give_back` was given, and nobody else knows it.
         unsafe {
             match spare {
                 Some(spare) => ffi::PyObject_Init(spare as *mut ffi::PyObject, kind),
-                None => ffi::PyObject_GC_New(kind),
+                None if ffi::PyType_IS_GC(kind) != 0 => ffi::PyObject_GC_New(kind),
+                None => ffi::PyObject_New(kind),
             }
         }
     }
@@ -174,6 +188,13 @@ pub(crate) unsafe fn free(object: *mut ffi::PyObject) {
         }
         ffi::Py_DECREF(kind.cast());
     }
+}
+
+/// True when nobody but the one who asks has a reference to `object`, which is alive.
+#[inline]
+pub(crate) fn has_one_owner(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe { ffi::Py_REFCNT(object) == 1 }
 }
 
 /// True when `name` is the text `expected`.

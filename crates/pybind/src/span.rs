@@ -1,4 +1,6 @@
 //! `hiq.current_span()`, the `Span` that it and `hiq.trace` give, and `hiq.suppress`.
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use hiq_core::id::{SpanId, TraceId};
 use hiq_core::record::OpenTree;
 use hiq_core::span::Status;
@@ -11,19 +13,78 @@ use pyo3::types::{PyDict, PyString};
 use crate::attributes::{self, Text};
 use crate::context::{self, PyContext};
 use crate::exception;
+use crate::gil::GilOnly;
 use crate::state::state;
 
 /// A span that is open, or nothing: every method is harmless after its end and outside any span.
 #[pyclass(frozen, module = "hiq._hiq")]
 #[derive(Debug)]
 pub(crate) struct Span {
-    trace_id: TraceId,
-    id: SpanId,
+    /// Changed only while nobody has the object, see [`Span::object`].
+    trace_id: [AtomicU64; 2],
+    id: AtomicU64,
 }
+
+/// Objects that blocks were lent last.
+struct Lent {
+    spans: [Option<Py<Span>>; SPANS_KEPT],
+    oldest: usize,
+}
+
+/// Blocks inside each other that give their spans names have one each.
+const SPANS_KEPT: usize = 4;
+
+static LENT: GilOnly<Lent> = GilOnly::new(Lent {
+    spans: [const { None }; SPANS_KEPT],
+    oldest: 0,
+});
 
 impl Span {
     pub(crate) fn new(trace_id: TraceId, id: SpanId) -> Self {
-        Self { trace_id, id }
+        let span = Self {
+            trace_id: [const { AtomicU64::new(0) }; 2],
+            id: AtomicU64::new(0),
+        };
+        span.become_that_of(trace_id, id);
+        span
+    }
+
+    /// An object for it: most blocks have let theirs go, or never named it, when the next one asks.
+    pub(crate) fn object(self, py: Python<'_>) -> PyResult<Py<Self>> {
+        let lent = LENT.borrow();
+        let is_ours_alone = |span: &&Py<Self>| crate::object::has_one_owner(span.as_ptr());
+        if let Some(unused) = lent.spans.iter().flatten().find(is_ours_alone) {
+            unused.get().become_that_of(self.of_trace(), self.own_id());
+            return Ok(unused.clone_ref(py));
+        }
+        drop(lent);
+        let made = Py::new(py, self)?;
+        let mut lent = LENT.borrow();
+        let oldest = lent.oldest;
+        lent.oldest = (oldest + 1) % SPANS_KEPT;
+        let before = lent.spans[oldest].replace(made.clone_ref(py));
+        drop(lent);
+        // Gone at once, also where this was called by no function of `pyo3`'s.
+        drop(before.map(|span| span.into_bound(py)));
+        Ok(made)
+    }
+
+    fn become_that_of(&self, trace_id: TraceId, id: SpanId) {
+        let trace_id = u128::from_ne_bytes(trace_id.0);
+        self.trace_id[0].store((trace_id >> 64) as u64, Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        self.trace_id[1].store(trace_id as u64, Relaxed);
+        self.id.store(id.0, Relaxed);
+    }
+
+    fn of_trace(&self) -> TraceId {
+        let [high, low] = &self.trace_id;
+        let trace_id = u128::from(high.load(Relaxed)) << 64 | u128::from(low.load(Relaxed));
+        TraceId(trace_id.to_ne_bytes())
+    }
+
+    fn own_id(&self) -> SpanId {
+        SpanId(self.id.load(Relaxed))
     }
 
     pub(crate) fn none() -> Self {
@@ -32,15 +93,16 @@ impl Span {
 
     /// Calls `then` with the span's builder and index while it is open and reachable from this thread.
     fn write<R>(&self, then: impl FnOnce(&mut TreeBuilder, u32) -> R) -> Option<R> {
-        if !self.id.is_valid() {
+        let id = self.own_id();
+        if !id.is_valid() {
             return None;
         }
-        let is_here = state().with_open_span(self.id, |_, _| ()).is_some();
+        let is_here = state().with_open_span(id, |_, _| ()).is_some();
         if is_here {
-            return state().with_open_span(self.id, then);
+            return state().with_open_span(id, then);
         }
-        crate::block::with_tree_of(self.id, |tree| {
-            let index = tree.index_of_open(self.id)?;
+        crate::block::with_tree_of(id, |tree| {
+            let index = tree.index_of_open(id)?;
             Some(then(tree.builder(), index))
         })?
     }
@@ -64,13 +126,13 @@ impl Span {
     /// 32 hex digits; zeros outside any span.
     #[getter]
     fn trace_id(&self) -> String {
-        self.trace_id.to_string()
+        self.of_trace().to_string()
     }
 
     /// 16 hex digits; zeros outside any span.
     #[getter]
     fn span_id(&self) -> String {
-        self.id.to_string()
+        self.own_id().to_string()
     }
 
     /// Sets an attribute: a text, number, bool, bytes or a sequence of them; of anything else its guarded `repr`.
@@ -192,7 +254,7 @@ impl Span {
     }
 
     fn __repr__(&self) -> String {
-        format!("Span({}, {})", self.trace_id, self.id)
+        format!("Span({}, {})", self.of_trace(), self.own_id())
     }
 }
 

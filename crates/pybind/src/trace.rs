@@ -9,15 +9,14 @@ use std::ptr;
 
 use hiq_core::context::Context;
 use hiq_core::id::TraceId;
-use hiq_core::intern::{SiteId, Symbol, symbol};
+use hiq_core::intern::Symbol;
 use hiq_core::span::Kind;
 use hiq_core::time::Clock;
-use hiq_core::tree::{Role, TreeBuilder};
-use hiq_core::value::Value;
+use hiq_core::tree::TreeBuilder;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::PyType;
 
 use crate::attributes::{self, Foreign};
 use crate::block::{self, Block};
@@ -30,25 +29,22 @@ use crate::span::Span;
 use crate::state::{self, Begun, Parent, Root, ThreadState, state};
 
 mod decorate;
+mod given;
 mod inside;
+mod object;
 mod record;
 
 use decorate::decorate;
+use given::Given;
 use inside::Inside;
 use record::record;
 
 /// One use of `hiq.trace(...)`: a context manager, sync and async, and a decorator. The same object may be entered again
 /// before it is left, and by several threads and tasks.
-#[pyclass(frozen, module = "hiq._hiq")]
-#[derive(Debug)]
-pub(crate) struct Trace {
-    name: Option<Symbol>,
-    /// A name that each tree has to keep for itself.
-    passing_name: Option<Py<PyAny>>,
-    kind: Kind,
-    /// Keyword names and, in their order, values; null when there are none.
-    names: Option<Py<PyTuple>>,
-    values: Vec<Py<PyAny>>,
+#[repr(C)]
+struct Trace {
+    base: ffi::PyObject,
+    given: Given,
     entered: Entries<Entered>,
 }
 
@@ -66,8 +62,7 @@ enum Entered {
 }
 
 impl Trace {
-    fn enter(&self) -> Span {
-        let state = state();
+    fn enter(&self, state: &ThreadState) -> Span {
         let entered = self.open(state);
         let span = match &entered {
             Entered::Inside(Inside { id, .. }) => Span::new(
@@ -91,13 +86,11 @@ impl Trace {
         if state.is_silent() || crate::status::is_off() {
             return Entered::Nothing { thread };
         }
-        let role = Role {
-            kind: self.kind,
-            ..Role::new(self.name.unwrap_or(Symbol::EMPTY), SiteId::NONE)
-        };
-        let foreign = Foreign::among(self.values.iter().map(Py::as_ptr));
+        let given = &self.given;
+        let role = given.role();
+        let foreign = Foreign::among(given.values().iter().copied());
         let describe =
-            |builder: &mut TreeBuilder, index: u32| self.describe(builder, index, &foreign);
+            |builder: &mut TreeBuilder, index: u32| given.describe(builder, index, &foreign);
         if block::is_beside_others(state) {
             return Entered::Block(Block::enter(state, role, describe));
         }
@@ -136,18 +129,18 @@ impl Trace {
         }
     }
 
-    fn describe(&self, builder: &mut TreeBuilder, index: u32, foreign: &Foreign) {
-        if let Some(name) = &self.passing_name {
-            let name = attributes::key_symbol(builder, name.as_ptr());
-            builder.set_name(index, name);
-        }
-        if let Some(names) = &self.names {
-            for (position, value) in self.values.iter().enumerate() {
-                // SAFETY: a tuple with one name for each value.
-                let name = unsafe { ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()) };
-                foreign.set(builder, index, name, (position, value.as_ptr()));
-            }
-        }
+    /// Leaves the only use there is, if that is a block inside others, the innermost of its tree, which nothing was attached for, as
+    /// nearly all are. False when it is another.
+    fn leave_innermost(&self) -> bool {
+        let tick = Clock::ticks();
+        let left = self.entered.take_only_if(
+            |entered| matches!(entered, Entered::Inside(inside) if inside.end_innermost(tick)),
+        );
+        let Some(Entered::Inside(inside)) = left else {
+            return false;
+        };
+        inside.forget_places();
+        true
     }
 
     fn exit(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
@@ -185,70 +178,14 @@ impl Entered {
     }
 }
 
-#[pymethods]
-impl Trace {
-    fn __enter__(&self) -> Span {
-        self.enter()
-    }
-
-    #[pyo3(signature = (_kind, value, _traceback))]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        _kind: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) -> bool {
-        self.exit(py, value);
-        false
-    }
-
-    fn __aenter__(&self, py: Python<'_>) -> Ready {
-        Ready::new(Py::new(py, self.enter()).map_or_else(|_| py.None(), Py::into_any))
-    }
-
-    #[pyo3(signature = (_kind, value, _traceback))]
-    fn __aexit__(
-        &self,
-        py: Python<'_>,
-        _kind: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) -> Ready {
-        self.exit(py, value);
-        Ready::new(
-            false
-                .into_pyobject(py)
-                .map_or_else(|_| py.None(), |no| no.to_owned().into_any().unbind()),
-        )
-    }
-
-    fn __call__(&self, py: Python<'_>, func: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let site_attributes: Vec<(String, Value)> = match &self.names {
-            Some(names) => names
-                .bind(py)
-                .iter()
-                .zip(&self.values)
-                .map(|(name, value)| (name.to_string(), attributes::to_value(value.bind(py))))
-                .collect(),
-            None => Vec::new(),
-        };
-        let name = match &self.passing_name {
-            Some(name) => symbol(&name.extract::<String>(py)?),
-            None => self.name,
-        };
-        decorate(py, func, name, self.kind, site_attributes)
-    }
-}
-
 /// An awaitable that is done: entering and leaving never wait.
 #[pyclass(module = "hiq._hiq")]
 #[derive(Debug)]
 struct Ready(Option<Py<PyAny>>);
 
 impl Ready {
-    fn new(value: Py<PyAny>) -> Self {
-        Self(Some(value))
+    fn object(py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(py, Self(Some(value)))?.into_any())
     }
 }
 
@@ -343,59 +280,10 @@ unsafe fn make_trace(
                 }
             },
         };
-        let mut kind = Kind::Internal;
-        let mut values = Vec::new();
-        let mut kept = None;
-        if !names.is_null() {
-            let names = Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>();
-            let is_kind = |position: usize| {
-                crate::object::is_name(
-                    ffi::PyTuple_GET_ITEM(names.as_ptr(), position.cast_signed()),
-                    "kind",
-                )
-            };
-            let total = names.len();
-            values.reserve(total);
-            match (0..total).find(|position| is_kind(*position)) {
-                None => {
-                    values.extend(
-                        (0..total)
-                            .map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()),
-                    );
-                    kept = Some(names.unbind());
-                }
-                Some(skip) => {
-                    kind = kind_of(
-                        &Bound::from_borrowed_ptr(py, *keywords.add(skip)).extract::<String>()?,
-                    )?;
-                    let others = (0..total).filter(|at| *at != skip);
-                    values.extend(
-                        others
-                            .clone()
-                            .map(|at| Bound::from_borrowed_ptr(py, *keywords.add(at)).unbind()),
-                    );
-                    kept = Some(
-                        PyTuple::new(
-                            py,
-                            others
-                                .map(|at| names.get_item(at))
-                                .collect::<PyResult<Vec<_>>>()?,
-                        )?
-                        .unbind(),
-                    );
-                }
-            }
-        }
         let passing_name = first.filter(|_| name == Some(Symbol::EMPTY));
-        let trace = Trace {
-            name,
-            passing_name: passing_name.map(Bound::unbind),
-            kind,
-            names: kept,
-            values,
-            entered: Entries::default(),
-        };
-        Ok(Py::new(py, trace)?.into_any())
+        let passing_name = passing_name.map_or(ptr::null_mut(), |name| name.as_ptr());
+        let given = Given::new((name, passing_name), keywords, names)?;
+        object::new(py, given)
     }
 }
 
@@ -435,7 +323,7 @@ const RECORD_HELP: &CStr = c"record(name, /, **attributes)
 Records a span that starts and ends now, with attributes, in one call.";
 
 pub(crate) fn add_to_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Trace>()?;
+    object::add_to_module(module)?;
     for (name, definition) in ["trace", "record"].iter().zip(&METHODS.0) {
         // SAFETY: the definitions live for ever and are not written to.
         let function = unsafe {

@@ -437,11 +437,11 @@ class Trace:
 
     def __enter__(self) -> Span: ...
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None, /
     ) -> Literal[False]: ...
     async def __aenter__(self) -> Span: ...
     async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None, /
     ) -> Literal[False]: ...
     def __call__(self, func: _F) -> _F: ...
 
@@ -523,7 +523,10 @@ def inject(carrier: Any = None, propagators: Iterable[str] | str | None = None) 
     """Writes headers of the current span into `carrier` (a dict by default), which is returned."""
 
 def _unpickled_context(
-    ids: tuple[Sequence[int], int], flags: tuple[int, bool, bool, bool], trace_state: str, baggage: list[tuple[str, str]]
+    ids: tuple[Sequence[int], int],
+    flags: tuple[int, bool, bool, bool],
+    trace_state: str,
+    baggage: list[tuple[str, str]],
 ) -> Context:
     """What a pickled context is made of again, remote."""
 

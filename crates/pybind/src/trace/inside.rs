@@ -45,7 +45,29 @@ impl Inside {
         self.close(py, state, error);
         if let Some(inherited) = self.inherited.take() {
             inherited.detach(|id| self.has_open(state, id));
-        } else if loaded::contextvars() {
+        } else {
+            self.forget_places();
+        }
+    }
+
+    /// Ends its span if that is the innermost one, inside another, and nothing was attached for it. False: nothing is done.
+    /// Runs no code of Python's.
+    #[inline]
+    pub(super) fn end_innermost(&self, tick: u64) -> bool {
+        self.inherited.is_none()
+            && self.handle.with_tree(|tree| {
+                let is_innermost = tree.current_id() == self.id && tree.current() != tree.root();
+                if is_innermost {
+                    let _ = tree.end(self.id, tick);
+                }
+                is_innermost
+            }) == Some(true)
+    }
+
+    /// Nobody is to find the places inside it any more.
+    #[inline]
+    pub(super) fn forget_places(&self) {
+        if loaded::contextvars() {
             context::forget_places(self.id);
         }
     }
