@@ -336,11 +336,12 @@ impl ThreadState {
         let task = (runtime.names_tasks && !tasks::running().is_null())
             .then(tasks::name)
             .flatten();
-        let mut tree = open_tree(runtime, root, parent, (trace_id, sampled));
+        // Written where it is kept: a tree that is changed before is moved there.
+        let tree = open::keep(open_tree(runtime, root, parent, (trace_id, sampled)));
         if let Some(name) = task {
-            tree.builder().set_task(&name);
+            // SAFETY: it is kept by nobody else yet.
+            unsafe { (*tree).builder() }.set_task(&name);
         }
-        let tree = open::keep(tree);
         // SAFETY: it is kept by nobody else yet, and what is made of it is a copy.
         let id = unsafe { (*tree).current_id() };
         // Spans that nobody exports are no parents for others.
