@@ -20,17 +20,33 @@ pytestmark = pytest.mark.usefixtures("memory")
 
 def test_nothing_is_kept_of_what_a_block_was_given() -> None:
     name, values = f"a name {random.random()}", [object() for _ in range(9)]
-    given = [f"key {number}" for number in range(9)]
-    before = [sys.getrefcount(value) for value in values]
-    for count in (0, 1, 5, 6, 7, 9, 3):
-        attributes = dict(zip(given[:count], values, strict=False))
-        for _ in range(10):
-            with hiq.trace(name, **attributes):
-                pass
-            hiq.trace(name, kind="client", **attributes)
-    del attributes
-    assert [sys.getrefcount(value) for value in values] == before
+    keys = [f"key {number}" for number in range(9)]
+
+    def uses() -> None:
+        for count in (0, 1, 5, 6, 7, 9, 3):
+            attributes = dict(zip(keys[:count], values, strict=False))
+            for _ in range(10):
+                with hiq.trace(name, **attributes):
+                    pass
+                hiq.trace(name, kind="client", **attributes)
+
+    uses()  # The recorder keeps the names, once.
+    before = [sys.getrefcount(given) for given in (name, *keys, *values)]
+    uses()
+    assert [sys.getrefcount(given) for given in (name, *keys, *values)] == before
     spans()
+
+
+def test_an_exception_that_leaves_a_block_inside_others_is_recorded_there_and_goes_on() -> None:
+    with hiq.trace("root"):
+        with pytest.raises(KeyError, match="gone"), hiq.trace("outer"), hiq.trace("inner"):
+            raise KeyError("gone")
+        with hiq.trace("after"):
+            pass
+    finished = spans()
+    failed = {span["name"]: [event["name"] for event in span["events"]] for span in finished}
+    assert failed == {"root": [], "outer": ["exception"], "inner": ["exception"], "after": []}
+    assert {span["name"] for span in finished if span["status"] == "error"} == {"outer", "inner"}
 
 
 @pytest.mark.parametrize("count", range(9))
