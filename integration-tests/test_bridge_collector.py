@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hiq_servers import Collector, CollectorIntoKafka, Finished, Kafka, Span, run_program
+from hiq_servers import Collector, CollectorIntoKafka, Kafka, Span
 from hiq_servers.jaeger import Jaeger
 from hiq_servers.measured import measure
 from hiq_servers.pairs import (
@@ -21,8 +21,7 @@ from hiq_servers.pairs import (
     send_spans_of_every_shape,
 )
 from hiq_servers.spans import Attributes
-from test_bridge import LIMIT_SECONDS, command
-from test_bridge_metrics import metrics_at
+from test_bridge_metrics import bridged, metrics_at
 from test_jaeger import left_by_protobuf, without_lists
 from test_metrics import Service, assert_same_points, over_otlp
 from test_zipkin import seen_by, tags_of
@@ -116,21 +115,10 @@ def assert_forwarded(
     count: int, kafka: Kafka, topic: str, folder: Path, to: str, environment: dict[str, str]
 ) -> None:
     """Forwards all that is there: so many spans, each delivered, and nothing is complained of."""
-    finished = bridged(kafka, topic, folder, to, environment).require_success()
+    finished = bridged(kafka, topic, folder, to=to, **environment).require_success()
     assert f"{count} spans read in" in finished.stdout
     assert f"{count} delivered\n" in finished.stdout
     assert finished.stderr == ""
-
-
-def bridged(
-    kafka: Kafka, topic: str, folder: Path, to: str, environment: dict[str, str], *options: str
-) -> Finished:
-    return run_program(
-        command(kafka, topic, "--until-end", *options, to=to),
-        folder=folder,
-        environment=environment,
-        timeout_seconds=LIMIT_SECONDS,
-    )
 
 
 @pytest.mark.usefixtures("hiq_installed")
@@ -165,7 +153,7 @@ def test_many_messages_that_cannot_be_read_are_told_of_in_a_few_lines(
         sent = send_spans_of_every_shape(hiq.OtlpExporter(writer.otlp_endpoint))
     count = len(sent.spans)
     began = time.monotonic()
-    finished = bridged(kafka, topic, tmp_path, "console", {}, "--encoding", "zipkin_json")
+    finished = bridged(kafka, topic, tmp_path, "--encoding", "zipkin_json", to="console")
     minutes = int((time.monotonic() - began) / 60)
     assert finished.code == 1
     assert f"0 spans read in {count} messages, 0 delivered, {count} messages left out\n" in (
@@ -196,7 +184,7 @@ def test_metrics_that_a_collector_writes_to_a_topic_are_forwarded_point_by_point
     measured.assert_all_exported()
 
     way = over_otlp(collector.otlp_endpoint, "http/protobuf")
-    finished = bridged(kafka, topic, tmp_path, "otlp", way).require_success()
+    finished = bridged(kafka, topic, tmp_path, to="otlp", **way).require_success()
     assert f"; {measured.points} points read, {measured.points} delivered\n" in finished.stdout
     assert finished.stderr == ""
     points = assert_same_points(measured.journal, metrics_at(collector, service.name))
