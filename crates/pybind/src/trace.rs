@@ -236,13 +236,7 @@ unsafe extern "C" fn trace(
         } else {
             make_trace(py, first, args.add(count.cast_unsigned()), names)
         };
-        made.map_or_else(
-            |error| {
-                error.restore(py);
-                ptr::null_mut()
-            },
-            Py::into_ptr,
-        )
+        object::returned(py, made)
     }
 }
 

@@ -66,7 +66,7 @@ impl TreeBuilder {
     ///
     /// Written out for four at a time: in a loop of any other form the compiler looks at each key and value anew, also where the
     /// program names them in place, which made a span with four attributes half as dear again. With the attributes known, what
-    /// is left of this is a call for each text and sixteen bytes written for each attribute.
+    /// is left of this is copying the texts and writing sixteen bytes for each attribute.
     #[inline(always)]
     pub(crate) fn set_attributes<'v, K>(
         &mut self,

@@ -20,12 +20,12 @@ type Object = *mut ffi::PyObject;
 
 /// Holds a reference to each object; dropped with the GIL held.
 pub(super) struct Given {
-    pub(super) name: Option<Symbol>,
+    name: Option<Symbol>,
     /// A name that each tree has to keep for itself; null when there is none.
-    pub(super) passing_name: Object,
-    pub(super) kind: Kind,
+    passing_name: Object,
+    kind: Kind,
     /// A tuple of keyword names; null when there are none.
-    pub(super) names: Object,
+    names: Object,
     /// As many values as there are names, in their order: here, or, if they do not fit, in `many`.
     few: [Object; FEW],
     count: usize,

@@ -54,15 +54,18 @@ fn guarded<R>(run: impl Fn(Python<'_>) -> R) -> R {
 
 /// The same for a method, whose error is raised.
 fn answered(run: impl Fn(Python<'_>) -> PyResult<Py<PyAny>>) -> Object {
-    guarded(|py| {
-        run(py).map_or_else(
-            |error| {
-                error.restore(py);
-                ptr::null_mut()
-            },
-            Py::into_ptr,
-        )
-    })
+    guarded(|py| returned(py, run(py)))
+}
+
+/// As a C function gives out what it has made: null is an error, which is raised.
+pub(super) fn returned(py: Python<'_>, made: PyResult<Py<PyAny>>) -> Object {
+    made.map_or_else(
+        |error| {
+            error.restore(py);
+            ptr::null_mut()
+        },
+        Py::into_ptr,
+    )
 }
 
 unsafe fn of<'a>(object: Object) -> &'a Trace {
@@ -79,9 +82,7 @@ unsafe extern "C" fn enter(object: Object, _none: Object) -> Object {
     if is_usual {
         // SAFETY: called with the GIL.
         let py = unsafe { Python::assume_attached() };
-        if let Ok(span) = enter(py) {
-            return span.into_ptr();
-        }
+        return returned(py, enter(py));
     }
     answered(enter)
 }
